@@ -1,0 +1,61 @@
+"""Every error PersLM raises on purpose: one root, one class per layer.
+
+Each message is a whole sentence that a person can act on; where there is a next step it is
+the last clause ("... : run `perslm models pull X`"). `exit_code` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+
+class PersLMError(Exception):
+    """Root of all errors raised on purpose. Anything else that escapes is a bug."""
+
+    exit_code = 1
+
+
+class ConfigError(PersLMError):
+    """A configuration value is wrong; raised once, listing every mistake found."""
+
+    exit_code = 2
+
+
+class InputError(PersLMError):
+    """What the user handed over (text, a file, an argument) cannot be used."""
+
+    exit_code = 3
+
+
+class CatalogError(PersLMError):
+    """A model is unknown, missing, broken, or could not be fetched."""
+
+    exit_code = 4
+
+
+class EngineError(PersLMError):
+    """A native engine could not be loaded or failed during a call."""
+
+    exit_code = 5
+
+
+class MemoryStoreError(PersLMError):
+    """The memory database cannot be opened, read or written."""
+
+    exit_code = 6
+
+
+class BusyError(PersLMError):
+    """Two asks are already waiting; this one is refused rather than queued for long."""
+
+    exit_code = 7
+
+
+class LaneClosed(PersLMError):
+    """A lane was used after its block was left, or its engine was given up."""
+
+    exit_code = 5
+
+
+class Cancelled(PersLMError):
+    """A native call stopped early because it was told to (barge-in, Ctrl-C, shutdown)."""
+
+    exit_code = 130

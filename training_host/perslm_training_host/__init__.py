@@ -1,0 +1,1 @@
+"""The PC that teaches the board. The only package that may import torch."""
