@@ -1,0 +1,216 @@
+"""Every configuration key: its default, kind, range and help. Defaults live here and nowhere else.
+
+Board profiles (`edge_configs/`) and the user's file say only what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from perslm_daemon.config_keys import (
+    Choice,
+    Choices,
+    Key,
+    Location,
+    OptionalLocation,
+    Real,
+    Secret,
+    Switch,
+    Text,
+    Whole,
+    key,
+    key_of,
+)
+from perslm_daemon.machine import default_threads
+
+PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
+
+_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,63}", "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit")
+_MODEL_ID = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the id of a model as `perslm models list` shows it")
+_THREADS = Whole(1, 64)
+
+
+def _user_data_dir() -> Path:
+    from platformdirs import user_data_path  # noqa: PLC0415 - only needed where no data_dir is given
+
+    return user_data_path("perslm")
+
+
+def _models_dir() -> Path:
+    return _user_data_dir() / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The board this profile is for. Estimates and the memory check rest on these figures; 1 MB is 10^6 bytes."""
+
+    name: str = key("this machine", Text(r".{1,80}", "1 to 80 characters"), "the board's name, for people")
+    total_mb: int = key(4000, Whole(256, 1_000_000), "memory the board has, in MB")
+    budget_mb: int = key(1500, Whole(128, 1_000_000), "memory PersLM may use at most, in MB")
+    bandwidth_gb_s: float = key(
+        8.0,
+        Real(0.1, 1000),
+        "memory bandwidth that decoding reaches, in GB/s: tokens per second are about this divided by the "
+        "model's size in GB",
+    )
+    cores: int = key(default_threads, Whole(1, 1024), "processor cores")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The language model."""
+
+    id: str = key("smollm2-135m-q4_1", _MODEL_ID, "which language model answers")
+    context_tokens: int = key(2048, Whole(512, 32_768), "tokens of prompt and reply that are kept together")
+    threads: int = key(default_threads, _THREADS, "threads that write tokens; more than idle cores is slower")
+    batch_threads: int = key(default_threads, _THREADS, "threads that read the prompt")
+    batch_tokens: int = key(128, Whole(16, 2048), "prompt tokens read at once; small values stop sooner")
+    kv: str = key("q8_0", Choice(("q8_0", "f16")), "precision of the attention cache; q8_0 halves its memory")
+    flash_attention: bool = key(True, Switch(), "flash attention; q8_0 needs it")
+    mmap: bool = key(True, Switch(), "map the model file instead of reading it into memory")
+    mlock: bool = key(False, Switch(), "keep the model in memory, never swapped out; needs LimitMEMLOCK")
+    max_reply_tokens: int = key(160, Whole(8, 4096), "tokens a reply may have at most")
+    temperature: float = key(0.0, Real(0.0, 2.0), "0 always takes the likeliest word; higher is more varied")
+    system_prompt: str = key(
+        "You are a helpful private assistant in the home. Answer in one or two short spoken sentences.",
+        Text(),
+        "the assistant's character; kept byte for byte at the head of every prompt",
+    )
+    snapshot: bool = key(
+        True, Switch(), "keep the read prompt head on disk, so that a restart does not read it again"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """The model that turns sentences into vectors, for recall by meaning."""
+
+    id: str = key("all-minilm-l6-v2", _MODEL_ID, "which embedding model")
+    threads: int = key(1, _THREADS, "threads it uses")
+
+
+@dataclass(frozen=True, slots=True)
+class Stt:
+    """Speech to text."""
+
+    engine: str = key("whisper", Choice(("whisper", "vosk")), "which recognizer: whisper is exact, vosk streams")
+    id: str = key("whisper-tiny.en", _MODEL_ID, "which speech model; it has to fit the engine")
+    threads: int = key(default_threads, _THREADS, "threads it uses")
+    language: str = key("en", Text(r"[a-z]{2,3}|auto", "a language code such as en, or auto"), "language spoken")
+    longest_s: float = key(120.0, Real(1, 600), "longest recording that is taken, in seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Tts:
+    """Text to speech."""
+
+    id: str = key("piper-en_US-joe-medium", _MODEL_ID, "which Piper voice")
+    threads: int = key(1, _THREADS, "threads it uses")
+    volume: float = key(1.0, Real(0.0, 2.0), "1 is the voice as it was made")
+    length_scale: float = key(1.0, Real(0.5, 2.0), "1 is the voice's own pace; higher is slower")
+
+
+@dataclass(frozen=True, slots=True)
+class Vad:
+    """Finding speech in sound."""
+
+    threshold: float = key(0.5, Real(0.05, 0.95), "how sure the detector must be that it hears speech")
+    silence_ms: int = key(700, Whole(100, 5000), "silence that ends an utterance, in milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Wake words."""
+
+    words: tuple[str, ...] = key(
+        ("okay_nabu",),
+        Choices(("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")),
+        "wake words that are listened for",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered."""
+
+    enabled: bool = key(True, Switch(), "remember turns and facts, and recall them")
+    recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
+    encrypt: bool = key(False, Switch(), "encrypt the memory file")
+    key_file: Path | None = key(
+        None, OptionalLocation(), "file with the key of 32 bytes (64 hexadecimal digits); made when it is missing"
+    )
+    key_hex: str = key(
+        "",
+        Secret(r"([0-9a-fA-F]{64})?", '64 hexadecimal digits, or "" for none'),
+        "the key itself, where no file can hold it (PERSLM_MEMORY__KEY_HEX)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Whether this machine hears and speaks."""
+
+    enabled: bool = key(True, Switch(), "load the ears and the mouth; without them PersLM reads and writes")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log."""
+
+    level: str = key("info", Choice(("debug", "info", "warning", "error")), "least severe event that is written")
+    format: str = key("text", Choice(("text", "json")), "key=value lines, or one JSON object per line")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force. `sources` tells for every dotted key where its value came from."""
+
+    node: str = key("home", _NAME, "name of this assistant among others in the house")
+    person: str = key("owner", _NAME, "whose assistant it is: memories belong to this person")
+    profile: str = key("dev", Choice(PROFILES), "board profile; found out from the board where it is not given")
+    data_dir: Path = key(_user_data_dir, Location(), "folder of the memory, the snapshots and the log")
+    models_dir: Path = key(_models_dir, Location(), "folder of the models, shared by every data_dir")
+    board: Board = field(default_factory=Board)
+    model: Model = field(default_factory=Model)
+    embed: Embed = field(default_factory=Embed)
+    stt: Stt = field(default_factory=Stt)
+    tts: Tts = field(default_factory=Tts)
+    vad: Vad = field(default_factory=Vad)
+    wake: Wake = field(default_factory=Wake)
+    memory: Memory = field(default_factory=Memory)
+    voice: Voice = field(default_factory=Voice)
+    log: Log = field(default_factory=Log)
+    sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "board": Board,
+    "model": Model,
+    "embed": Embed,
+    "stt": Stt,
+    "tts": Tts,
+    "vad": Vad,
+    "wake": Wake,
+    "memory": Memory,
+    "voice": Voice,
+    "log": Log,
+}
+
+
+def _walk() -> Iterator[Key[Any]]:
+    for declared in fields(Config):
+        if (found := key_of("", declared)) is not None:
+            yield found
+    for name, section in SECTIONS.items():
+        for declared in fields(section):
+            if (found := key_of(f"{name}.", declared)) is not None:
+                yield found
+
+
+def keys() -> dict[str, Key[Any]]:
+    """Return the table of all keys by dotted name, in the order they are documented; defaults are asked anew."""
+    return {found.name: found for found in _walk()}

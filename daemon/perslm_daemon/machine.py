@@ -1,0 +1,77 @@
+"""The machine this runs on: cores, memory, processor features, and which board profile fits it.
+
+Reads /proc and /sys only; runs nothing and imports nothing heavy, because configuration needs it at every start.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# More threads than this make a small model slower, not faster: decoding is bound by memory, not by cores.
+_MOST_USEFUL_CORES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides the board profile. `board` is the device tree's own name for the board, or None."""
+
+    board: str | None
+    architecture: str
+    ram_mb: int
+
+
+def this_machine(root: Path = Path("/")) -> Machine:
+    """Look at the machine; `root` is where its /proc is found (a copy of one, in tests)."""
+    try:
+        board = (root / "proc/device-tree/model").read_text(errors="replace").rstrip("\0\n ") or None
+    except OSError:
+        board = None
+    return Machine(board, platform.machine(), ram_mb(root))
+
+
+def ram_mb(root: Path = Path("/")) -> int:
+    """Return the memory the kernel manages, in MB of 1,000,000 bytes; 0 when it does not say."""
+    return memory_line_mb("MemTotal", root)
+
+
+def memory_line_mb(name: str, root: Path = Path("/")) -> int:
+    """Return one line of /proc/meminfo (`MemTotal`, `MemAvailable`) in MB of 1,000,000 bytes, or 0."""
+    try:
+        text = (root / "proc/meminfo").read_text()
+    except OSError:
+        return 0
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 // 1_000_000 if found else 0
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Return the threads an engine gets where no profile says otherwise: the usable cores, at most four."""
+    return min(usable_cores(), _MOST_USEFUL_CORES)
+
+
+def profile_of(machine: Machine) -> str:
+    """Name the board profile that fits: the board's own where it is known, by memory, otherwise a general one.
+
+    Boards with little memory get the profile whose budget they can carry, whatever their processor.
+    """
+    board = machine.board or ""
+    if machine.architecture not in {"aarch64", "arm64"}:
+        return "dev"
+    if "Raspberry Pi" not in board:
+        return "generic-arm64"
+    if machine.ram_mb < 1_500:  # Zero 2 W and Pi 3: 512 MB and 1 GB
+        return "zero2w"
+    if machine.ram_mb < 3_000:  # the 2 GB versions of Pi 4, Compute Module 4 and Pi 5
+        return "pi4-2gb"
+    if re.search(r"Raspberry Pi (5|500)\b|Compute Module 5", board):
+        return "pi5"
+    return "pi4"
