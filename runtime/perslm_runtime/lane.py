@@ -11,8 +11,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
@@ -29,7 +29,8 @@ T = TypeVar("T")
 class Closable(Protocol):
     """What a lane needs of an engine: a way to free its native memory."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free it; called once, in the lane's thread."""
 
 
 E = TypeVar("E", bound=Closable)
@@ -91,6 +92,7 @@ class Lane(Generic[E]):
         self._closing = False
         self._thread: threading.Thread | None = None
         self._engine: E | None = None
+        self._ended = anyio.Event()
 
     @property
     def busy_since(self) -> float | None:
@@ -115,7 +117,6 @@ class Lane(Generic[E]):
             await ready.done.wait()
         if ready.error is not None:
             self._closing = True
-            self._thread.join()
             raise _as_engine_error(self.name, ready.error) from ready.error
         return self
 
@@ -125,11 +126,8 @@ class Lane(Generic[E]):
         if job is not None:
             job.stop.set()
         self._jobs.put(None)
-        thread = self._thread
-        assert thread is not None
         with anyio.CancelScope(shield=True):
-            while thread.is_alive():
-                await anyio.sleep(0.002)
+            await self._ended.wait()
 
     async def call(self, work: Callable[Concatenate[E, Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(engine, stop, *args)` in the lane's thread and return its result.
@@ -167,7 +165,7 @@ class Lane(Generic[E]):
     @asynccontextmanager
     async def stream(
         self,
-        work: Callable[Concatenate[E, Stop, P], Iterator[T]],
+        work: Callable[Concatenate[E, Stop, P], Generator[T, None, None]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> AsyncIterator[AsyncIterator[T]]:
@@ -183,8 +181,9 @@ class Lane(Generic[E]):
 
         def run() -> None:
             try:
-                for item in work(self._ready_engine(), stop, *args, **kwargs):
-                    anyio.from_thread.run(sender.send, item, token=token)
+                with closing(work(self._ready_engine(), stop, *args, **kwargs)) as items:
+                    for item in items:
+                        anyio.from_thread.run(sender.send, item, token=token)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass  # the consumer left: what it no longer wants is not an error
             except BaseException as error:  # noqa: BLE001 - the lane edge is where errors are caught
@@ -240,6 +239,7 @@ class Lane(Generic[E]):
         finally:
             engine, self._engine = self._engine, None
             engine.close()
+            _tell(token, self._ended.set)
 
 
 def _tell(token: EventLoopToken, action: Callable[[], None]) -> None:

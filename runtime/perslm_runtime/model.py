@@ -1,0 +1,306 @@
+"""The language model as an engine: a conversation in, pieces of text out.
+
+Owns the KV cache's contents: which tokens it holds, what of them the next prompt shares, and the saved state
+of the prompt's head. A turn computes only what is new. It knows no memory, no sentence and no sound; it is
+used in one thread (a lane), and every long method takes a `Stop`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from perslm_runtime.errors import Cancelled, EngineError, InputError
+from perslm_runtime.lane import Stop
+from perslm_runtime.llama import BINDING_VERSION, Llama, LlamaOptions, Sampling, system_info
+from perslm_runtime.prompt import (
+    CHATML,
+    SUMMARY_INTRO,
+    SUMMARY_REPLY,
+    SUMMARY_REQUEST,
+    Conversation,
+    chat_format,
+    start_conversation,
+)
+from perslm_runtime.snapshot import load_snapshot, model_identity, save_snapshot, snapshot_key
+
+_SUMMARY_TOKENS = 96
+_KEPT_TURNS = 2
+_COMPACT_ABOVE = 0.65  # of the context: below, a turn with a full reply still fits without dropping any
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnd:
+    """How a reply ended and what it cost. Times are milliseconds, `why` is "end", "length" or "stopped"."""
+
+    text: str
+    why: str
+    prefilled_tokens: int
+    reused_tokens: int
+    generated_tokens: int
+    prefill_ms: float
+    decode_ms: float
+
+
+class ChatModel:
+    """A 4-bit model with one running conversation.
+
+    Building it loads the file and puts the prompt's head into the cache: from the snapshot on disk when there
+    is one that fits, else by prefill, which is then saved. Raises `EngineError` when the file cannot be used.
+    """
+
+    name = "llama.cpp"
+
+    def __init__(
+        self,
+        file: Path,
+        options: LlamaOptions,
+        *,
+        system: str,
+        examples: Sequence[tuple[str, str]] = (),
+        sampling: Sampling | None = None,
+        max_reply_tokens: int = 160,
+        snapshots: Path | None = None,
+    ) -> None:
+        self.file = file
+        self.max_reply_tokens = max_reply_tokens
+        self._llama = Llama(file, options)
+        self._llama.set_sampling(sampling or Sampling())
+        self._system = system
+        self._examples = tuple(examples)
+        self._snapshots = snapshots
+        self._cached: list[int] = []
+        try:
+            self._format = chat_format(self._llama.chat_template or CHATML)
+            self._talk = self._new_talk()
+            self._check_room()
+            self._key = self._snapshot_key()
+            self.head_from, self.head_ms = self._fill_head(Stop())
+        except Exception:
+            self._llama.close()
+            raise
+
+    @property
+    def description(self) -> str:
+        """Architecture, size and quantization as the file states them."""
+        return self._llama.description
+
+    @property
+    def head_tokens(self) -> int:
+        """Tokens of the fixed prompt head."""
+        return len(self._talk.head)
+
+    @property
+    def used_tokens(self) -> int:
+        """Tokens the conversation takes up in the context."""
+        return self._talk.used
+
+    @property
+    def wants_compaction(self) -> bool:
+        """Whether the conversation should be summarised when nobody waits (`compact`)."""
+        over = self._talk.used > _COMPACT_ABOVE * self._talk.limit
+        return over and len(self._talk.turns) > _KEPT_TURNS
+
+    def close(self) -> None:
+        """Free the model. May be called twice."""
+        self._llama.close()
+
+    def prove(self) -> str:
+        """Answer one fixed question with up to four tokens, outside the conversation."""
+        said = self._tokens("What is the capital of Italy?")
+        prompt = [*self._talk.head, *said, *self._talk.opening]
+        stop = Stop()
+        text = "".join(self._pieces(prompt, 4, stop)).strip()
+        self._keep_only(len(self._talk.head), stop)
+        if not text:
+            raise EngineError(f"{self.file.name} answers nothing: run `perslm models verify`")
+        return f"{self.description} answers {text!r}"
+
+    # The conversation
+
+    def begin(self, stop: Stop, turns: Sequence[tuple[str, str]] = ()) -> None:
+        """Start another conversation, with what was said before as (question, reply) pairs."""
+        stop.check()
+        self._talk = self._new_talk()
+        for said, reply in turns:
+            self._talk.add(self._tokens(said), self._tokens(reply))
+
+    def reply(self, stop: Stop, text: str, max_tokens: int | None = None) -> Generator[str | ReplyEnd, None, None]:
+        """Answer `text` (as prompt.user_text makes it): pieces of text, then one `ReplyEnd`.
+
+        Stopping ends it within one token; what was generated until then stays in the conversation. The
+        pieces are valid Unicode: bytes of an unfinished character wait for the rest.
+        """
+        limit = max_tokens or self.max_reply_tokens
+        user = self._tokens(text)
+        prompt = self._talk.prompt(user, limit)
+        run = _Run()
+        parts: list[str] = []
+        try:
+            for piece in self._pieces(prompt, limit, stop, run):
+                parts.append(piece)
+                yield piece
+        except Cancelled:
+            run.why = "stopped"
+        finally:
+            # Also when the consumer leaves: the cache and the conversation must tell the same story.
+            if run.started:
+                self._talk.add(user, run.tokens)
+        yield ReplyEnd(
+            "".join(parts),
+            run.why,
+            run.prefilled,
+            len(prompt) - run.prefilled,
+            len(run.tokens),
+            run.prefill_ms,
+            run.decode_ms,
+        )
+
+    def compact(self, stop: Stop) -> str:
+        """Replace the older turns by a summary the model writes; returns the summary.
+
+        For idle time: the talk is still in the cache, so asking for the summary costs its own few tokens.
+        When stopped, the conversation is as before. The new, shorter prompt is put into the cache at once.
+        """
+        user = self._tokens(SUMMARY_REQUEST)
+        try:
+            prompt = self._talk.prompt(user, _SUMMARY_TOKENS)
+        except InputError:
+            self._talk.compact([], _KEPT_TURNS)
+            return ""
+        text = "".join(self._pieces(prompt, _SUMMARY_TOKENS, stop)).strip()
+        stop.check()
+        summary = [
+            *self._tokens(SUMMARY_INTRO + text),
+            *self._talk.opening,
+            *self._tokens(SUMMARY_REPLY),
+            *self._talk.closing,
+        ]
+        self._talk.compact(summary, _KEPT_TURNS)
+        rest = [token for turn in self._talk.turns for token in turn]
+        with suppress(Cancelled):
+            self._cache([*self._talk.head, *summary, *rest], stop)
+        return text
+
+    # The cache
+
+    def _pieces(
+        self, prompt: Sequence[int], limit: int, stop: Stop, run: _Run | None = None
+    ) -> Generator[str, None, None]:
+        run = run or _Run()
+        llama = self._llama
+        began = time.perf_counter()
+        run.prefilled = self._cache(prompt, stop)
+        run.started = True
+        filled = time.perf_counter()
+        run.prefill_ms = (filled - began) * 1000
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        llama.reset_sampling()
+        run.why = "length"
+        try:
+            for count in range(1, limit + 1):
+                stop.check()
+                token = llama.sample()
+                if llama.is_end(token):
+                    run.why = "end"
+                    break
+                run.tokens.append(token)
+                text = decoder.decode(llama.piece(token))
+                if text:
+                    yield text
+                if count < limit:
+                    llama.decode_one(token, stop)
+                    self._cached.append(token)
+            rest = decoder.decode(b"", final=True)
+            if rest:
+                yield rest
+        finally:
+            run.decode_ms = (time.perf_counter() - filled) * 1000
+            if stop:
+                self._keep_only(len(self._cached), Stop())
+
+    def _cache(self, tokens: Sequence[int], stop: Stop) -> int:
+        """Make the cache hold exactly `tokens`, with fresh logits for the last; returns how many it computed."""
+        shared = 0
+        for have, want in zip(self._cached, tokens[:-1], strict=False):
+            if have != want:
+                break
+            shared += 1
+        self._keep_only(shared, stop)
+        # Models whose memory cannot be cut give up more than asked: compute from what is really there.
+        start = len(self._cached)
+        try:
+            self._llama.decode(tokens[start:], stop)
+        except Cancelled:
+            self._keep_only(start, Stop())
+            raise
+        self._cached = list(tokens)
+        return len(tokens) - start
+
+    def _keep_only(self, length: int, stop: Stop) -> None:
+        """Cut the cache to `length` tokens; where the model cannot (recurrent ones), fall back to the head."""
+        if self._llama.truncate(length):
+            del self._cached[length:]
+            return
+        self._llama.clear()
+        self._cached = []
+        if length >= len(self._talk.head):
+            self._fill_head(stop)
+
+    def _fill_head(self, stop: Stop) -> tuple[str, float]:
+        """Put the head into the cache; returns where from ("snapshot" or "prefill") and milliseconds."""
+        began = time.perf_counter()
+        head = self._talk.head
+        if self._snapshots is not None:
+            state = load_snapshot(self._snapshots, self._key)
+            if state is not None and self._llama.restore(state):
+                self._cached = list(head)
+                return "snapshot", (time.perf_counter() - began) * 1000
+        self._llama.clear()
+        self._cached = []
+        self._llama.decode(head, stop)
+        self._cached = list(head)
+        took = (time.perf_counter() - began) * 1000
+        if self._snapshots is not None:
+            save_snapshot(self._snapshots, self._key, self._llama.state())
+        return "prefill", took
+
+    def _snapshot_key(self) -> str:
+        options = self._llama.options
+        shape = f"{self._llama.context_tokens} {self._llama.kv} {options.flash_attention} {options.batch_tokens}"
+        build = f"{BINDING_VERSION} {system_info()}"
+        return snapshot_key(model_identity(self.file), build, shape, self._talk.head)
+
+    def _new_talk(self) -> Conversation:
+        return start_conversation(
+            self._llama.tokenize, self._format, self._system, self._examples, self._llama.context_tokens
+        )
+
+    def _check_room(self) -> None:
+        least = len(self._talk.head) + self.max_reply_tokens + 64
+        if least > self._talk.limit:
+            raise EngineError(
+                f"the prompt's head and a reply need {least} tokens and the context has {self._talk.limit}:"
+                " set model.context_tokens higher or model.max_reply_tokens lower"
+            )
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._llama.tokenize(text, special=False)
+
+
+class _Run:
+    """What one generation has done so far; read even when it ends early."""
+
+    __slots__ = ("decode_ms", "prefill_ms", "prefilled", "started", "tokens", "why")
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.why = "stopped"
+        self.started = False
+        self.prefilled = 0
+        self.prefill_ms = 0.0
+        self.decode_ms = 0.0
