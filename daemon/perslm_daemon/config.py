@@ -285,10 +285,10 @@ def _toml(raw: object) -> str:
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if not near:  # the right key in the wrong section, or without one
-        leaf = name.rpartition(".")[2]
-        near = [other for other in names if other.rpartition(".")[2] == leaf][:1]
+    leaf = name.rpartition(".")[2]
+    in_another_section = [other for other in names if other.rpartition(".")[2] == leaf][:1]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if "." in name else []
+    near = near or in_another_section or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -303,37 +303,37 @@ def _build(values: Mapping[str, Any], sources: Mapping[str, str]) -> Config:
 
 
 def _contradictions(config: Config) -> list[Mistake]:
-    """Find values that are legal alone and impossible together."""
+    """Find values that are legal alone and impossible together; each is told of a key that was set on purpose."""
     model, memory, board = config.model, config.memory, config.board
+    keyed = "memory.key_hex" if memory.key_hex else "memory.key_file"
+    has_key = bool(memory.key_hex) or memory.key_file is not None
     found = [
         (
             model.kv == "q8_0" and not model.flash_attention,
-            "model.kv",
-            'q8_0 needs model.flash_attention = true; otherwise write "f16"',
+            ("model.flash_attention", "model.kv"),
+            'model.kv = "q8_0" needs model.flash_attention = true',
         ),
         (
             model.max_reply_tokens * 2 > model.context_tokens,
-            "model.max_reply_tokens",
-            f"it may be at most half of model.context_tokens, which is {model.context_tokens}",
+            ("model.max_reply_tokens", "model.context_tokens"),
+            "model.max_reply_tokens may be at most half of model.context_tokens",
         ),
         (
             board.budget_mb > board.total_mb,
-            "board.budget_mb",
-            f"it may not exceed board.total_mb, which is {board.total_mb}",
+            ("board.budget_mb", "board.total_mb"),
+            "board.budget_mb may not exceed board.total_mb",
         ),
-        (
-            memory.encrypt is False and (memory.key_hex != "" or memory.key_file is not None),
-            "memory.encrypt",
-            "a key is given, so it must be true; or take the key away",
-        ),
+        (has_key and not memory.encrypt, (keyed,), "a key is of use only with memory.encrypt = true"),
         (
             memory.key_hex != "" and memory.key_file is not None,
-            "memory.key_file",
-            "memory.key_hex is given too; take one of them away",
+            ("memory.key_file",),
+            "memory.key_hex is given too: take one of them away",
         ),
     ]
-    return [
-        Mistake(config.sources[name], name, _toml(value_of(config, name)), problem)
-        for wrong, name, problem in found
-        if wrong
-    ]
+    return [_contradiction(config, names, problem) for wrong, names, problem in found if wrong]
+
+
+def _contradiction(config: Config, names: Sequence[str], problem: str) -> Mistake:
+    name = next((name for name in names if config.sources[name] != "default"), names[0])
+    value = _MASK if isinstance(keys()[name].kind, Secret) else value_of(config, name)
+    return Mistake(config.sources[name], name, _toml(str(value) if isinstance(value, Path) else value), problem)

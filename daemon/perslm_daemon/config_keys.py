@@ -220,9 +220,10 @@ class Key(Generic[T]):
 def key(default: T | Callable[[], T], kind: Kind[T], help: str) -> T:  # noqa: A002 - the word the field uses
     """Declare a dataclass field that is a configuration key; a callable default is asked at load."""
     metadata = {"kind": kind, "help": help}
+    printed = not isinstance(kind, Secret)
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=printed)
+    return field(default=default, metadata=metadata, repr=printed)
 
 
 def key_of(prefix: str, declared: Field[Any]) -> Key[Any] | None:
