@@ -18,6 +18,7 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, PersLMError
@@ -92,7 +93,6 @@ class Lane(Generic[E]):
         self._closing = False
         self._thread: threading.Thread | None = None
         self._engine: E | None = None
-        self._ended = anyio.Event()
 
     @property
     def busy_since(self) -> float | None:
@@ -117,6 +117,7 @@ class Lane(Generic[E]):
             await ready.done.wait()
         if ready.error is not None:
             self._closing = True
+            await self._wait_for_thread()
             raise _as_engine_error(self.name, ready.error) from ready.error
         return self
 
@@ -127,7 +128,7 @@ class Lane(Generic[E]):
             job.stop.set()
         self._jobs.put(None)
         with anyio.CancelScope(shield=True):
-            await self._ended.wait()
+            await self._wait_for_thread()
 
     async def call(self, work: Callable[Concatenate[E, Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(engine, stop, *args)` in the lane's thread and return its result.
@@ -207,6 +208,10 @@ class Lane(Generic[E]):
         if outcome.error is not None and not isinstance(outcome.error, Cancelled):
             raise _as_engine_error(self.name, outcome.error) from outcome.error
 
+    async def _wait_for_thread(self) -> None:
+        if self._thread is not None:
+            await anyio.to_thread.run_sync(self._thread.join)
+
     def _put(self, job: _Job) -> None:
         if not self.alive:
             raise LaneClosed(f"the {self.name} engine is not running")
@@ -239,7 +244,6 @@ class Lane(Generic[E]):
         finally:
             engine, self._engine = self._engine, None
             engine.close()
-            _tell(token, self._ended.set)
 
 
 def _tell(token: EventLoopToken, action: Callable[[], None]) -> None:
