@@ -122,7 +122,7 @@ def resample(pcm: Pcm, rate_hz: int) -> Pcm:
         count = len(range(phase, length, up))
         taps = _sinc_taps(reach, fraction / up, min(1.0, up / down))
         out[phase::up] = windows[first + 1 :: down][:count] @ taps
-    return Pcm(_to_int16(out / 32768.0), rate_hz)
+    return Pcm(to_int16(out / 32768.0), rate_hz)
 
 
 def _sinc_taps(reach: int, fraction: float, ratio: float) -> NDArray[np.float32]:
@@ -139,7 +139,7 @@ def _sinc_taps(reach: int, fraction: float, ratio: float) -> NDArray[np.float32]
     return taps.astype(np.float32)
 
 
-def _to_int16(values: NDArray[np.floating]) -> NDArray[np.int16]:
+def to_int16(values: NDArray[np.floating]) -> NDArray[np.int16]:
     """Make [-1, 1] floats 16-bit: rounded, clipped, and what is not a number silent."""
     finite = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=-1.0)
     steps: NDArray[np.floating] = np.clip(np.rint(np.clip(finite, -1.0, 1.0) * 32768.0), -32768, 32767)
@@ -309,7 +309,7 @@ def _mono_blocks(stream: BinaryIO, form: _Format, frames: int) -> Iterator[NDArr
             return
         frames -= count
         samples = _to_floats(raw[: count * form.frame_bytes], form).reshape(count, form.channels)
-        yield _to_int16(samples[:, 0] if form.channels == 1 else samples.mean(axis=1))
+        yield to_int16(samples[:, 0] if form.channels == 1 else samples.mean(axis=1))
 
 
 def _to_floats(raw: bytes, form: _Format) -> NDArray[np.float64]:

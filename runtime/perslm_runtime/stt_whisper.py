@@ -1,0 +1,250 @@
+"""Whisper through faster-whisper and CTranslate2, in 8 bits. Only importer of faster_whisper.
+
+Whisper was trained on windows of 30 seconds and every library pads to that, so that a command of three seconds
+costs ten times its length. CTranslate2 takes shorter windows; then Whisper tends to loop. A window of ten seconds
+with no three tokens repeated and no more tokens than people can speak gives the words of the full window in a
+quarter of its time; where the result still looks wrong, the full window decides.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from faster_whisper import WhisperModel  # type: ignore[import-untyped]  # the package says nothing of its types
+from faster_whisper.tokenizer import Tokenizer  # type: ignore[import-untyped]  # as above
+from numpy.typing import NDArray
+
+from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
+from perslm_runtime.errors import ConfigError, EngineError
+from perslm_runtime.lane import Stop
+from perslm_runtime.stt import Transcript, cut_point, join, require_rate
+from perslm_runtime.vad import Silero
+
+_FRAMES_PER_S = 100
+_SHORT_WINDOW, _FULL_WINDOW = 1000, 3000  # frames of 10 ms
+_MARGIN = 100  # frames of silence after the words: without them the last ones are lost
+_LONGEST_S = 28.0  # of sound in one window
+_TOKENS_PER_S = 6  # fast speech is 4 to 5
+_PARTIAL_EVERY_S = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """One decoding. `log_probability` is the mean per token, `no_speech` the chance that nobody spoke."""
+
+    text: str
+    log_probability: float
+    no_speech: float
+    complete: bool
+
+    @property
+    def silent(self) -> bool:
+        """Whether these are the words that Whisper makes up where there are none."""
+        return not any(c.isalnum() for c in self.text) or (self.no_speech > 0.8 and self.log_probability < -0.7)
+
+    @property
+    def loops(self) -> bool:
+        text = self.text.encode()
+        return len(text) / len(zlib.compress(text)) > 2.4  # Whisper's own threshold
+
+    @property
+    def doubtful(self) -> bool:
+        return self.log_probability < _DOUBT or self.loops or not self.complete
+
+
+_DOUBT = -0.8
+
+
+class Whisper:
+    """A Whisper model from its CTranslate2 folder (`model.bin`, `tokenizer.json`, ...).
+
+    `language` is a code such as "en"; English-only models ignore it. With `partials`, `accept` decodes what
+    there is whenever 0.8 s of new sound have come, and twice the time that the last decoding took.
+    Raises `EngineError` when the model cannot be loaded, `ConfigError` for a language it does not know.
+    """
+
+    def __init__(self, folder: Path, threads: int, language: str = "en", *, partials: bool = False) -> None:
+        self.name = folder.name
+        self.file: Path | None = folder / "model.bin"
+        if not (folder / "model.bin").is_file() or not (folder / "tokenizer.json").is_file():
+            # faster-whisper would try to download what is missing.
+            raise EngineError(
+                f"the speech model in {folder} is incomplete: run `perslm models pull {folder.name}`"
+            )
+        try:
+            model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(
+                f"the speech model {folder} could not be loaded: run `perslm models verify {folder.name}` ({error})"
+            ) from error
+        if model.model.is_multilingual and language not in model.supported_languages:
+            raise ConfigError(
+                f"{self.name} does not know the language {language}: choose a code such as en, de, fr"
+            )
+        self._model: WhisperModel | None = model
+        self._tokenizer = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, "transcribe", language)
+        self._partials = partials
+        self._vad: Silero | None = None
+
+    def listen(self, vocabulary: Sequence[str] = ()) -> WhisperUtterance:
+        """Begin an utterance; `vocabulary` is given to Whisper as words that came before, up to 400 letters."""
+        return WhisperUtterance(self, _hotwords(vocabulary), self._partials)
+
+    def decode(self, samples: NDArray[np.int16], hotwords: str, stop: Stop) -> Transcript:
+        """Return the words in at most 28 s of 16 kHz sound [n]; looked at twice if the first time is doubtful."""
+        features = self.features(samples)
+        guess = self.guess(features, hotwords)
+        if guess.doubtful and not guess.silent:
+            stop.check()
+            full = self._generate(features, hotwords, _FULL_WINDOW, no_repeat=0, most_tokens=220)
+            if full.log_probability > guess.log_probability and not full.loops:
+                guess = full
+        return _as_transcript(guess, len(samples))
+
+    def features(self, samples: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Return the log-mel features [80, frames] of 16 kHz sound [n], one frame per 10 ms."""
+        features: NDArray[np.float32] = self._ready().feature_extractor(samples.astype(np.float32) / 32768.0)
+        return features
+
+    def guess(self, features: NDArray[np.float32], hotwords: str) -> _Guess:
+        """Decode log-mel features [80, frames] once, in the short window."""
+        frames = features.shape[1]
+        window = min(_FULL_WINDOW, max(_SHORT_WINDOW, frames + _MARGIN))
+        most_tokens = math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6
+        return self._generate(features, hotwords, window, no_repeat=3, most_tokens=most_tokens)
+
+    def speech(self, samples: NDArray[np.int16], stop: Stop) -> list[tuple[float, float]]:
+        """Return where in the sound somebody speaks. Only long recordings need the detector: built late."""
+        if self._vad is None:
+            self._vad = Silero()
+        return self._vad.segments(Pcm(samples, SPEECH_RATE_HZ), stop)
+
+    def prove(self) -> str:
+        """Decode a second of silence; raises `EngineError` unless no words come of it."""
+        began = time.perf_counter()
+        heard = self.decode(np.zeros(SPEECH_RATE_HZ, np.int16), "", Stop())
+        if heard.text:
+            raise EngineError(f"{self.name} hears words in silence: run `perslm models verify {self.name}`")
+        return f"heard a second of silence as silence in {(time.perf_counter() - began) * 1000:.0f} ms"
+
+    def close(self) -> None:
+        """Free the model; a second call does nothing."""
+        if self._model is not None:
+            self._model.model.unload_model()
+            self._model = None
+        if self._vad is not None:
+            self._vad.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _ready(self) -> WhisperModel:
+        if self._model is None:
+            raise EngineError(f"the recognizer {self.name} is closed")
+        return self._model
+
+    def _generate(self, features: NDArray[np.float32], hotwords: str, window: int, *, no_repeat: int,
+                  most_tokens: int) -> _Guess:  # fmt: skip
+        """Run encoder and greedy decoder over `window` frames: `features` [80, frames], cut or padded to it."""
+        model = self._ready()
+        padded = np.zeros((features.shape[0], window), np.float32)
+        padded[:, : features.shape[1]] = features[:, :window]
+        prompt = model.get_prompt(self._tokenizer, [], without_timestamps=True, hotwords=hotwords or None)
+        limit = min(len(prompt) + most_tokens, model.max_length)
+        result: Any = model.model.generate(
+            model.encode(padded), [prompt], beam_size=1, no_repeat_ngram_size=no_repeat, max_length=limit,
+            return_scores=True, return_no_speech_prob=True,
+        )[0]  # fmt: skip
+        tokens = result.sequences_ids[0]
+        # The score is the mean over the tokens; the end mark counts as one more, as in Whisper.
+        log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        text = self._tokenizer.decode(tokens).strip()
+        return _Guess(text, log_probability, result.no_speech_prob, len(prompt) + len(tokens) < limit)
+
+
+class WhisperUtterance:
+    """Sound collected for a `Whisper`. What is longer than 28 s is cut in silences and decoded as it comes."""
+
+    def __init__(self, whisper: Whisper, hotwords: str, partials: bool) -> None:
+        self._whisper = whisper
+        self._hotwords = hotwords
+        self._partials = partials
+        self._done: list[Transcript] = []
+        self._open = np.zeros(0, np.int16)
+        self._last: _Guess | None = None  # of the first `_looked_at` samples of `_open`
+        self._looked_at = 0
+        self._took_s = 0.0
+
+    def accept(self, pcm: Pcm, stop: Stop) -> str:
+        """Collect `pcm`; without `partials`, the text so far is that of the windows already complete."""
+        require_rate(pcm)
+        stop.check()
+        self._open = np.concatenate([self._open, pcm.samples])
+        self._close_windows(stop)
+        new_s = (len(self._open) - self._looked_at) / SPEECH_RATE_HZ
+        if self._partials and new_s >= max(_PARTIAL_EVERY_S, 2 * self._took_s):
+            self._look()
+        texts = [part.text for part in self._done]
+        if self._last is not None and not self._last.silent:
+            texts.append(self._last.text)
+        return " ".join(text for text in texts if text)
+
+    def finish(self, stop: Stop) -> Transcript:
+        """Decode what is left and join it to the rest."""
+        stop.check()
+        if self._last is not None and self._looked_at == len(self._open) and not self._last.doubtful:
+            self._done.append(_as_transcript(self._last, len(self._open)))
+        elif len(self._open):
+            self._done.append(self._whisper.decode(self._open, self._hotwords, stop))
+        self._open = self._open[:0]
+        return join(self._done)
+
+    def _look(self) -> None:
+        """Decode what there is once, quickly."""
+        began = time.perf_counter()
+        self._last = self._whisper.guess(self._whisper.features(self._open), self._hotwords)
+        self._looked_at = len(self._open)
+        self._took_s = time.perf_counter() - began
+
+    def _close_windows(self, stop: Stop) -> None:
+        longest = round(_LONGEST_S * SPEECH_RATE_HZ)
+        while len(self._open) > longest:
+            speech = self._whisper.speech(self._open[:longest], stop)
+            cut = round(cut_point(speech, _LONGEST_S) * SPEECH_RATE_HZ)
+            stop.check()
+            if speech:
+                self._done.append(self._whisper.decode(self._open[:cut], self._hotwords, stop))
+            else:
+                self._done.append(Transcript("", cut / SPEECH_RATE_HZ, None))
+            self._open = self._open[cut:]
+            self._last, self._looked_at = None, 0
+
+
+def _as_transcript(guess: _Guess, samples: int) -> Transcript:
+    seconds = samples / SPEECH_RATE_HZ
+    if guess.silent:
+        return Transcript("", seconds, None)
+    return Transcript(guess.text, seconds, min(1.0, math.exp(guess.log_probability)))
+
+
+def _hotwords(vocabulary: Sequence[str]) -> str:
+    """Write the words to expect in a line, at most 400 letters: a long prompt costs time, and Whisper recites it."""
+    kept: list[str] = []
+    room = 400
+    for phrase in dict.fromkeys(" ".join(phrase.split()) for phrase in vocabulary):
+        room -= len(phrase) + 2
+        if room < 0:
+            break
+        if phrase:
+            kept.append(phrase)
+    return ", ".join(kept)

@@ -1,0 +1,158 @@
+"""Wake words, by microWakeWord. Only importer of pymicro_wakeword; four models come in the package.
+
+All words share one feature extraction, so a second word costs a fraction of the first. A model is a
+TensorFlow Lite file beside a manifest (`.json`) that names its phrase and cutoff.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pymicro_wakeword
+from pymicro_wakeword.wakeword import TfLiteWakeWord
+
+from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
+from perslm_runtime.errors import ConfigError, EngineError, InputError
+
+_PACKAGE = Path(pymicro_wakeword.__file__).parent
+BUILT_IN: tuple[str, ...] = tuple(model.value for model in pymicro_wakeword.Model)
+
+
+@dataclass(slots=True)
+class _Word:
+    name: str
+    model: pymicro_wakeword.MicroWakeWord
+    quiet_until: int  # sample number until which a detection is still the last one
+
+
+class MicroWakeWord:
+    """Listens for several wake words at once. `words` are built-in names or paths of `.tflite` files.
+
+    `cutoffs` raises or lowers a word's own threshold, 0 to 1, by the name in `words`. After a word was heard it
+    is not reported again for `pause_s`. Raises `ConfigError` for an unknown word or a wrong cutoff, `EngineError`
+    for a broken model.
+    """
+
+    name = "microwakeword"
+
+    def __init__(
+        self, words: Sequence[str], cutoffs: Mapping[str, float] | None = None, *, pause_s: float = 1.0
+    ) -> None:
+        cutoffs = cutoffs or {}
+        _check(words, cutoffs)
+        self.file: Path | None = _manifest(words[0]).with_suffix(".tflite")
+        self._pause = round(pause_s * SPEECH_RATE_HZ)
+        self._heard = 0
+        self._features = pymicro_wakeword.MicroWakeWordFeatures()
+        self._words = [_Word(word, _load(_manifest(word)), 0) for word in words]
+        for word in self._words:
+            word.model.probability_cutoff = cutoffs.get(word.name, word.model.probability_cutoff)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Names of the words listened for, each with the phrase to say."""
+        return {word.name: word.model.wake_word for word in self._words}
+
+    def accept(self, pcm: Pcm) -> list[str]:
+        """Listen to the next 16 kHz sound, of any length, and return the words that ended in it, in order."""
+        if pcm.rate_hz != SPEECH_RATE_HZ:
+            raise InputError(
+                f"wake words are heard at {SPEECH_RATE_HZ} Hz, this sound has {pcm.rate_hz}: resample it"
+            )
+        found: list[str] = []
+        for features in self._features.process_streaming(pcm.samples.tobytes()):
+            self._heard += SPEECH_RATE_HZ // 100  # one set of features per 10 ms
+            for word in self._words:
+                if word.model.process_streaming(features) and self._heard >= word.quiet_until:
+                    word.quiet_until = self._heard + self._pause
+                    found.append(word.name)
+        return found
+
+    def reset(self) -> None:
+        """Forget what was heard, as after a gap in the sound."""
+        self._features.reset()
+        self._heard = 0
+        for word in self._words:
+            word.model.reset()
+            word.quiet_until = 0
+
+    def prove(self) -> str:
+        """Listen to half a second of silence; raises `EngineError` if a word is heard in it."""
+        began = time.perf_counter()
+        heard = self.accept(Pcm(np.zeros(SPEECH_RATE_HZ // 2, np.int16), SPEECH_RATE_HZ))
+        took_ms = (time.perf_counter() - began) * 1000
+        self.reset()
+        if heard:
+            raise EngineError(f"the wake word {heard[0]} is heard in silence: its model is broken")
+        phrases = ", ".join(self.words.values())
+        return f"listens for {phrases}; half a second took {took_ms:.0f} ms"
+
+    def close(self) -> None:
+        """Free the models; a second call does nothing."""
+        for word in self._words:
+            word.model.close()
+        self._words = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _check(words: Sequence[str], cutoffs: Mapping[str, float]) -> None:
+    if not words:
+        raise ConfigError("no wake word is named: choose one of " + ", ".join(BUILT_IN))
+    if len(set(words)) < len(words):
+        raise ConfigError("a wake word is named twice: name each once")
+    for word, cutoff in cutoffs.items():
+        if word not in words:
+            raise ConfigError(f"a cutoff is set for the wake word {word}, which is not among {', '.join(words)}")
+        if not 0.0 < cutoff < 1.0:
+            raise ConfigError(f"the cutoff of the wake word {word} is {cutoff}: it must be between 0 and 1")
+
+
+def _manifest(word: str) -> Path:
+    """Return the `.json` of a built-in word or of a `.tflite` path."""
+    if word in BUILT_IN:
+        return _PACKAGE / "models" / f"{word}.json"
+    path = Path(word)
+    if path.suffix not in (".tflite", ".json"):
+        raise ConfigError(
+            f"the wake word {word} is unknown: choose one of {', '.join(BUILT_IN)}, or the path of a .tflite file"
+        )
+    if not path.with_suffix(".json").is_file():
+        raise ConfigError(
+            f"the manifest {path.with_suffix('.json')} is missing: put the one that came with the model there"
+        )
+    return path.with_suffix(".json")
+
+
+def _load(manifest: Path) -> pymicro_wakeword.MicroWakeWord:
+    try:
+        model = manifest.parent / json.loads(manifest.read_text("utf-8"))["model"]
+        _require_loadable(model)
+        return pymicro_wakeword.MicroWakeWord.from_config(manifest)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"the wake word {manifest} could not be loaded: fetch it again ({error!r})") from error
+
+
+def _require_loadable(model: Path) -> None:
+    """Ask TensorFlow Lite itself whether `model` is a model.
+
+    pymicro_wakeword 2.5 hands the NULL it gets for a broken file to the interpreter: a segmentation fault.
+    """
+    library = next((_PACKAGE / "lib").glob("*tensorflowlite_c.*"), None)
+    if library is None:
+        raise EngineError("TensorFlow Lite is missing from pymicro-wakeword: reinstall it")
+    lib = TfLiteWakeWord(library).lib
+    handle = lib.TfLiteModelCreateFromFile(str(model.resolve()).encode()) if model.is_file() else None
+    if not handle:
+        raise EngineError(f"{model} is missing or no TensorFlow Lite model: fetch it again")
+    lib.TfLiteModelDelete(handle)
