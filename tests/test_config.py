@@ -90,7 +90,7 @@ def test_every_mistake_in_every_layer_is_reported_at_once(tmp_path: Path) -> Non
         f'{file}:3: model.batch_threads = "many": it must be a whole number from 1 to 64',
         f'{file}:6: stt.engine = "cloud": it must be one of whisper, vosk',
         "PERSLM_MEMRY__ENABLED: memry.enabled = yes: there is no such key; did you mean memory.enabled?",
-        "PERSLM_TTS__VOLUME: tts.volume = 11: it must be a number from 0 to 2",
+        "PERSLM_TTS__VOLUME: tts.volume = 11: it must be a number from 0 to 1",
         "--set: tts.length_scale = slow: it must be a number from 0.5 to 2",
         "--profile: profile = pi9: it must be one of dev, zero2w, pi4-2gb, pi4, pi5, generic-arm64",
     ]
@@ -111,7 +111,7 @@ def test_every_mistake_in_every_layer_is_reported_at_once(tmp_path: Path) -> Non
         ("[board]\ntotal_mb = 512\nbudget_mb = 600\n", "board.budget_mb may not exceed board.total_mb"),
         ('[memory]\nkey_file = "k"\n', "of use only with memory.encrypt = true"),
         ('[wake]\nwords = ["alexa", "alexa"]\n', "a list of okay_nabu"),
-        ("[tts]\nvolume = nan\n", "a number from 0 to 2"),
+        ("[tts]\nvolume = nan\n", "a number from 0 to 1"),
         ("[model]\nthreads = true\n", "a whole number from 1 to 64"),
         ('[voice]\nenabled = "yes"\n', "true or false"),
     ],

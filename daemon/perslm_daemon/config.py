@@ -323,6 +323,11 @@ def _contradictions(config: Config) -> list[Mistake]:
             ("board.budget_mb", "board.total_mb"),
             "board.budget_mb may not exceed board.total_mb",
         ),
+        (
+            not config.stt.id.startswith(f"{config.stt.engine}-"),
+            ("stt.id", "stt.engine"),
+            f"a model for stt.engine = {config.stt.engine} is called {config.stt.engine}-…",
+        ),
         (has_key and not memory.encrypt, (keyed,), "a key is of use only with memory.encrypt = true"),
         (
             memory.key_hex != "" and memory.key_file is not None,

@@ -75,8 +75,11 @@ class Model:
     mlock: bool = key(False, Switch(), "keep the model in memory, never swapped out; needs LimitMEMLOCK")
     max_reply_tokens: int = key(160, Whole(8, 4096), "tokens a reply may have at most")
     temperature: float = key(0.0, Real(0.0, 2.0), "0 always takes the likeliest word; higher is more varied")
+    repeat_penalty: float = key(
+        1.1, Real(1.0, 2.0), "how much words the reply has used lose weight; small models loop at 1"
+    )
     system_prompt: str = key(
-        "You are a helpful private assistant in the home. Answer in one or two short spoken sentences.",
+        "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud.",
         Text(),
         "the assistant's character; kept byte for byte at the head of every prompt",
     )
@@ -89,6 +92,7 @@ class Model:
 class Embed:
     """The model that turns sentences into vectors, for recall by meaning."""
 
+    enabled: bool = key(True, Switch(), "recall by meaning as well as by words")
     id: str = key("all-minilm-l6-v2", _MODEL_ID, "which embedding model")
     threads: int = key(1, _THREADS, "threads it uses")
 
@@ -100,7 +104,7 @@ class Stt:
     engine: str = key("whisper", Choice(("whisper", "vosk")), "which recognizer: whisper is exact, vosk streams")
     id: str = key("whisper-tiny.en", _MODEL_ID, "which speech model; it has to fit the engine")
     threads: int = key(default_threads, _THREADS, "threads it uses")
-    language: str = key("en", Text(r"[a-z]{2,3}|auto", "a language code such as en, or auto"), "language spoken")
+    language: str = key("en", Text(r"[a-z]{2,3}", "a language code such as en"), "language spoken")
     longest_s: float = key(120.0, Real(1, 600), "longest recording that is taken, in seconds")
 
 
@@ -110,7 +114,7 @@ class Tts:
 
     id: str = key("piper-en_US-joe-medium", _MODEL_ID, "which Piper voice")
     threads: int = key(1, _THREADS, "threads it uses")
-    volume: float = key(1.0, Real(0.0, 2.0), "1 is the voice as it was made")
+    volume: float = key(1.0, Real(0.0, 1.0), "1 is full scale, 0 is silence")
     length_scale: float = key(1.0, Real(0.5, 2.0), "1 is the voice's own pace; higher is slower")
 
 

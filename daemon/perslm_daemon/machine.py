@@ -75,3 +75,40 @@ def profile_of(machine: Machine) -> str:
     if re.search(r"Raspberry Pi (5|500)\b|Compute Module 5", board):
         return "pi5"
     return "pi4"
+
+
+def sound_outputs(root: Path = Path("/")) -> list[str]:
+    """Name what can be played on: the sound server that runs, and the sound cards."""
+    runtime = root / (os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}").lstrip("/")
+    found = [name for name, socket in (("PipeWire", "pipewire-0"), ("PulseAudio", "pulse/native"))
+             if (runtime / socket).exists()]  # fmt: skip
+    try:
+        cards = (root / "proc/asound/cards").read_text()
+    except OSError:
+        return found
+    return [*found, *re.findall(r"^\s*\d+ \[.*?\]: (.+)$", cards, re.MULTILINE)]
+
+
+def cpu_features(root: Path = Path("/")) -> frozenset[str]:
+    """Return the processor's features by the kernel's names (`avx2`, `asimddp`); empty where it does not say."""
+    try:
+        text = (root / "proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def cpu_model(root: Path = Path("/")) -> str:
+    """Return the processor's name as the kernel gives it, or the architecture."""
+    try:
+        text = (root / "proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def busy_cores() -> float:
+    """Return how many cores other work has kept busy over the last minute (the load average)."""
+    return os.getloadavg()[0]

@@ -1,0 +1,285 @@
+"""`perslm memory`: what is remembered: adding, searching, listing, forgetting, and taking it along."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from perslm_daemon import terminal
+from perslm_daemon.cli_session import Session, command_group, session_of
+from perslm_daemon.stores import open_memory, open_models
+from perslm_daemon.terminal import put, put_json, put_table
+from perslm_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from perslm_runtime.embed import Embedder
+
+    from perslm_runtime.memory import Memory, Receipt
+    from perslm_runtime.memory_lines import Entry
+
+_BACKFILL = 64  # vectors that are made up for after adding a fact: under a second
+
+
+class Kind(StrEnum):
+    """What a memory can be."""
+
+    TURN = "turn"
+    FACT = "fact"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `memory` to the command line."""
+    memory = command_group(app, "memory", "Add, search, list and forget memories; export and import them.")
+    memory.command()(add)
+    memory.command()(search)
+    memory.command("list")(list_memories)
+    memory.command()(forget)
+    memory.command("export")(export_lines)
+    memory.command("import")(import_lines)
+
+
+def add(context: typer.Context, text: Annotated[str, typer.Argument(help="The fact, as one sentence.")]) -> None:
+    """Remember a fact durably."""
+    session = session_of(context)
+    with _opened(session, meaning=True) as (memory, embedder):
+        fact = memory.remember_fact(text, person=session.config.person, source="told")
+        if embedder is not None:
+            _make_up_for_vectors(session, memory, embedder)
+    if session.json:
+        put_json({"id": fact, "text": text, "with_vector": embedder is not None})
+    else:
+        put(f"remembered as {fact}")
+
+
+def search(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
+    most: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="How many at most.")] = 10,
+) -> None:
+    """Find memories by words and by meaning, the best first, with their scores and why they were found."""
+    session = session_of(context)
+    with _opened(session, meaning=True) as (memory, embedder):
+        vector = None if embedder is None else _embed(embedder, [query])[0]
+        found = memory.search(query, vector=vector, k=most, person=session.config.person)
+    if session.json:
+        put_json(
+            [
+                {
+                    "id": m.id,
+                    "kind": m.kind,
+                    "text": m.text,
+                    "score": m.score,
+                    "when": m.when.isoformat(),
+                    "why": m.why,
+                }
+                for m in found
+            ]
+        )
+    elif found:
+        rows = [(str(m.id), f"{m.score:.3f}", m.kind, _day(m.when), m.text, m.why) for m in found]
+        put_table(("ID", "SCORE", "KIND", "WHEN", "TEXT", "WHY"), rows)
+    else:
+        terminal.note("nothing is remembered of that")
+
+
+def list_memories(
+    context: typer.Context,
+    *,
+    kind: Annotated[Kind | None, typer.Option(help="Only turns, or only facts.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="How many of the newest to leave out.")] = 0,
+) -> None:
+    """Show what is remembered, the newest first."""
+    session = session_of(context)
+    with _opened(session) as (memory, _):
+        entries = memory.list(kind.value if kind else None, limit, offset)
+    if session.json:
+        put_json([_as_json(entry) for entry in entries])
+    elif entries:
+        rows = [(str(e.id), e.kind, e.person, _day(e.when), e.said, e.reply) for e in entries]
+        put_table(("ID", "KIND", "PERSON", "WHEN", "SAID", "REPLIED"), rows)
+    else:
+        terminal.note("nothing is remembered yet")
+
+
+def forget(
+    context: typer.Context,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[WHAT]...", help="Ids, or words that the memories all contain.")
+    ] = None,
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="All since then: 2026-01-31, or 2026-01-31T18:00+01:00.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="All memories.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase memories so that no byte is left in the file; more than one only with --yes or a confirmation."""
+    session = session_of(context)
+    words = what or []
+    named = [int(word) for word in words if word.isascii() and word.isdigit()]
+    ids = named if len(named) == len(words) else []
+    text = None if ids or not words else " ".join(words)
+    moment = _moment(since) if since is not None else None
+    with _opened(session) as (memory, _):
+        if everything:
+            found = [entry.id for entry in memory.list(None, memory.count())] if not (words or since) else []
+        else:
+            found = ids or list(memory.matching(text=text, since=moment))
+        if len(found) > 1 and not yes and not terminal.confirm(f"Forget {len(found)} memories for good?"):
+            raise InputError("nothing was forgotten")
+        receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
+    _put_receipt(receipt, as_json=session.json)
+
+
+def _put_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()})
+    elif receipt.count:
+        ids = ", ".join(map(str, receipt.ids[:20])) + (" …" if receipt.count > 20 else "")
+        put(f"forgotten for good: {receipt.count} (id {ids}) at {receipt.at.astimezone():%Y-%m-%d %H:%M:%S}")
+    else:
+        terminal.note("nothing matched, so nothing was forgotten")
+
+
+def export_lines(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="File to write; without it, standard output.")] = None,
+    *,
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Include the vectors, so that none need be made.")
+    ] = False,
+) -> None:
+    """Write all memories as lines of JSON. The file is readable by its owner only and appears when it is whole."""
+    session = session_of(context)
+    with _opened(session) as (memory, _):
+        lines = memory.export_lines(vectors=vectors)
+        if file is None:
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            return
+        count = _write_whole(file, lines) - 1  # the first line is the header
+    if session.json:
+        put_json({"file": str(file), "memories": count})
+    else:
+        put(f"{count} memories are in {file}")
+
+
+def import_lines(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="File to read; - is standard input.")]
+) -> None:
+    """Add the memories of an export; those that are here already are left as they are."""
+    session = session_of(context)
+    with _opened(session) as (memory, _):
+        if str(file) == "-":
+            result = memory.import_lines(sys.stdin)
+        else:
+            try:
+                with file.open(encoding="utf-8") as lines:
+                    result = memory.import_lines(lines)
+            except OSError as error:
+                raise InputError(f"{file} cannot be read: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file} is not UTF-8 text, so it is no export; nothing was imported") from error
+    if session.json:
+        errors = [{"line": number, "problem": problem} for number, problem in result.errors]
+        put_json({"added": result.added, "skipped": result.skipped, "errors": errors})
+    else:
+        put(f"{result.added} memories added, {result.skipped} were here already")
+    if result.errors:
+        listing = "\n".join(f"  {problem}" for _, problem in result.errors)
+        raise InputError(f"{len(result.errors)} lines of {file} were left out:\n{listing}")
+
+
+@contextmanager
+def _opened(session: Session, *, meaning: bool = False) -> Iterator[tuple[Memory, Embedder | None]]:
+    """Open the memory, and with `meaning` the embedder if it is switched on and its model is here."""
+    config = session.config
+    embedder = _embedder(session) if meaning else None
+    with closing(open_memory(config, config.embed.id if embedder else None)) as memory:
+        try:
+            yield memory, embedder
+        finally:
+            if embedder is not None:
+                embedder.close()
+
+
+def _embedder(session: Session) -> Embedder | None:
+    config = session.config
+    store = open_models(config)
+    if not config.embed.enabled or not store.installed(config.embed.id):
+        return None
+    from perslm_runtime.embed import Embedder
+
+    return Embedder(store.folder(config.embed.id), config.embed.threads)
+
+
+def _embed(embedder: Embedder, texts: list[str]) -> Any:
+    from perslm_runtime.lane import Stop
+
+    return embedder.embed(texts, Stop())
+
+
+def _make_up_for_vectors(session: Session, memory: Memory, embedder: Embedder) -> None:
+    missing = memory.missing_vectors(_BACKFILL)
+    vectors = _embed(embedder, [text for _, text in missing])
+    pairs = [(memory_id, vector) for (memory_id, _), vector in zip(missing, vectors, strict=True)]
+    memory.set_vectors(pairs, session.config.embed.id)
+
+
+def _write_whole(file: Path, lines: Iterator[str]) -> int:
+    """Write lines into a file that appears at once when all are on the disk; return how many there were."""
+    count = 0
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=file.absolute().parent, prefix=f".{file.name}-", delete=False, encoding="utf-8"
+        ) as part:
+            try:
+                for line in lines:
+                    part.write(line + "\n")
+                    count += 1
+                part.flush()
+                os.fsync(part.fileno())
+                Path(part.name).replace(file)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; no part of it was left") from error
+    return count
+
+
+def _moment(text: str) -> datetime:
+    """Read a day or a time; without a time zone it is this machine's."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as error:
+        raise InputError(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T18:00") from error
+
+
+def _day(when: datetime) -> str:
+    return f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "person": entry.person,
+        "when": entry.when.isoformat(),
+        "said": entry.said,
+        "reply": entry.reply,
+        "conversation": entry.conversation,
+        "interrupted": entry.interrupted,
+        "model": entry.model,
+        "source": entry.source,
+    }

