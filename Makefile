@@ -1,0 +1,46 @@
+# Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
+PYTHON ?= python3
+HOUSE := @$(PYTHON) build/setup_perslm.py
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format stress bench models setup train-setup lock check-lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+run: ## set up what is missing, answer one question by voice, then chat
+	$(HOUSE) run
+
+test: ## set up what is missing and run the tests (ARGS="-k name" goes to pytest)
+	$(HOUSE) test $(ARGS)
+
+check: ## formatting, lint, types, layers
+	$(HOUSE) check
+
+format: ## format the code and mend what the linter can
+	$(HOUSE) format
+
+stress: ## the tests that repeat, 100 rounds; report in benchmarks/results/stress.json
+	$(HOUSE) stress $(ARGS)
+
+bench: ## measure against the raw engines (ARGS="NAME --json" for one)
+	$(HOUSE) bench $(ARGS)
+
+models: ## pull the small models and list all
+	$(HOUSE) models
+
+setup: ## set up what `make run` needs and stop there
+	$(HOUSE) setup
+
+train-setup: ## set up the training host with torch in .venv-train (CUDA=1 allows CUDA without a GPU)
+	$(HOUSE) train-setup
+
+lock: ## write the hashed locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(HOUSE) lock $(ARGS)
+
+check-lock: ## resolve the board's lock for arm64 on Python 3.11 and 3.13, installing nothing
+	$(HOUSE) check-lock
+
+clean: ## remove environments and tool caches; models, memories and built wheels stay
+	$(HOUSE) clean
