@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# OpenMP's threads spin at every barrier by default. When another process takes one of the cores, spinning made a
+# 213-token prefill last 8.9 s instead of 0.6 s here; waiting in the kernel does not. Read when libgomp is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import llama_cpp as _c
 
@@ -289,6 +295,42 @@ class Llama:
         size = len(state)
         buffer = (ctypes.c_uint8 * size).from_buffer_copy(state)
         return int(_c.llama_state_seq_set_data(self._ctx, buffer, size, 0)) == size
+
+
+@dataclass(frozen=True, slots=True)
+class BareSpeed:
+    """Tokens per second of a bare llama_decode loop: the physical reference for PersLM's own speed."""
+
+    prefill: float
+    decode: float
+
+
+def bare_speed(llama: Llama, prompt: Sequence[int], generate: int) -> BareSpeed:
+    """Run a greedy loop on `llama`'s own context with nothing between the library's calls; clears the sequence.
+
+    The prompt is decoded in the same batches. For `perslm bench raw`, in the same process and minute as ours.
+    """
+    ctx, step = llama._ctx, llama.options.batch_tokens
+    greedy = _c.llama_sampler_chain_init(_c.llama_sampler_chain_default_params())
+    _c.llama_sampler_chain_add(greedy, _c.llama_sampler_init_greedy())
+    llama.clear()
+    llama._stop = None
+    began = time.perf_counter()
+    for start in range(0, len(prompt), step):
+        part = prompt[start : start + step]
+        array = (_c.llama_token * len(part))(*part)
+        _c.llama_decode(ctx, _c.llama_batch_get_one(array, len(part)))
+    _c.llama_synchronize(ctx)
+    filled = time.perf_counter()
+    one = (_c.llama_token * 1)()
+    batch = _c.llama_batch_get_one(one, 1)
+    for _ in range(generate):
+        one[0] = _c.llama_sampler_sample(greedy, ctx, -1)
+        _c.llama_decode(ctx, batch)
+    ended = time.perf_counter()
+    _c.llama_sampler_free(greedy)
+    llama.clear()
+    return BareSpeed(len(prompt) / (filled - began), generate / (ended - filled))
 
 
 def _check_magic(file: Path) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop
@@ -27,6 +28,8 @@ from perslm_runtime.prompt import (
     start_conversation,
 )
 from perslm_runtime.snapshot import load_snapshot, model_identity, save_snapshot, snapshot_key
+
+T = TypeVar("T")
 
 _SUMMARY_TOKENS = 96
 _KEPT_TURNS = 2
@@ -95,6 +98,16 @@ class ChatModel:
         return len(self._talk.head)
 
     @property
+    def opening_tokens(self) -> int:
+        """Tokens between a question and its reply."""
+        return len(self._talk.opening)
+
+    @property
+    def turn_overhead_tokens(self) -> int:
+        """Tokens a turn adds besides what is said and replied."""
+        return len(self._talk.opening) + len(self._talk.closing)
+
+    @property
     def used_tokens(self) -> int:
         """Tokens the conversation takes up in the context."""
         return self._talk.used
@@ -111,7 +124,7 @@ class ChatModel:
 
     def prove(self) -> str:
         """Answer one fixed question with up to four tokens, outside the conversation."""
-        said = self._tokens("What is the capital of Italy?")
+        said = self.tokens("What is the capital of Italy?")
         prompt = [*self._talk.head, *said, *self._talk.opening]
         stop = Stop()
         text = "".join(self._pieces(prompt, 4, stop)).strip()
@@ -127,7 +140,7 @@ class ChatModel:
         stop.check()
         self._talk = self._new_talk()
         for said, reply in turns:
-            self._talk.add(self._tokens(said), self._tokens(reply))
+            self._talk.add(self.tokens(said), self.tokens(reply))
 
     def reply(self, stop: Stop, text: str, max_tokens: int | None = None) -> Generator[str | ReplyEnd, None, None]:
         """Answer `text` (as prompt.user_text makes it): pieces of text, then one `ReplyEnd`.
@@ -136,7 +149,7 @@ class ChatModel:
         pieces are valid Unicode: bytes of an unfinished character wait for the rest.
         """
         limit = max_tokens or self.max_reply_tokens
-        user = self._tokens(text)
+        user = self.tokens(text)
         prompt = self._talk.prompt(user, limit)
         run = _Run()
         parts: list[str] = []
@@ -166,7 +179,7 @@ class ChatModel:
         For idle time: the talk is still in the cache, so asking for the summary costs its own few tokens.
         When stopped, the conversation is as before. The new, shorter prompt is put into the cache at once.
         """
-        user = self._tokens(SUMMARY_REQUEST)
+        user = self.tokens(SUMMARY_REQUEST)
         try:
             prompt = self._talk.prompt(user, _SUMMARY_TOKENS)
         except InputError:
@@ -175,9 +188,9 @@ class ChatModel:
         text = "".join(self._pieces(prompt, _SUMMARY_TOKENS, stop)).strip()
         stop.check()
         summary = [
-            *self._tokens(SUMMARY_INTRO + text),
+            *self.tokens(SUMMARY_INTRO + text),
             *self._talk.opening,
-            *self._tokens(SUMMARY_REPLY),
+            *self.tokens(SUMMARY_REPLY),
             *self._talk.closing,
         ]
         self._talk.compact(summary, _KEPT_TURNS)
@@ -288,8 +301,17 @@ class ChatModel:
                 " set model.context_tokens higher or model.max_reply_tokens lower"
             )
 
-    def _tokens(self, text: str) -> list[int]:
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of `text` as a person's words: control tokens in it are plain characters."""
         return self._llama.tokenize(text, special=False)
+
+    def on_bare_library(self, work: Callable[[Llama], T]) -> T:
+        """Run `work` on the llama.cpp context itself, outside any conversation (for benchmarks)."""
+        self._cached = []
+        try:
+            return work(self._llama)
+        finally:
+            self._llama.clear()
 
 
 class _Run:

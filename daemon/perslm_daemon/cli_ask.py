@@ -1,0 +1,383 @@
+"""`perslm ask`, `chat` and `demo`: the main job from a terminal.
+
+Knows how a turn is shown; the turn itself is the pipeline's. Engines are imported when a command runs.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from perslm_daemon.cli_session import Session, session_of
+from perslm_daemon.terminal import note, printable, put, put_json
+from perslm_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from perslm_daemon.app import Assistant, Report
+    from perslm_daemon.config_sections import Config
+    from perslm_daemon.pipeline import Event, Turn
+    from perslm_runtime.audio import Pcm
+
+_LONGEST_STDIN = 64_000  # characters: more than any context holds
+_CHAT_HELP = "/new starts another conversation, /quit leaves (so does Ctrl-D); Ctrl-C stops a reply."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("ask")(ask)
+    app.command("chat")(chat)
+    app.command("demo")(demo)
+
+
+def ask(
+    context: typer.Context,
+    text: Annotated[str | None, typer.Argument(help="The question; - reads it from standard input.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="A WAV file with the spoken question.")] = None,
+    speak: Annotated[Path | None, typer.Option(help="Write the spoken answer to this WAV file.")] = None,
+    conversation: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
+) -> None:
+    """Ask one question, typed or recorded, and print the answer; it is remembered."""
+    session = session_of(context)
+    question = _question(text, audio)
+    if speak is not None:
+        _check_writable(speak)
+    sound = _read_question(session.config, audio) if audio else None
+    anyio.run(_ask, session, question, sound, speak, conversation)
+
+
+def chat(
+    context: typer.Context,
+    conversation: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
+) -> None:
+    """Talk with the assistant in the terminal."""
+    session = session_of(context)
+    anyio.run(_chat, session, conversation)
+
+
+def demo(context: typer.Context) -> None:
+    """Show the main job: a spoken question is heard, something remembered is found, the answer is spoken.
+
+    What the demonstration remembers is forgotten at its end. With a terminal, a chat follows.
+    """
+    session = session_of(context)
+    anyio.run(_demo, session)
+
+
+# ask
+
+
+def _question(text: str | None, audio: Path | None) -> str:
+    if (text is None) == (audio is None):
+        raise InputError('give a question or a recording: `perslm ask "..."` or `perslm ask --audio FILE.wav`')
+    if text == "-":
+        text = sys.stdin.read(_LONGEST_STDIN)
+    if text is not None and not text.strip():
+        raise InputError("the question is empty: say or type something")
+    return text or ""
+
+
+def _check_writable(target: Path) -> None:
+    """Say at once that the answer could not be written, not after the work."""
+    import os
+
+    folder = target.parent
+    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"the answer cannot be written to {target}: choose a file in a folder that exists")
+
+
+def _read_question(config: Config, audio: Path) -> Pcm:
+    from perslm_runtime.audio import SPEECH_RATE_HZ, read_wav, require_speech, resample
+
+    pcm = read_wav(audio, longest_s=config.stt.longest_s)
+    require_speech(pcm, str(audio), longest_s=config.stt.longest_s)
+    return resample(pcm, SPEECH_RATE_HZ)
+
+
+async def _ask(session: Session, text: str, sound: Pcm | None, speak: Path | None, conversation: str) -> None:
+    from perslm_daemon.pipeline import Ask
+
+    wanted = Ask(text, sound, speak=speak is not None, conversation=conversation, person=session.config.person)
+    show = _Shown(printing=not session.json)
+    async with _started(session, hears=sound is not None, speaks=speak is not None) as assistant:
+        turn = await assistant.pipeline.ask(wanted, show.event)
+    if speak is not None:
+        show.write(speak)
+    if session.json:
+        put_json(turn_as_json(turn, speak))
+        return
+    show.end()
+    for problem in turn.problems:
+        note(f"perslm: {problem}")
+
+
+class _Shown:
+    """Shows a turn's events as they come and keeps its sound."""
+
+    def __init__(self, *, printing: bool) -> None:
+        self._printing = printing
+        self._sound: list[Pcm] = []
+
+    async def event(self, event: Event) -> None:
+        from perslm_daemon.pipeline import Heard, Remembered, Sentence, Spoken
+
+        match event:
+            case Spoken(_, sound):
+                self._sound.append(sound)
+            case Heard(text) if self._printing:
+                note(f"heard: {text}")
+            case Remembered(memories) if self._printing:
+                for memory in memories:
+                    note(f"recalled ({memory.score:.2f}): {memory.text}")
+            case Sentence(_, text) if self._printing:
+                sys.stdout.write(printable(text))
+                sys.stdout.flush()
+            case _:
+                pass
+
+    def end(self) -> None:
+        if self._printing:
+            put()
+
+    def sound(self) -> Pcm | None:
+        """Everything that was spoken, in one piece."""
+        import numpy as np
+
+        from perslm_runtime.audio import Pcm
+
+        if not self._sound:
+            return None
+        samples = np.concatenate([sound.samples for sound in self._sound])
+        return Pcm(samples, self._sound[0].rate_hz)
+
+    def write(self, target: Path) -> None:
+        from perslm_runtime.audio import write_wav
+
+        sound = self.sound()
+        if sound is None:
+            raise InputError("the answer has no words that could be spoken: it was printed only")
+        write_wav(target, sound)
+
+
+def turn_as_json(turn: Turn, spoken: Path | None = None) -> dict[str, object]:
+    """A turn as `ask --json` prints it."""
+    times = turn.timings
+    return {
+        "turn": turn.id,
+        "heard": turn.heard,
+        "reply": turn.reply,
+        "recalled": [
+            {"id": memory.id, "text": memory.text, "score": round(memory.score, 3), "why": memory.why}
+            for memory in turn.recalled
+        ],
+        "model": turn.model,
+        "timings_ms": {
+            name: None if value is None else round(value, 1)
+            for name, value in (
+                ("stt", times.stt),
+                ("recall", times.recall),
+                ("first_token", times.first_token),
+                ("first_audio", times.first_audio),
+                ("total", times.total),
+            )
+        },
+        "remembered_as": turn.remembered_as,
+        "interrupted": turn.interrupted,
+        "spoken": spoken,
+        "problems": list(turn.problems),
+    }
+
+
+@asynccontextmanager
+async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncIterator[Assistant]:
+    """The assistant; with --verbose each part's report, and always what is degraded."""
+    from perslm_daemon.app import start
+
+    on_report = _put_report if session.verbose else None
+    async with start(session.config, hears=hears, speaks=speaks, on_report=on_report) as assistant:
+        for missing in assistant.degraded:
+            note(f"perslm: goes on without {missing.part}: {missing.reason}")
+        yield assistant
+
+
+def _put_report(report: Report) -> None:
+    where = report.file.parent.name if report.file else "built in"
+    note(
+        f"  {report.part:<7} {report.name:<16} {where:<24} {report.memory_bytes / 1e6:5.0f} MB  "
+        f"{report.load_s:5.2f} s  {report.proof}"
+    )
+
+
+# chat
+
+
+async def _chat(session: Session, conversation: str) -> None:
+    async with _started(session, hears=False, speaks=False) as assistant:
+        await _talk(session, assistant, conversation)
+
+
+async def _talk(session: Session, assistant: Assistant, conversation: str) -> None:
+    """Read questions and print answers until the input ends."""
+    if sys.stdin.isatty():
+        note(_CHAT_HELP)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_ctrl_c, assistant, tasks.cancel_scope)
+        number = 0
+        while (line := await _read_line()) is not None:
+            match line.strip():
+                case "":
+                    continue
+                case "/quit" | "/exit" | "/bye":
+                    break
+                case "/help":
+                    note(_CHAT_HELP)
+                case "/new":
+                    number += 1
+                    conversation = f"{conversation or 'chat'}-{number}"
+                case text:
+                    await _chat_turn(session, assistant, text, conversation)
+        tasks.cancel_scope.cancel()
+
+
+async def _chat_turn(session: Session, assistant: Assistant, text: str, conversation: str) -> None:
+    from perslm_daemon.pipeline import Ask
+
+    show = _Shown(printing=not session.json)
+    wanted = Ask(text, conversation=conversation, person=session.config.person)
+    try:
+        turn = await assistant.pipeline.ask(wanted, show.event)
+    except InputError as error:
+        note(f"perslm: {error}")
+        return
+    if session.json:
+        put_json(turn_as_json(turn))
+    else:
+        put(" ..." if turn.interrupted else "")
+    for problem in turn.problems:
+        note(f"perslm: {problem}")
+
+
+async def _stop_on_ctrl_c(assistant: Assistant, scope: anyio.CancelScope) -> None:
+    """Ctrl-C ends the reply that is being given; at the prompt it ends the chat."""
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            if not assistant.pipeline.interrupt():
+                put()
+                scope.cancel()
+
+
+async def _read_line() -> str | None:
+    """The next line; None at the end. The terminal does the editing, so that Ctrl-C needs no thread."""
+    if sys.stdin.isatty():
+        sys.stdout.write("> ")
+        sys.stdout.flush()
+        await anyio.wait_readable(sys.stdin)
+        line = sys.stdin.readline()
+    else:
+        line = await anyio.to_thread.run_sync(sys.stdin.readline)
+    return line if line else None
+
+
+# demo
+
+_DEMO_PERSON = "demonstration"
+_DEMO_FACT = "My sister's name is Ana."
+_DEMO_QUESTION = "What is the name of my sister?"
+
+
+async def _demo(session: Session) -> None:
+    from perslm_daemon.app import start
+
+    note("Starting the engines:")
+    async with start(session.config, hears=True, speaks=True, on_report=_put_report) as assistant:
+        for missing in assistant.degraded:
+            note(f"perslm: goes on without {missing.part}: {missing.reason}")
+        turn = await _demo_turn(session, assistant)
+        if session.json:
+            put_json(turn_as_json(turn, _answer_file(session)))
+        if sys.stdin.isatty() and not session.json:
+            put("")
+            put("Now it is your turn. Type a question.")
+            await _talk(session, assistant, "")
+
+
+async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
+    """Speak the question into a file, hear that file, answer, and forget what the demonstration remembered."""
+    from perslm_daemon.pipeline import Ask
+    from perslm_runtime.audio import SPEECH_RATE_HZ, read_wav, resample, write_wav
+
+    folder = session.config.data_dir
+    question = folder / "question.wav"
+    write_wav(question, await _spoken_question(assistant))
+    fact = await _learn(assistant)
+    show = _Shown(printing=False)
+    sound = resample(read_wav(question), SPEECH_RATE_HZ)
+    try:
+        turn = await assistant.pipeline.ask(Ask(sound=sound, speak=True, person=_DEMO_PERSON), show.event)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _unlearn(assistant, fact)
+    show.write(_answer_file(session))
+    if not session.json:
+        _put_demo(turn, question, _answer_file(session))
+    return turn
+
+
+def _answer_file(session: Session) -> Path:
+    return session.config.data_dir / "answer.wav"
+
+
+def _put_demo(turn: Turn, question: Path, answer: Path) -> None:
+    times = turn.timings
+    put("")
+    put(f"  you, earlier   {_DEMO_FACT}")
+    put(f"  you, spoken    {question}")
+    put(f"  heard          {turn.heard}   ({times.stt or 0:.0f} ms)")
+    for memory in turn.recalled:
+        put(f"  recalled       {memory.text}   (score {memory.score:.2f}; {memory.why})")
+    put(f"  answer         {turn.reply}")
+    put(f"  spoken         {answer}")
+    put(
+        f"  from the end of recognition: first word {times.first_token or 0:.0f} ms, "
+        f"first sound {times.first_audio or 0:.0f} ms; whole turn {times.total or 0:.0f} ms"
+    )
+
+
+async def _spoken_question(assistant: Assistant) -> Pcm:
+    import numpy as np
+
+    from perslm_runtime.audio import Pcm
+
+    voice = assistant.parts.tts
+    if voice is None:
+        raise InputError("the demonstration needs a voice: set voice.enabled=true")
+    pieces = await voice.call(lambda engine, stop: list(engine.speak(_DEMO_QUESTION, stop)))
+    return Pcm(np.concatenate([piece.samples for piece in pieces]), pieces[0].rate_hz)
+
+
+async def _learn(assistant: Assistant) -> int | None:
+    memory = assistant.parts.memory
+    if memory is None:
+        return None
+    return await memory.call(lambda store, _stop: store.remember_fact(_DEMO_FACT, person=_DEMO_PERSON))
+
+
+async def _unlearn(assistant: Assistant, fact: int | None) -> None:
+    memory = assistant.parts.memory
+    if memory is None or fact is None:
+        return
+
+    def forget(store: object, _stop: object) -> None:
+        from perslm_runtime.memory import Memory
+
+        if isinstance(store, Memory):
+            ours = [entry.id for entry in store.list(limit=20) if entry.person == _DEMO_PERSON]
+            store.forget(ids=ours)
+
+    await memory.call(forget)

@@ -1,0 +1,488 @@
+"""THE file: hear -> recall -> think -> reply by sentence -> remember.
+
+A turn takes an `Ask` (text, or sound that is recognized first) and tells its events as they happen; it returns a
+`Turn` once the reply is complete and durably remembered. One turn runs at a time, two may wait, a third is told
+"busy". `interrupt` ends the running turn within one token, and what was said until then is remembered as
+interrupted. The pipeline knows no transport, no file and no device: who asks brings a `tell` function.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
+from numpy import float32
+from numpy.typing import NDArray
+from perslm_runtime.spoken import speakable
+
+from perslm_runtime.audio import Pcm
+from perslm_runtime.embed import Embedder
+from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
+from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.model import ChatModel, ReplyEnd
+from perslm_runtime.prompt import user_text
+from perslm_runtime.sentences import SentenceSplitter
+from perslm_runtime.stt import SpeechToText, Transcript
+from perslm_runtime.tts import Piper
+
+log = logging.getLogger("perslm.turn")
+
+_MOST_WAITING = 2
+_FACT = re.compile(r"\s*(?:please[, ]+)?remember(?:\s+that|:|,)?\s+(?P<fact>.{3,})", re.IGNORECASE | re.DOTALL)
+_TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
+_BACKFILL = 16  # vectors computed per idle moment: about 0.2 s on this machine, 2 s on a Pi 4
+
+Vector = NDArray[float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
+
+    `conversation` names a conversation to go on with; "" is this process's own.
+    """
+
+    text: str = ""
+    sound: Pcm | None = None
+    speak: bool = False
+    conversation: str = ""
+    person: str = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The sound was recognized as `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was recalled for this turn, best first."""
+
+    memories: tuple[Recalled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of the reply, as written; `seq` counts from 0."""
+
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The sound of sentence `seq`; long sentences come in several pieces."""
+
+    seq: int
+    sound: Pcm
+
+
+Event = Heard | Remembered | Sentence | Spoken
+Tell = Callable[[Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds of one turn; None where it did not happen.
+
+    `stt` and `recall` are durations. `first_token` and `first_audio` count from the moment the text was known
+    (after `stt`). `total` counts from the ask to the remembered reply.
+    """
+
+    stt: float | None = None
+    recall: float | None = None
+    first_token: float | None = None
+    first_audio: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A finished turn. `problems` are sentences about what did not work although there is a reply."""
+
+    id: str
+    heard: str
+    reply: str
+    recalled: tuple[Recalled, ...]
+    model: str
+    timings: Timings
+    interrupted: bool = False
+    remembered_as: int | None = None
+    problems: tuple[str, ...] = ()
+    end: ReplyEnd | None = None
+
+
+@dataclass(slots=True)
+class Parts:
+    """The engines a pipeline works with, each in its lane; None where this process has none of the kind."""
+
+    model: Lane[ChatModel]
+    memory: Lane[Memory] | None = None
+    embed: Lane[Embedder] | None = None
+    stt: Lane[SpeechToText] | None = None
+    tts: Lane[Piper] | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """The turn while it runs."""
+
+    ask: Ask
+    tell: Tell
+    id: str
+    began: float
+    known: float = 0.0
+    timings: Timings = field(default_factory=Timings)
+    recalled: tuple[Recalled, ...] = ()
+    vector: Vector | None = None
+    reply: str = ""
+    end: ReplyEnd | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def since_known_ms(self) -> float:
+        return (time.perf_counter() - self.known) * 1000
+
+
+class Pipeline:
+    """Runs turns over `parts`; an async context manager (it tidies up between turns).
+
+    `recall_k` memories at most are put before the model. Cancelling a running `ask` stops its engines and
+    remembers what was said so far as interrupted.
+    """
+
+    def __init__(self, parts: Parts, *, model_id: str, embedder: str = "", recall_k: int = 3) -> None:
+        self._parts = parts
+        self._model_id = model_id
+        self._embedder = embedder
+        self._recall_k = recall_k
+        self._session = uuid.uuid4().hex[:12]
+        self._turn = anyio.Lock()
+        self._waiting = 0
+        self._scope: anyio.CancelScope | None = None
+        self._conversation: tuple[str, str] | None = None
+        self._idle_scope: anyio.CancelScope | None = None
+        self._idle_done = anyio.Event()
+        self._idle_done.set()
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            tasks.cancel_scope.cancel()
+            await tasks.__aexit__(kind, error, trace)
+
+    def interrupt(self) -> bool:
+        """End the running turn now; False when none runs. Waiting asks go on."""
+        if self._scope is None:
+            return False
+        self._scope.cancel()
+        return True
+
+    async def ask(self, ask: Ask, tell: Tell) -> Turn:
+        """Run one turn; `tell` gets its events in order. Raises `BusyError` when two asks already wait.
+
+        Raises `InputError` for text or sound that cannot be used and `EngineError` when the model fails;
+        trouble with memory or speech is in `Turn.problems` and the reply still comes.
+        """
+        if self._turn.locked() and self._waiting >= _MOST_WAITING:
+            raise BusyError("two questions are already waiting: ask again in a moment")
+        began = time.perf_counter()
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            await self._stop_idling()
+            named = replace(ask, conversation=ask.conversation or self._session)
+            return await self._run(_Progress(named, tell, uuid.uuid4().hex[:12], began))
+        finally:
+            self._turn.release()
+            self._start_idling()
+
+    # One turn
+
+    async def _run(self, now: _Progress) -> Turn:
+        now.ask = await self._hear(now)
+        now.known = time.perf_counter()
+        finished = False
+        try:
+            with anyio.CancelScope() as self._scope:
+                await self._recall(now)
+                await self._answer(now)
+                finished = True
+        finally:
+            self._scope = None
+            # Also when the asker is cancelled: what was said aloud happened, and is remembered.
+            with anyio.CancelScope(shield=True):
+                saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
+        now.timings = replace(now.timings, total=_ms(now.began))
+        turn = Turn(
+            now.id,
+            now.ask.text,
+            now.reply,
+            now.recalled,
+            self._model_id,
+            now.timings,
+            interrupted=not finished,
+            remembered_as=saved,
+            problems=tuple(now.problems),
+            end=now.end,
+        )
+        _log_turn(turn)
+        return turn
+
+    async def _hear(self, now: _Progress) -> Ask:
+        ask = now.ask
+        if ask.sound is not None:
+            if self._parts.stt is None:
+                raise EngineError("this process has no recognizer: set voice.enabled=true")
+            heard = await self._parts.stt.call(_recognize, ask.sound)
+            now.timings = replace(now.timings, stt=_ms(now.began))
+            if not heard.text.strip():
+                raise InputError("no words were recognized in the recording: speak closer to the microphone")
+            ask = replace(ask, text=heard.text)
+            await now.tell(Heard(heard.text))
+        if not ask.text.strip():
+            raise InputError("the question is empty: say or type something")
+        return ask
+
+    async def _recall(self, now: _Progress) -> None:
+        """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
+        memory = self._parts.memory
+        if memory is None:
+            return
+        began = time.perf_counter()
+        try:
+            now.vector = await self._embed(now.ask.text)
+            found = await memory.call(_recall, now.ask.text, now.vector, self._recall_k, now.ask.person)
+            now.recalled = tuple(found)
+        except PersLMError as error:
+            now.problems.append(f"nothing could be recalled: {error}")
+        now.timings = replace(now.timings, recall=_ms(began))
+        await now.tell(Remembered(now.recalled))
+
+    async def _answer(self, now: _Progress) -> None:
+        """Think and speak at the same time: a sentence is synthesized while the next is generated."""
+        await self._enter_conversation(now.ask)
+        sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
+        async with anyio.create_task_group() as tasks:
+            if now.ask.speak and self._parts.tts is not None:
+                tasks.start_soon(self._speak, now, to_say)
+            else:
+                to_say.close()
+            await self._think(now, sentences)
+
+    async def _think(self, now: _Progress, sentences: ObjectSendStream[Sentence]) -> None:
+        said = user_text(now.ask.text, [memory.text for memory in now.recalled])
+        splitter = SentenceSplitter()
+        seq = 0
+
+        async def pass_on(pieces: Sequence[str]) -> None:
+            nonlocal seq
+            for piece in pieces:
+                sentence = Sentence(seq, piece)
+                seq += 1
+                await now.tell(sentence)
+                with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
+                    await sentences.send(sentence)
+
+        async with sentences, self._parts.model.stream(ChatModel.reply, said) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, ReplyEnd):
+                    now.end = piece
+                    continue
+                if now.timings.first_token is None:
+                    now.timings = replace(now.timings, first_token=now.since_known_ms())
+                text = piece if now.reply else piece.lstrip()  # models open with a space or a newline
+                now.reply += text
+                await pass_on(splitter.feed(text))
+            await pass_on(splitter.flush())
+        now.reply = now.reply.strip()
+
+    async def _speak(self, now: _Progress, to_say: ObjectReceiveStream[Sentence]) -> None:
+        tts = self._parts.tts
+        assert tts is not None  # noqa: S101 - _answer starts this task only where there is a voice
+        try:
+            async with to_say:
+                async for sentence in to_say:
+                    words = speakable(sentence.text)
+                    if not words:
+                        continue
+                    async with tts.stream(_speak, words) as sounds:
+                        async for sound in sounds:
+                            if now.timings.first_audio is None:
+                                now.timings = replace(now.timings, first_audio=now.since_known_ms())
+                            await now.tell(Spoken(sentence.seq, sound))
+        except PersLMError as error:
+            now.problems.append(f"the reply could not be spoken: {error}")
+
+    async def _remember(self, now: _Progress, *, interrupted: bool) -> int | None:
+        memory = self._parts.memory
+        if memory is None:
+            return None
+        try:
+            return await memory.call(_remember, now.ask, now.reply, now.vector, interrupted, self._model_id)
+        except MemoryStoreError as error:
+            now.problems.append(f"this turn could not be remembered: {error}")
+            return None
+
+    async def _embed(self, text: str) -> Vector | None:
+        if self._parts.embed is None:
+            return None
+        vectors = await self._parts.embed.call(_embed, [text])
+        vector: Vector = vectors[0]
+        return vector
+
+    async def _enter_conversation(self, ask: Ask) -> None:
+        """Make the model's conversation the asked one: continue it, or start it with what is on record."""
+        wanted = (ask.person, ask.conversation)
+        if wanted == self._conversation:
+            return
+        earlier: list[tuple[str, str]] = []
+        if self._parts.memory is not None:
+            earlier = await self._parts.memory.call(_recent, ask.conversation, ask.person)
+        self._conversation = None
+        await self._parts.model.call(_begin, earlier)
+        self._conversation = wanted
+
+    def forget_conversation(self) -> None:
+        """Start the next turn from a fresh prompt: called after `forget`, so that nothing survives in context."""
+        self._conversation = None
+
+    # Between turns
+
+    def _start_idling(self) -> None:
+        if self._tasks is not None and not self._waiting:
+            self._idle_done = anyio.Event()
+            self._tasks.start_soon(self._idle)
+
+    async def _stop_idling(self) -> None:
+        if self._idle_scope is not None:
+            self._idle_scope.cancel()
+        if self._tasks is not None:
+            await self._idle_done.wait()
+
+    async def _idle(self) -> None:
+        """Summarise a long conversation and compute missing vectors; the next ask stops it at once."""
+        try:
+            with anyio.CancelScope() as self._idle_scope:
+                await self._parts.model.call(_compact)
+                await self._fill_vectors()
+        except PersLMError as error:
+            log.warning("idle_failed error=%s", type(error).__name__)
+        finally:
+            self._idle_scope = None
+            self._idle_done.set()
+
+    async def _fill_vectors(self) -> None:
+        memory, embed = self._parts.memory, self._parts.embed
+        if memory is None or embed is None:
+            return
+        while missing := await memory.call(_missing_vectors):
+            vectors = await embed.call(_embed, [text for _, text in missing])
+            pairs = list(zip((number for number, _ in missing), vectors, strict=True))
+            await memory.call(_set_vectors, pairs, self._embedder)
+
+
+# What runs in the lanes' threads
+
+
+def _recognize(engine: SpeechToText, stop: Stop, sound: Pcm) -> Transcript:
+    utterance = engine.listen()
+    utterance.accept(sound, stop)
+    return utterance.finish(stop)
+
+
+def _speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
+    yield from voice.speak(words, stop)
+
+
+def _embed(embedder: Embedder, stop: Stop, texts: list[str]) -> Vector:
+    return embedder.embed(texts, stop)
+
+
+def _recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int, person: str) -> list[Recalled]:
+    return memory.recall(text, vector=vector, k=k, person=person) if k else []
+
+
+def _recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
+    turns = memory.recent_turns(conversation, _TURNS_TAKEN_UP)
+    return [(turn.said, turn.reply) for turn in turns if turn.person == person]
+
+
+def _remember(
+    memory: Memory, _stop: Stop, ask: Ask, reply: str, vector: Vector | None, interrupted: bool, model: str
+) -> int:
+    """Store the turn, and the fact in it where the person said "remember that ..."; durable when it returns."""
+    told = _FACT.match(ask.text)
+    if told is not None:
+        memory.remember_fact(told["fact"].strip(), person=ask.person)
+    return memory.remember_turn(
+        ask.text,
+        reply,
+        conversation=ask.conversation,
+        person=ask.person,
+        interrupted=interrupted,
+        model=model,
+        vector=vector,
+    )
+
+
+def _missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:
+    return memory.missing_vectors(_BACKFILL)
+
+
+def _set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], embedder: str) -> None:
+    memory.set_vectors(pairs, embedder)
+
+
+def _begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
+    model.begin(stop, turns)
+
+
+def _compact(model: ChatModel, stop: Stop) -> str:
+    return model.compact(stop) if model.wants_compaction else ""
+
+
+def _log_turn(turn: Turn) -> None:
+    """One line per turn: sizes and times, never the words."""
+    times = turn.timings
+    end = turn.end
+    log.info(
+        "turn=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s stt_ms=%s recall_ms=%s first_token_ms=%s"
+        " first_audio_ms=%s total_ms=%s prefilled=%s reused=%s generated=%s problems=%d",
+        turn.id,
+        len(turn.heard),
+        len(turn.reply),
+        len(turn.recalled),
+        turn.interrupted,
+        *(
+            None if value is None else round(value)
+            for value in (times.stt, times.recall, times.first_token, times.first_audio, times.total)
+        ),
+        *((end.prefilled_tokens, end.reused_tokens, end.generated_tokens) if end else (None, None, None)),
+        len(turn.problems),
+    )
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000

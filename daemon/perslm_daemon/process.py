@@ -1,0 +1,21 @@
+"""What a process costs. The only importer of psutil."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def resident_bytes(pid: int | None = None) -> int:
+    """Memory of a process (this one when None) that is in RAM now, shared pages included, in bytes."""
+    return int(psutil.Process(pid).memory_info().rss)
+
+
+def private_bytes(pid: int | None = None) -> int:
+    """Memory that would be free if the process ended (USS), in bytes; mapped model files do not count."""
+    return int(psutil.Process(pid).memory_full_info().uss)
+
+
+def idle_cores(seconds: float = 0.2) -> float:
+    """Cores that nobody used during the last `seconds`; measuring takes that long."""
+    used = psutil.cpu_percent(interval=seconds, percpu=True)
+    return sum(100 - percent for percent in used) / 100

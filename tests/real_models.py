@@ -1,0 +1,44 @@
+"""The models on disk, opened as the `dev` profile opens them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from perslm_runtime.llama import LlamaOptions
+from perslm_runtime.model import ChatModel
+from perslm_runtime.prompt import EXAMPLES, SYSTEM_TEXT
+
+
+def models_dir() -> Path:
+    """Where `make test` has put the models."""
+    default = Path.home() / ".local/share/perslm/models"
+    return Path(os.environ.get("PERSLM_MODELS_DIR", default))
+
+
+def model_path(model: str, *parts: str) -> Path:
+    """A file of a pulled model; the test is skipped, with the command to run, where it is missing."""
+    path = models_dir().joinpath(model, *parts)
+    if not path.exists():
+        pytest.skip(f"model {model} is not pulled: run `perslm models pull {model}`")
+    return path
+
+
+def build_model(file: Path, snapshots: Path | None = None, **changes: int | str) -> ChatModel:
+    """The small model as the `dev` profile opens it."""
+    options = LlamaOptions(
+        context_tokens=int(changes.get("context_tokens", 1024)),
+        threads=2,
+        batch_threads=2,
+        batch_tokens=int(changes.get("batch_tokens", 128)),
+    )
+    return ChatModel(
+        file,
+        options,
+        system=str(changes.get("system", SYSTEM_TEXT)),
+        examples=EXAMPLES,
+        max_reply_tokens=int(changes.get("max_reply_tokens", 48)),
+        snapshots=snapshots,
+    )
