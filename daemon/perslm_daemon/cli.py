@@ -11,7 +11,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -51,11 +51,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; nothing but `SystemExit`-free text reaches the terminal."""
+def run(arguments: Sequence[str], commands: Callable[[Session], typer.Typer] | None = None) -> int:
+    """Run one command line and return its exit code; `commands` builds other commands than PersLM's."""
     session = Session(json="--json" in _before_dashes(arguments))
     try:
-        code = build(session)(_hoisted(arguments) or ["--help"], standalone_mode=False, prog_name="perslm")
+        app = (commands or build)(session)
+        code = app(_hoisted(arguments) or ["--help"], standalone_mode=False, prog_name="perslm")
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the process top is where errors are caught
         return _ended_by(error, session)
@@ -142,6 +143,8 @@ def _ended_by(error: BaseException, session: Session) -> int:
     """Tell of the error that ended the command, and return the exit code."""
     code = 1
     match error:
+        case SystemExit():
+            code = error.code if isinstance(error.code, int) else 1
         case KeyboardInterrupt():
             note("interrupted")
             code = EXIT_INTERRUPTED

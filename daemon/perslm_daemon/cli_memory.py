@@ -22,7 +22,6 @@ from perslm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from perslm_runtime.embed import Embedder
-
     from perslm_runtime.memory import Memory, Receipt
     from perslm_runtime.memory_lines import Entry
 
