@@ -121,7 +121,8 @@ class Store:
         pull with Cancelled; so does Ctrl-C with KeyboardInterrupt, and in both cases the next pull goes on
         where this one ended. Raises CatalogError with every source's failure, or with what the disk refused.
         """
-        model, stop, report = self.catalog[model_id], stop or Stop(), progress or _silent
+        model, report = self.catalog[model_id], progress or _silent
+        stop = Stop() if stop is None else stop  # never `stop or Stop()`: a stop that is not set is false
         if model.bundled or self._complete(model, report, stop):
             return Pulled(model, self.folder(model_id), False, describe(model.sources[0]))
         if offline:
@@ -153,7 +154,7 @@ class Store:
         if model.bundled:
             problem = self._glance(model)
             return [problem] if problem else []
-        return self._compare(model, progress or _silent, stop or Stop())
+        return self._compare(model, progress or _silent, Stop() if stop is None else stop)
 
     def remove(self, model_id: str) -> int:
         """Delete a model and what is half fetched of it; return the bytes that came free."""

@@ -100,10 +100,12 @@ class Pull:
         resumed = self._bring(place, source)
         try:
             return self._verify(place / "files", self._model.raw)
-        except FetchError:
+        except FetchError as error:
             shutil.rmtree(place)
             if not resumed:
-                raise
+                raise FetchError(
+                    f"what arrived from {describe(source)} is wrong and was removed: {error}"
+                ) from error
         self._furthest = 0
         return self._bring_and_verify(place, source)
 
@@ -177,10 +179,10 @@ class Pull:
         )
         try:
             self._verify(place, [File(archive.name, source.size, source.sha256)])
-        except FetchError:
+        except FetchError as error:
             archive.unlink()
             if not resumed:
-                raise
+                raise FetchError(f"what arrived from {source.url} is wrong and was removed: {error}") from error
             return self._from_zip(place, source)
         shutil.rmtree(files, ignore_errors=True)
         self._total = source.unpacked_max
@@ -198,10 +200,7 @@ class Pull:
             prints[path] = found = fingerprint(folder / path, count, self._stop)
             file = expected.get(path)
             if file is not None and found.sha256 != file.sha256:
-                raise FetchError(
-                    f"{path} arrived with sha256 {found.sha256} where the catalogue says {file.sha256};"
-                    " it was removed"
-                )
+                raise FetchError(f"{path} has sha256 {found.sha256} where the catalogue says {file.sha256}")
         return prints
 
     def _finish(self, files: Path, prints: dict[str, Fingerprint]) -> Path:
