@@ -1,0 +1,244 @@
+"""The memory's file: one SQLite database, opened, keyed, migrated, checked and backed up.
+
+Only importer of apsw and sqlite-vec. It turns SQLite's errors into a `MemoryStoreError` that says what to do;
+it does not know what a memory is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import apsw
+import sqlite_vec
+
+from perslm_runtime.errors import InputError, MemoryStoreError
+
+APPLICATION_ID = 0x5065724C  # "PerL" in the file's header
+KEY_BYTES = 32
+_MIGRATION = re.compile(r"^-- migration (\d+):.*$", re.MULTILINE)
+_PLAIN_HEADER = b"SQLite format 3\x00"
+# More than the sign bits of 100,000 memories (6.5 MB), so that a scan stays decrypted in RAM.
+_CACHE_KIB = 12_000
+_BUSY_MS = 5_000
+
+_SENTENCES: tuple[tuple[tuple[type[apsw.Error], ...], str], ...] = (
+    ((apsw.NotADBError,), "{path} does not open with this key: check the key, or choose another file"),
+    ((apsw.FullError,), "no space is left for {path}: free some; what was remembered before is safe"),
+    ((apsw.ReadOnlyError,), "{path} cannot be written: check its permissions, and whether its disk is read-only"),
+    (
+        (apsw.BusyError, apsw.LockedError),
+        "another program has been writing {path} for {seconds} seconds: close it and try again",
+    ),
+    ((apsw.CorruptError,), "{path} is damaged ({error}): move it away and restore a backup"),
+    ((apsw.CantOpenError, apsw.IOError), "{path} cannot be read or written ({error}): check the disk"),
+)
+
+SQLValue = None | int | float | str | bytes
+Row = tuple[Any, ...]
+
+
+class Database:
+    """One connection to one memory file, used by one thread.
+
+    `key` is 32 raw bytes (ChaCha20-Poly1305; no password stretching). Opening creates the file (readable by its
+    owner only), runs missing migrations and empties the write-ahead log, so that words forgotten just before a
+    power cut are gone.
+    Every method raises `MemoryStoreError` for what the disk or the file does.
+    """
+
+    def __init__(self, path: Path, key: bytes | None) -> None:
+        if key is not None and len(key) != KEY_BYTES:
+            raise InputError(f"a memory key is {KEY_BYTES} bytes, this one has {len(key)}: pass its raw bytes")
+        self.path = path
+        self._key = key
+        with self._errors():
+            self._connection = self._open()
+        try:
+            with self._errors():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._tokenize = self._connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
+
+    def rows(self, sql: str, bindings: Sequence[SQLValue] = ()) -> list[Row]:
+        """Run one statement and return all its rows."""
+        with self._errors():
+            return list(self._connection.execute(sql, tuple(bindings)))
+
+    def value(self, sql: str, bindings: Sequence[SQLValue] = ()) -> Any:
+        """The first column of the first row, or None."""
+        rows = self.rows(sql, bindings)
+        return rows[0][0] if rows else None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all of the block or nothing; on return it is on the disk (synchronous=FULL)."""
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite has rolled back by itself when the disk was full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @property
+    def changed_rows(self) -> int:
+        """How many rows the last statement changed."""
+        return self._connection.changes()
+
+    def stems(self, text: str) -> list[tuple[str, str]]:
+        """The (stem, word as written) pairs of `text`, exactly as the index makes them."""
+        data = text.encode()
+        found = self._tokenize(data, apsw.FTS5_TOKENIZE_QUERY, None)
+        return [(stem, data[start:end].decode()) for start, end, stem in found]
+
+    def wipe_freed(self) -> None:
+        """Give freed pages back to the file system and empty the write-ahead log: no old page image stays."""
+        with self._errors():
+            list(self._connection.execute("PRAGMA incremental_vacuum"))
+            self._empty_log()
+
+    def check(self) -> list[str]:
+        """What is wrong with the file, if anything: pages, indexes, and the words index against the rows."""
+        with self._errors():
+            found = [row[0] for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
+            found += [
+                f"row {r[1]} of {r[0]} points nowhere"
+                for r in self._connection.execute("PRAGMA foreign_key_check")
+            ]
+            try:
+                self._connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+            except apsw.CorruptError:
+                found.append("the words index does not agree with the memories")
+        return found
+
+    def backup(self, path: Path) -> None:
+        """Write a compact copy under the same key; the file appears whole or not at all."""
+        if path.exists():
+            raise InputError(f"{path} already exists: choose another name for the backup")
+        part = path.with_name(path.name + ".part")
+        part.unlink(missing_ok=True)
+        try:
+            with self._errors():
+                part.touch(mode=0o600)
+                self._connection.execute("VACUUM INTO ?", (str(part),))
+            _sync(part)
+            part.replace(path)
+            _sync(path.parent)
+        except OSError as error:
+            raise MemoryStoreError(
+                f"cannot write the backup {path}: {error.strerror}: choose another place"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded into it. Closing twice is fine."""
+        self._connection.close()
+
+    def _open(self) -> apsw.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except IsADirectoryError as error:
+            raise MemoryStoreError(f"{self.path} is a folder: give the memory a file name in it") from error
+        except OSError as error:
+            raise MemoryStoreError(
+                f"cannot open {self.path}: {error.strerror}: check its folder's permissions"
+            ) from error
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+        if self._key is not None:
+            connection.pragma("cipher", "chacha20")
+            connection.pragma("key", "raw:" + self._key.hex())
+        connection.set_busy_timeout(_BUSY_MS)
+        return connection
+
+    def _prepare(self) -> None:
+        db = self._connection
+        with self.path.open("rb") as file:
+            plain = file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
+        if self._key is not None and plain:
+            raise MemoryStoreError(f"{self.path} is not encrypted, but a key was given: open it without the key")
+        version = db.pragma("user_version")
+        application = db.pragma("application_id")
+        empty = db.pragma("schema_version") == 0
+        if not empty and application != APPLICATION_ID:
+            raise MemoryStoreError(f"{self.path} is a database, but not a PersLM memory: choose another file")
+        migrations = _migrations()
+        if version > len(migrations):
+            raise MemoryStoreError(
+                f"{self.path} was written by a newer PersLM (format {version}, not {len(migrations)}): update PersLM"
+            )
+        if empty:
+            db.pragma("auto_vacuum", 2)  # incremental; can only be chosen before the first table
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        db.pragma("secure_delete", True)
+        db.pragma("foreign_keys", True)
+        db.pragma("temp_store", "memory")
+        db.pragma("cache_size", -_CACHE_KIB)
+        db.enable_load_extension(True)
+        db.load_extension(sqlite_vec.loadable_path())
+        db.enable_load_extension(False)
+        self._migrate(migrations)
+        db.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', 'words', 'row')")
+        self._empty_log()
+
+    def _migrate(self, migrations: list[str]) -> None:
+        if self._connection.pragma("user_version") == len(migrations):
+            return
+        with self.writing():
+            # Another process may have migrated while this one waited for the write lock.
+            for number in range(self._connection.pragma("user_version"), len(migrations)):
+                self._connection.execute(migrations[number])
+            self._connection.pragma("application_id", APPLICATION_ID)
+            self._connection.pragma("user_version", len(migrations))
+
+    def _empty_log(self) -> None:
+        busy, _, _ = next(iter(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")))
+        if busy:
+            raise MemoryStoreError(
+                f"another program is reading {self.path}, so old copies in its log could not be erased: "
+                "close it and repeat"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise MemoryStoreError(self._sentence(error)) from error
+
+    def _sentence(self, error: apsw.Error) -> str:
+        if isinstance(error, apsw.NotADBError) and self._key is None:
+            return f"{self.path} is encrypted or not a memory: give its key, or choose another file"
+        for kinds, sentence in _SENTENCES:
+            if isinstance(error, kinds):
+                return sentence.format(path=self.path, error=error, seconds=_BUSY_MS // 1000)
+        return f"the memory {self.path} failed: {type(error).__name__}: {error}"
+
+
+def _migrations() -> list[str]:
+    """The migrations of memory.sql in order; number n is item n-1."""
+    parts = _MIGRATION.split(files("perslm_runtime").joinpath("memory.sql").read_text(encoding="utf-8"))[1:]
+    numbers, scripts = [int(n) for n in parts[::2]], parts[1::2]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise MemoryStoreError("memory.sql is damaged, its migrations are not 1, 2, 3, …: install PersLM again")
+    return scripts
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,177 @@
+"""One memory as a value, and as one line of JSON: the format of `perslm memory export`.
+
+Knows no database. First line of an export: `{"format": "perslm-memory", "version": 1, "embedder": NAME}`. Every
+further line is one memory, oldest first:
+
+    uid, kind ("turn"|"fact"), person, at (ISO 8601, UTC, microseconds), said, and
+    for a turn: conversation, reply, interrupted, model;  for a fact: source;
+    optionally vector: base64 of little-endian float16.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from perslm_runtime.errors import InputError
+
+FORMAT = "perslm-memory"
+VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One remembered turn or fact. `id` is its row (0 outside a store); `uid` is the same in every store."""
+
+    id: int
+    uid: str
+    kind: str
+    person: str
+    when: datetime
+    said: str
+    reply: str = ""
+    conversation: str | None = None
+    interrupted: bool = False
+    model: str = ""
+    source: str = ""
+
+    @property
+    def text(self) -> str:
+        """What the language model is given of it: what the person said, never what a model replied."""
+        return self.said
+
+
+def clean(text: str) -> str:
+    """`text` as the store can hold it: NUL and lone surrogates, which SQLite or UTF-8 cannot carry, become U+FFFD."""
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def sameness(text: str) -> bytes:
+    """A digest equal for two wordings of a fact that differ only in case, spacing, width, final stop."""
+    normal = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(" .!")
+    return hashlib.blake2b(normal.encode(), digest_size=16).digest()
+
+
+def to_us(when: datetime) -> int:
+    """Microseconds since 1970 (UTC)."""
+    return (when - _EPOCH) // _MICROSECOND
+
+
+def from_us(us: int) -> datetime:
+    """The aware UTC moment of `to_us`."""
+    return _EPOCH + us * _MICROSECOND
+
+
+def header(embedder: str) -> str:
+    """The first line of an export."""
+    return json.dumps({"format": FORMAT, "version": VERSION, "embedder": embedder}, ensure_ascii=False)
+
+
+def read_header(line: str) -> str:
+    """The embedder's name from the first line; `InputError` if this is no export that we can read."""
+    try:
+        head = json.loads(line)
+    except ValueError:
+        head = None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise InputError(
+            "this is not a PersLM memory export (its first line is no header): use `perslm memory export`"
+        )
+    if head.get("version") != VERSION:
+        raise InputError(
+            f"this export has format version {head.get('version')!r}, known is {VERSION}: update PersLM"
+        )
+    return str(head.get("embedder", ""))
+
+
+def to_line(entry: Entry, vector: bytes | None) -> str:
+    """One memory as one line of JSON without a line break."""
+    row: dict[str, Any] = {
+        "uid": entry.uid,
+        "kind": entry.kind,
+        "person": entry.person,
+        "at": entry.when.isoformat(timespec="microseconds"),
+        "said": entry.said,
+    }
+    if entry.kind == "turn":
+        row |= {
+            "conversation": entry.conversation,
+            "reply": entry.reply,
+            "interrupted": entry.interrupted,
+            "model": entry.model,
+        }
+    else:
+        row["source"] = entry.source
+    if vector is not None:
+        row["vector"] = base64.b64encode(vector).decode()
+    return json.dumps(row, ensure_ascii=False)
+
+
+def from_line(line: str) -> tuple[Entry, bytes | None]:
+    """The memory (with id 0) and its vector; `InputError` with a whole sentence if the line is wrong."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise InputError("is not a JSON object")
+    kind = row.get("kind")
+    if kind not in ("turn", "fact"):
+        raise InputError(f"has kind {kind!r}, allowed are 'turn' and 'fact'")
+    turn = kind == "turn"
+    interrupted = row.get("interrupted", False)
+    if not isinstance(interrupted, bool):
+        raise InputError("has an 'interrupted' that is neither true nor false")
+    entry = Entry(
+        id=0,
+        uid=_text(row, "uid"),
+        kind=kind,
+        person=_text(row, "person"),
+        when=_moment(row),
+        said=_text(row, "said"),
+        reply=_text(row, "reply", "") if turn else "",
+        conversation=_text(row, "conversation") if turn else None,
+        interrupted=interrupted,
+        model=_text(row, "model", "") if turn else "",
+        source="" if turn else _text(row, "source", ""),
+    )
+    return entry, _vector(row)
+
+
+def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    value = row.get(name, default)
+    if not isinstance(value, str) or (default is None and not value.strip()):
+        raise InputError(f"has no text {name!r}")
+    return clean(value)
+
+
+def _moment(row: Mapping[str, Any]) -> datetime:
+    try:
+        when = datetime.fromisoformat(_text(row, "at"))
+    except ValueError as error:
+        raise InputError("has an 'at' that is no ISO 8601 time") from error
+    if when.tzinfo is None:
+        raise InputError("has an 'at' without its time zone")
+    try:
+        return when.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError("has an 'at' outside the years 1 to 9999") from error
+
+
+def _vector(row: Mapping[str, Any]) -> bytes | None:
+    value = row.get("vector")
+    if value is None:
+        return None
+    try:
+        return base64.b64decode(value, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise InputError("has a 'vector' that is not base64") from error
