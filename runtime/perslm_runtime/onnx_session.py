@@ -22,6 +22,9 @@ def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On an x86 with AVX2 and no VNNI uint8 times int8 saturates: the sentence encoder fell from 0.998 mean cosine
+    # to 0.976. This runs it as uint8 times uint8 there; nothing changes on other machines.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # errors: the loader's remarks on a model's graph are not for the user
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
