@@ -63,7 +63,7 @@ def search(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
-    most: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="How many at most.")] = 10,
+    most: Annotated[int, typer.Option("--k", "-k", metavar="N", min=1, max=1000, help="How many at most.")] = 10,
 ) -> None:
     """Find memories by words and by meaning, the best first, with their scores and why they were found."""
     session = session_of(context)
@@ -94,9 +94,9 @@ def search(
 def list_memories(
     context: typer.Context,
     *,
-    kind: Annotated[Kind | None, typer.Option(help="Only turns, or only facts.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many at most.")] = 50,
-    offset: Annotated[int, typer.Option(min=0, help="How many of the newest to leave out.")] = 0,
+    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="Only these: turn or fact.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the newest to leave out.")] = 0,
 ) -> None:
     """Show what is remembered, the newest first."""
     session = session_of(context)

@@ -44,7 +44,10 @@ def transcribe(
     context: typer.Context,
     recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="A WAV file of any rate and channels.")],
     *,
-    engine: Annotated[Engine | None, typer.Option(help="Another recognizer than the configured one.")] = None,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(metavar="NAME", help="Another recognizer than the configured one: whisper or vosk."),
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Another speech model.")] = None,
 ) -> None:
     """Write down what is said in a recording; on a terminal the words appear while they are found."""
