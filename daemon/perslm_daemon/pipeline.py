@@ -15,23 +15,23 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from types import TracebackType
+from datetime import datetime
 from typing import Self
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from numpy import float32
 from numpy.typing import NDArray
-from perslm_runtime.spoken import speakable
 
 from perslm_runtime.audio import Pcm
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Lane, Stop
-from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory import Memory, Recalled, Receipt
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.prompt import user_text
 from perslm_runtime.sentences import SentenceSplitter
+from perslm_runtime.spoken import speakable
 from perslm_runtime.stt import SpeechToText, Transcript
 from perslm_runtime.tts import Piper
 
@@ -163,7 +163,7 @@ class Pipeline:
     """
 
     def __init__(self, parts: Parts, *, model_id: str, embedder: str = "", recall_k: int = 3) -> None:
-        self._parts = parts
+        self.parts = parts
         self._model_id = model_id
         self._embedder = embedder
         self._recall_k = recall_k
@@ -181,13 +181,12 @@ class Pipeline:
         self._tasks = await anyio.create_task_group().__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         tasks, self._tasks = self._tasks, None
         if tasks is not None:
             tasks.cancel_scope.cancel()
-            await tasks.__aexit__(kind, error, trace)
+            # Not handed the error: it would come out wrapped in an exception group.
+            await tasks.__aexit__(None, None, None)
 
     def interrupt(self) -> bool:
         """End the running turn now; False when none runs. Waiting asks go on."""
@@ -202,14 +201,8 @@ class Pipeline:
         Raises `InputError` for text or sound that cannot be used and `EngineError` when the model fails;
         trouble with memory or speech is in `Turn.problems` and the reply still comes.
         """
-        if self._turn.locked() and self._waiting >= _MOST_WAITING:
-            raise BusyError("two questions are already waiting: ask again in a moment")
         began = time.perf_counter()
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
+        await self._take_turn()
         try:
             await self._stop_idling()
             named = replace(ask, conversation=ask.conversation or self._session)
@@ -217,6 +210,18 @@ class Pipeline:
         finally:
             self._turn.release()
             self._start_idling()
+
+    async def _take_turn(self) -> None:
+        try:
+            self._turn.acquire_nowait()
+        except anyio.WouldBlock:
+            if self._waiting >= _MOST_WAITING:
+                raise BusyError("two questions are already waiting: ask again in a moment") from None
+            self._waiting += 1
+            try:
+                await self._turn.acquire()
+            finally:
+                self._waiting -= 1
 
     # One turn
 
@@ -253,9 +258,9 @@ class Pipeline:
     async def _hear(self, now: _Progress) -> Ask:
         ask = now.ask
         if ask.sound is not None:
-            if self._parts.stt is None:
+            if self.parts.stt is None:
                 raise EngineError("this process has no recognizer: set voice.enabled=true")
-            heard = await self._parts.stt.call(_recognize, ask.sound)
+            heard = await self.parts.stt.call(_recognize, ask.sound)
             now.timings = replace(now.timings, stt=_ms(now.began))
             if not heard.text.strip():
                 raise InputError("no words were recognized in the recording: speak closer to the microphone")
@@ -267,14 +272,14 @@ class Pipeline:
 
     async def _recall(self, now: _Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
-        memory = self._parts.memory
+        memory = self.parts.memory
         if memory is None:
             return
         began = time.perf_counter()
         try:
             now.vector = await self._embed(now.ask.text)
             found = await memory.call(_recall, now.ask.text, now.vector, self._recall_k, now.ask.person)
-            now.recalled = tuple(found)
+            now.recalled = _without_echoes(found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
@@ -284,12 +289,15 @@ class Pipeline:
         """Think and speak at the same time: a sentence is synthesized while the next is generated."""
         await self._enter_conversation(now.ask)
         sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
-        async with anyio.create_task_group() as tasks:
-            if now.ask.speak and self._parts.tts is not None:
-                tasks.start_soon(self._speak, now, to_say)
-            else:
-                to_say.close()
-            await self._think(now, sentences)
+        try:
+            async with anyio.create_task_group() as tasks:
+                if now.ask.speak and self.parts.tts is not None:
+                    tasks.start_soon(self._speak, now, to_say)
+                else:
+                    to_say.close()
+                await self._think(now, sentences)
+        except BaseExceptionGroup as group:
+            raise _only_error(group) from None
 
     async def _think(self, now: _Progress, sentences: ObjectSendStream[Sentence]) -> None:
         said = user_text(now.ask.text, [memory.text for memory in now.recalled])
@@ -305,7 +313,7 @@ class Pipeline:
                 with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
                     await sentences.send(sentence)
 
-        async with sentences, self._parts.model.stream(ChatModel.reply, said) as pieces:
+        async with sentences, self.parts.model.stream(ChatModel.reply, said) as pieces:
             async for piece in pieces:
                 if isinstance(piece, ReplyEnd):
                     now.end = piece
@@ -319,7 +327,7 @@ class Pipeline:
         now.reply = now.reply.strip()
 
     async def _speak(self, now: _Progress, to_say: ObjectReceiveStream[Sentence]) -> None:
-        tts = self._parts.tts
+        tts = self.parts.tts
         assert tts is not None  # noqa: S101 - _answer starts this task only where there is a voice
         try:
             async with to_say:
@@ -336,19 +344,23 @@ class Pipeline:
             now.problems.append(f"the reply could not be spoken: {error}")
 
     async def _remember(self, now: _Progress, *, interrupted: bool) -> int | None:
-        memory = self._parts.memory
+        memory = self.parts.memory
         if memory is None:
             return None
         try:
+            told = _FACT.match(now.ask.text)
+            if told is not None:
+                fact = told["fact"].strip()
+                await memory.call(_remember_fact, fact, now.ask.person, await self._embed(fact))
             return await memory.call(_remember, now.ask, now.reply, now.vector, interrupted, self._model_id)
-        except MemoryStoreError as error:
+        except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")
             return None
 
     async def _embed(self, text: str) -> Vector | None:
-        if self._parts.embed is None:
+        if self.parts.embed is None:
             return None
-        vectors = await self._parts.embed.call(_embed, [text])
+        vectors = await self.parts.embed.call(_embed, [text])
         vector: Vector = vectors[0]
         return vector
 
@@ -358,15 +370,31 @@ class Pipeline:
         if wanted == self._conversation:
             return
         earlier: list[tuple[str, str]] = []
-        if self._parts.memory is not None:
-            earlier = await self._parts.memory.call(_recent, ask.conversation, ask.person)
+        if self.parts.memory is not None:
+            with suppress(PersLMError):  # the turn's own recall has told of it
+                earlier = await self.parts.memory.call(_recent, ask.conversation, ask.person)
         self._conversation = None
-        await self._parts.model.call(_begin, earlier)
+        await self.parts.model.call(_begin, earlier)
         self._conversation = wanted
 
-    def forget_conversation(self) -> None:
-        """Start the next turn from a fresh prompt: called after `forget`, so that nothing survives in context."""
-        self._conversation = None
+    async def forget(
+        self,
+        *,
+        ids: Sequence[int] = (),
+        text: str | None = None,
+        since: datetime | None = None,
+        everything: bool = False,
+    ) -> Receipt:
+        """Forget as `Memory.forget` does, and in the running conversation too: it starts anew."""
+        memory = self.parts.memory
+        if memory is None:
+            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
+        async with self._turn:
+            await self._stop_idling()
+            receipt = await memory.call(_forget, ids, text, since, everything)
+            await self.parts.model.call(_begin, [])
+            self._conversation = None
+        return receipt
 
     # Between turns
 
@@ -385,7 +413,7 @@ class Pipeline:
         """Summarise a long conversation and compute missing vectors; the next ask stops it at once."""
         try:
             with anyio.CancelScope() as self._idle_scope:
-                await self._parts.model.call(_compact)
+                await self.parts.model.call(_compact)
                 await self._fill_vectors()
         except PersLMError as error:
             log.warning("idle_failed error=%s", type(error).__name__)
@@ -394,13 +422,31 @@ class Pipeline:
             self._idle_done.set()
 
     async def _fill_vectors(self) -> None:
-        memory, embed = self._parts.memory, self._parts.embed
+        memory, embed = self.parts.memory, self.parts.embed
         if memory is None or embed is None:
             return
         while missing := await memory.call(_missing_vectors):
             vectors = await embed.call(_embed, [text for _, text in missing])
             pairs = list(zip((number for number, _ in missing), vectors, strict=True))
             await memory.call(_set_vectors, pairs, self._embedder)
+
+
+def _without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
+    """What was recalled, less the turns that only say a recalled fact again ("remember that ...")."""
+    facts = [memory.text.strip(" .").lower() for memory in found if memory.kind == "fact"]
+    return tuple(
+        memory
+        for memory in found
+        if memory.kind == "fact" or not any(fact in memory.text.lower() for fact in facts)
+    )
+
+
+def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in a task group's exception group; the group itself when there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 # What runs in the lanes' threads
@@ -429,13 +475,14 @@ def _recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list
     return [(turn.said, turn.reply) for turn in turns if turn.person == person]
 
 
+def _remember_fact(memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None) -> int:
+    return memory.remember_fact(fact, person=person, vector=vector)
+
+
 def _remember(
     memory: Memory, _stop: Stop, ask: Ask, reply: str, vector: Vector | None, interrupted: bool, model: str
 ) -> int:
-    """Store the turn, and the fact in it where the person said "remember that ..."; durable when it returns."""
-    told = _FACT.match(ask.text)
-    if told is not None:
-        memory.remember_fact(told["fact"].strip(), person=ask.person)
+    """Store the turn; durable when it returns."""
     return memory.remember_turn(
         ask.text,
         reply,
@@ -445,6 +492,12 @@ def _remember(
         model=model,
         vector=vector,
     )
+
+
+def _forget(
+    memory: Memory, _stop: Stop, ids: Sequence[int], text: str | None, since: datetime | None, everything: bool
+) -> Receipt:
+    return memory.forget(ids=ids, text=text, since=since, everything=everything)
 
 
 def _missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:
