@@ -130,7 +130,7 @@ def test_one_thread_means_no_other_thread(folder: Path) -> None:
     before = psutil.Process().num_threads()
     embedder = Embedder(folder, threads=1)
     embedder.embed(["hello"] * 8, Stop())
-    assert psutil.Process().num_threads() == before
+    assert psutil.Process().num_threads() <= before  # another engine's may have ended meanwhile
     embedder.close()
 
 
