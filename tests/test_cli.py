@@ -23,6 +23,7 @@ from perslm_daemon.speaker import play
 from perslm_runtime.audio import Pcm, read_wav, write_wav
 from perslm_runtime.errors import InputError
 from real_models import model_path, models_dir
+from wer import word_error_rate
 
 Perslm = Callable[..., Ended]
 WORDS_ONLY = ("--set", "embed.enabled=false")
@@ -381,12 +382,13 @@ def test_a_changed_model_is_found_out_and_can_be_removed(perslm: Perslm, tmp_pat
 def test_what_is_said_is_written_down(perslm: Perslm, tmp_path: Path) -> None:
     model_path("piper-en_US-joe-medium", "voice.onnx")
     model_path("whisper-tiny.en", "model.bin")
+    sentence = "Tomorrow morning it will rain, so take an umbrella with you when you leave the house."
     out = tmp_path / "said.wav"
-    said = perslm("say", "The kitchen light is on.", "--out", str(out), "--json").data
+    said = perslm("say", sentence, "--out", str(out), "--json").data
     assert said["seconds"] == pytest.approx(read_wav(out).seconds, abs=0.01)
     assert 0 < said["timings_ms"]["first_audio"] <= said["timings_ms"]["total"]
     heard = perslm("transcribe", str(out), "--json").data
-    assert heard["text"].lower().rstrip(".") == "the kitchen light is on"
+    assert word_error_rate(sentence, heard["text"]) <= 0.15  # the voice is never twice the same
     assert (heard["engine"], heard["model"]) == ("whisper", "whisper-tiny.en")
     assert perslm("transcribe", str(out)).out.strip() == heard["text"]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perslm_daemon import cli
 from perslm_daemon.config import (
     ConfigMistakesError,
     Flags,
@@ -22,6 +25,7 @@ from perslm_daemon.config_sections import PROFILES, SECTIONS, keys
 from perslm_daemon.machine import Machine, profile_of, this_machine
 from perslm_runtime.errors import ConfigError
 
+ALONE = {"PERSLM_CONFIG": os.devnull}  # neither this user's file nor the system's
 PC = Machine(board=None, architecture="x86_64", ram_mb=16_000)
 
 
@@ -33,7 +37,7 @@ def written(folder: Path, text: str) -> Path:
 
 def mistakes_of(environ: dict[str, str] | None = None, **flags: Any) -> list[str]:
     with pytest.raises(ConfigMistakesError) as caught:
-        load(Flags(**flags), environ=environ or {}, machine=PC)
+        load(Flags(**flags), environ={**ALONE, **(environ or {})}, machine=PC)
     return [str(mistake) for mistake in caught.value.mistakes]
 
 
@@ -131,13 +135,13 @@ def test_a_file_that_cannot_be_read_is_a_mistake_of_its_own(tmp_path: Path) -> N
 
 def test_configuration_mistakes_end_with_exit_code_2() -> None:
     with pytest.raises(ConfigError) as caught:
-        load(Flags(settings=("model.threads=0",)), environ={}, machine=PC)
+        load(Flags(settings=("model.threads=0",)), environ=ALONE, machine=PC)
     assert caught.value.exit_code == 2
 
 
 def test_a_secret_is_never_printed() -> None:
     secret = "ab" * 32
-    config = load(environ={"PERSLM_MEMORY__KEY_HEX": secret, "PERSLM_MEMORY__ENCRYPT": "1"}, machine=PC)
+    config = load(environ={**ALONE, "PERSLM_MEMORY__KEY_HEX": secret, "PERSLM_MEMORY__ENCRYPT": "1"}, machine=PC)
     assert config.memory.key_hex == secret
     assert secret not in json.dumps([row.value for row in shown(config)])
     assert secret not in repr(config)
@@ -147,15 +151,15 @@ def test_a_secret_is_never_printed() -> None:
 
 def test_paths_start_from_the_file_that_names_them(tmp_path: Path) -> None:
     file = written(tmp_path, 'models_dir = "m"\n')
-    config = load(Flags(config_file=file, data_dir=Path("d")), environ={}, machine=PC)
+    config = load(Flags(config_file=file, data_dir=Path("d")), environ=ALONE, machine=PC)
     assert config.models_dir == tmp_path / "m"
     assert config.data_dir == Path.cwd() / "d"
-    assert load(Flags(data_dir=Path("~/d")), environ={}, machine=PC).data_dir == Path.home() / "d"
+    assert load(Flags(data_dir=Path("~/d")), environ=ALONE, machine=PC).data_dir == Path.home() / "d"
 
 
 def test_models_are_shared_by_every_data_dir(tmp_path: Path) -> None:
-    plain = load(environ={}, machine=PC)
-    moved = load(environ={"PERSLM_DATA_DIR": str(tmp_path)}, machine=PC)
+    plain = load(environ=ALONE, machine=PC)
+    moved = load(environ={**ALONE, "PERSLM_DATA_DIR": str(tmp_path)}, machine=PC)
     assert moved.data_dir == tmp_path
     assert moved.models_dir == plain.models_dir
 
@@ -181,11 +185,11 @@ def test_every_key_can_be_set_in_a_file_and_in_the_environment(tmp_path: Path, n
     file = written(
         tmp_path, f"[{section}]\n{leaf} = {as_toml(expected)}\n" if section else f"{leaf} = {as_toml(expected)}"
     )
-    from_file = load(Flags(config_file=file), environ={}, machine=PC)
+    from_file = load(Flags(config_file=file), environ=ALONE, machine=PC)
     assert value_of(from_file, name) == expected
     assert from_file.sources[name].startswith(str(file))
     variable = "PERSLM_" + name.upper().replace(".", "__")
-    from_environment = load(environ={variable: as_text(expected)}, machine=PC)
+    from_environment = load(environ={**ALONE, variable: as_text(expected)}, machine=PC)
     assert value_of(from_environment, name) == expected
     assert from_environment.sources[name] == variable
 
@@ -197,14 +201,23 @@ def test_every_key_has_a_help_and_says_what_is_allowed() -> None:
         key.kind.parse(as_text(key.default), Path("/"))
 
 
+def test_every_key_is_read_by_the_program() -> None:
+    """A key that nothing reads is a promise that nobody keeps."""
+    waiting = {"node"}  # named for the interfaces to come
+    sources = [path for path in Path(cli.__file__).parent.glob("*.py") if path.name != "config_sections.py"]
+    code = "\n".join(path.read_text() for path in sources)
+    unread = {name for name in keys() if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)}
+    assert unread <= waiting
+
+
 def test_an_unknown_key_is_answered_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"no configuration key 'model.thread'; did you mean model.threads\?"):
-        value_of(load(environ={}, machine=PC), "model.thread")
+        value_of(load(environ=ALONE, machine=PC), "model.thread")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_board_profile_describes_its_board_and_otherwise_only_what_differs(profile: str) -> None:
-    config = load(Flags(profile=profile), environ={}, machine=PC)
+    config = load(Flags(profile=profile), environ=ALONE, machine=PC)
     assert config.profile == profile
     table = keys()
     said = [name for name, source in config.sources.items() if source.startswith(str(profiles_dir()))]
@@ -246,7 +259,7 @@ def test_the_board_is_read_from_the_device_tree(tmp_path: Path) -> None:
     (tmp_path / "proc/meminfo").write_text("MemTotal:        8131712 kB\nMemFree: 1 kB\n")
     machine = this_machine(tmp_path)
     assert (machine.board, machine.ram_mb) == ("Raspberry Pi 5 Model B Rev 1.0", 8326)
-    config = load(environ={}, machine=Machine(machine.board, "aarch64", machine.ram_mb))
+    config = load(environ=ALONE, machine=Machine(machine.board, "aarch64", machine.ram_mb))
     assert config.profile == "pi5"
     assert config.sources["profile"] == "found from Raspberry Pi 5 Model B Rev 1.0"
 
@@ -258,7 +271,7 @@ def test_the_board_is_read_from_the_device_tree(tmp_path: Path) -> None:
 )
 def test_any_setting_is_taken_or_refused_but_never_a_crash(name: str, value: str) -> None:
     try:
-        config = load(Flags(settings=(f"{name}={value}",)), environ={}, machine=PC)
+        config = load(Flags(settings=(f"{name}={value}",)), environ=ALONE, machine=PC)
     except ConfigMistakesError:
         return
     assert config.sources[name.strip()] in {"--set", f"found from {PC.architecture}"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from perslm_daemon.budget import attention_of, needed_models, parts, tokens_per_second
-from perslm_daemon.config import Config, Flags, load
+from perslm_daemon.config import Config, Flags, load, profile_file
 from perslm_daemon.config_sections import PROFILES
 from perslm_daemon.doctor import (
     Verdict,
@@ -52,7 +52,7 @@ PORTABLE_BUILD = "CPU : NEON = 1 | ARM_FMA = 1 | LLAMAFILE = 1 | OPENMP = 1 | RE
 
 
 def config_of(tmp_path: Path, *settings: str, profile: str = "dev") -> Config:
-    return load(Flags(data_dir=tmp_path / "data", profile=profile, settings=settings), environ={})
+    return load(Flags(tmp_path / "data", profile, profile_file(profile), settings), environ={})
 
 
 def test_a_build_for_this_processor_is_right() -> None:

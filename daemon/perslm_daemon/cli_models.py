@@ -9,7 +9,7 @@ import typer
 
 from perslm_daemon import terminal
 from perslm_daemon.cli_session import Session, command_group, session_of
-from perslm_daemon.config import Flags, load
+from perslm_daemon.config import Flags, load, profile_file
 from perslm_daemon.config_sections import PROFILES
 from perslm_daemon.stores import open_models
 from perslm_daemon.terminal import megabytes, put, put_json, put_table
@@ -183,9 +183,9 @@ def _estimates(session: Session, model_id: str) -> dict[str, Any]:
             kv: round(attention.kv_bytes_per_token(kv)) for kv in ("f16", "q8_0")
         }
     if model.size:
-        boards = {name: load(Flags(profile=name), environ={}).board for name in PROFILES}
+        boards = [load(Flags(None, name, profile_file(name)), environ={}).board for name in PROFILES]
         told["estimated_tokens_per_second"] = {
-            board.name: round(tokens_per_second(model.size, board.bandwidth_gb_s), 1) for board in boards.values()
+            board.name: round(tokens_per_second(model.size, board.bandwidth_gb_s), 1) for board in boards
         }
     return told
 

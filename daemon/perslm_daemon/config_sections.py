@@ -57,7 +57,6 @@ class Board:
         "memory bandwidth that decoding reaches, in GB/s: tokens per second are about this divided by the "
         "model's size in GB",
     )
-    cores: int = key(default_threads, Whole(1, 1024), "processor cores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +118,6 @@ class Tts:
 
 
 @dataclass(frozen=True, slots=True)
-class Vad:
-    """Finding speech in sound."""
-
-    threshold: float = key(0.5, Real(0.05, 0.95), "how sure the detector must be that it hears speech")
-    silence_ms: int = key(700, Whole(100, 5000), "silence that ends an utterance, in milliseconds")
-
-
-@dataclass(frozen=True, slots=True)
 class Wake:
     """Wake words."""
 
@@ -183,7 +174,6 @@ class Config:
     embed: Embed = field(default_factory=Embed)
     stt: Stt = field(default_factory=Stt)
     tts: Tts = field(default_factory=Tts)
-    vad: Vad = field(default_factory=Vad)
     wake: Wake = field(default_factory=Wake)
     memory: Memory = field(default_factory=Memory)
     voice: Voice = field(default_factory=Voice)
@@ -197,7 +187,6 @@ SECTIONS: dict[str, type[Any]] = {
     "embed": Embed,
     "stt": Stt,
     "tts": Tts,
-    "vad": Vad,
     "wake": Wake,
     "memory": Memory,
     "voice": Voice,
