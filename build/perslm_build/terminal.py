@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 Reading = Callable[[str], str | None]
@@ -56,7 +57,7 @@ class Line:
         self._live = sys.stdout.isatty()
         self._begin = time.monotonic()
         self._printed = self._begin
-        self._text = ""
+        self._text = "starting"
 
     def show(self, text: str | None) -> None:
         """Take over `text` (None keeps the last one) and let the clock go on."""
@@ -117,8 +118,14 @@ def watch(
     log.parent.mkdir(parents=True, exist_ok=True)
     line = Line()
     with log.open("w", encoding="utf-8") as kept:
+        # A process group of its own: when this ends, compilers that the child started end with it.
         child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            process_group=0,
         )
         try:
             for text in _lines(child):
@@ -139,10 +146,12 @@ def watch(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child that is not wanted any more; on a terminal Ctrl-C has reached it already."""
-    child.terminate()
-    try:
-        child.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    """End a child that is not wanted any more, with all that it started."""
+    for word in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, word)
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            continue
+        return

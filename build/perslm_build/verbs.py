@@ -196,7 +196,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in VERBS:
         print(help_text())
         return 0 if list(arguments) in ([], ["help"], ["--help"]) else 2
-    signal.signal(signal.SIGTERM, _on_terminate)
+    for word in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(word, _on_terminate)
     os.chdir(Path(locks.ROOT))
     try:
         return VERBS[arguments[0]](arguments[1:])

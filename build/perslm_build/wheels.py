@@ -135,11 +135,14 @@ def _available_bytes() -> int:
 def compile_progress() -> Reading:
     """A reading of ninja's `[n/total]` lines with the time that remains, as an estimate from the pace so far."""
     begin = time.monotonic()
+    compiling = False
 
     def read(line: str) -> str | None:
+        nonlocal compiling
         found = re.match(r"\s*\[(\d+)/(\d+)\]", line)
         if found is None:
-            return None
+            return None if compiling else "looking at compiler and processor"
+        compiling = True
         done, total = int(found[1]), int(found[2])
         left = (time.monotonic() - begin) / done * (total - done)
         return f"compiling [{done}/{total}], about {seconds(left)} left"
