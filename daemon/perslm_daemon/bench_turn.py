@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import anyio
 import numpy as np
-from perslm_runtime.spoken import speakable
 
 from perslm_daemon.app import Assistant, start
 from perslm_daemon.bench_row import Row
@@ -17,10 +16,18 @@ from perslm_daemon.pipeline import Ask, Event, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.errors import EngineError
 from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
-_ROUNDS = 5
-_QUESTION = "Could you please tell me why the sky is blue during the day and red in the evening?"
+# About four seconds each. All differ: a question asked twice would find its own tokens in the cache.
+_QUESTIONS = (
+    "Could you please tell me how I should boil an egg so that it stays soft?",
+    "Could you please tell me why the sky is blue during the day and red in the evening?",
+    "What should I think of when I want to plant some tomatoes in my garden this year?",
+    "I would like to know how far away the moon is and how long a trip there takes.",
+    "Please explain to me what makes bread rise when it stands in a warm place for a while.",
+    "My neighbour asked me what the largest animal in the ocean is, do you know that?",
+)
 
 
 @dataclass(slots=True)
@@ -43,34 +50,47 @@ async def _turn(session: Session) -> list[Row]:
         voice = assistant.parts.tts
         if voice is None:
             raise EngineError("there is no voice: set voice.enabled=true")
-        question = resample(await _say(voice, _QUESTION), SPEECH_RATE_HZ)
-        await _round(assistant, question, 0)  # the first one warms caches
-        rounds = [await _round(assistant, question, number + 1) for number in range(_ROUNDS)]
-        first = speakable(rounds[0].sentences[0])
-        alone_ms = [await _timed_say(voice, first) for _ in range(3)]
-        tokens = await assistant.parts.model.call(lambda model, _stop: len(model.tokens(rounds[0].sentences[0])))
-    speeds = [
-        (one.turn.end.generated_tokens - 1) / one.turn.end.decode_ms for one in rounds if one.turn.end is not None
-    ]
-    parts_ms = tokens / max(speeds) + min(alone_ms)
-    ours = statistics.median(one.turn.timings.first_audio or 0.0 for one in rounds)
-    heard = statistics.median(one.turn.timings.stt or 0.0 for one in rounds)
-    text_done = statistics.median(one.last_text_ms for one in rounds)
-    audio = statistics.median(one.first_audio_ms for one in rounds)
+        questions = [resample(await _say(voice, text), SPEECH_RATE_HZ) for text in _QUESTIONS]
+        await _round(assistant, questions[0])  # the first one warms caches
+        rounds = [await _round(assistant, question) for question in questions[1:]]
+        parts_ms = [await _parts_ms(assistant, voice, one) for one in rounds]
     return [
         Row(
             "end of recognition to first sound",
             "ms",
-            ours,
-            parts_ms,
-            f"the first sentence's {tokens} tokens at this run's decode speed + Piper alone for it",
+            statistics.median(one.turn.timings.first_audio or 0.0 for one in rounds),
+            statistics.median(parts_ms),
+            "the first sentence's tokens at this turn's decode speed + Piper alone for it",
         ),
-        Row("ask to first sound", "ms", audio, text_done, "ask to the last sentence of the text"),
-        Row("recognition", "ms", heard, question.seconds * 1000, "the question's length"),
+        Row(
+            "ask to first sound",
+            "ms",
+            statistics.median(one.first_audio_ms for one in rounds),
+            statistics.median(one.last_text_ms for one in rounds),
+            "ask to the last sentence of the text",
+        ),
+        Row(
+            "recognition",
+            "ms",
+            statistics.median(one.turn.timings.stt or 0.0 for one in rounds),
+            statistics.median(question.seconds for question in questions) * 1000,
+            "the question's length",
+        ),
     ]
 
 
-async def _round(assistant: Assistant, question: Pcm, number: int) -> _Round:
+async def _parts_ms(assistant: Assistant, voice: Lane[Piper], one: _Round) -> float:
+    """What the first sentence costs without anything around it: its tokens, then its sound."""
+    first = one.sentences[0]
+    end = one.turn.end
+    if end is None or end.generated_tokens < 2:
+        raise EngineError("a benchmark question got no answer: run `perslm models verify`")
+    tokens = await assistant.parts.model.call(lambda model, _stop: len(model.tokens(first)))
+    alone_ms = [await _timed_say(voice, speakable(first)) for _ in range(3)]
+    return tokens * end.decode_ms / (end.generated_tokens - 1) + min(alone_ms)
+
+
+async def _round(assistant: Assistant, question: Pcm) -> _Round:
     began = time.perf_counter()
     sentences: list[str] = []
     marks = {"audio": 0.0, "text": 0.0}
@@ -83,7 +103,7 @@ async def _round(assistant: Assistant, question: Pcm, number: int) -> _Round:
         elif isinstance(event, Spoken) and not marks["audio"]:
             marks["audio"] = now_ms
 
-    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}-{number}", person="benchmark")
+    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}", person="benchmark")
     done = await assistant.pipeline.ask(ask, tell)
     if not sentences:
         raise EngineError("the benchmark's question got no answer: run `perslm models verify`")

@@ -34,7 +34,7 @@ class Session:
     def config(self) -> Config:
         """The configuration in force. Raises ConfigMistakesError."""
         config = configuration.load(self.flags)
-        logs.start(config.log.level, config.log.format, verbose=self.verbose)
+        logs.start(config.log.level, config.log.format, verbose=self.verbose, quiet=self.json)
         return config
 
     def keep_traceback(self, error: BaseException) -> Path | None:

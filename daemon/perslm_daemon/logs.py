@@ -27,13 +27,16 @@ def event(log: logging.Logger, name: str, level: int = logging.INFO, **fields: F
     log.log(level, name, extra={_FIELDS: fields})
 
 
-def start(level: str, form: str, stream: TextIO | None = None, *, verbose: bool = False) -> None:
+def start(
+    level: str, form: str, stream: TextIO | None = None, *, verbose: bool = False, quiet: bool = False
+) -> None:
     """Send PersLM's events to `stream` (standard error), replacing what an earlier call set up.
 
-    A terminal gets warnings only, because there a person reads the answer itself; `verbose` shows all.
+    A terminal gets warnings only, because there a person reads the answer itself, and so does whoever asks for
+    `quiet` (JSON output, whose errors have to be found on standard error); `verbose` shows all.
     """
     stream = stream or sys.stderr
-    quiet = stream.isatty() and not verbose
+    quiet = (quiet or stream.isatty()) and not verbose
     root = logging.getLogger(ROOT)
     root.setLevel(logging.DEBUG if verbose else max(_LEVELS[level], logging.WARNING if quiet else logging.DEBUG))
     root.propagate = False
