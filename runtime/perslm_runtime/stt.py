@@ -59,16 +59,19 @@ class SpeechToText(Protocol):
         """Free the model; a second call does nothing."""
 
 
-def open_recognizer(engine_name: str, folder: Path, threads: int) -> SpeechToText:
+def open_recognizer(
+    engine_name: str, folder: Path, threads: int, language: str = "en", *, partials: bool = False
+) -> SpeechToText:
     """Load the recognizer `engine_name` ("whisper" or "vosk") from its model's folder.
 
+    `language` and `partials` are Whisper's: a Vosk model has its one language and always gives partial results.
     Raises `ConfigError` for another name and `EngineError` for a model that cannot be loaded.
     """
     # Imported here, because each engine's libraries cost a quarter of a second and 50 MB, and one is enough.
     if engine_name == "whisper":
         from perslm_runtime.stt_whisper import Whisper  # noqa: PLC0415 - see above
 
-        return Whisper(folder, threads)
+        return Whisper(folder, threads, language, partials=partials)
     if engine_name == "vosk":
         from perslm_runtime.stt_vosk import Vosk  # noqa: PLC0415 - see above
 
@@ -92,17 +95,3 @@ def join(parts: Sequence[Transcript]) -> Transcript:
         sum(part.seconds for part in parts),
         sum(confidence * length for confidence, length in sure) / weight if weight else None,
     )
-
-
-def cut_point(speech: Sequence[tuple[float, float]], longest_s: float) -> float:
-    """Return where to end a window of sound: in the longest silence of its last two thirds.
-
-    `speech` are the (start_s, end_s) stretches of speech in the first `longest_s`. With no silence there (somebody
-    who never pauses) it is `longest_s` itself. 0 < result <= longest_s.
-    """
-    earliest = longest_s / 3
-    ends = [0.0, *(end for _, end in speech)]
-    starts = [*(start for start, _ in speech), longest_s]
-    silences = [(max(begin, earliest), end) for begin, end in zip(ends, starts, strict=True) if end > earliest]
-    begin, end = max(silences, key=lambda silence: silence[1] - silence[0], default=(longest_s, longest_s))
-    return (begin + end) / 2 if end > begin else longest_s

@@ -1,7 +1,7 @@
 """Vosk (Kaldi): words while they are spoken, and a grammar of words to expect. Only importer of vosk.
 
 Kaldi decodes as the sound comes, in one thread, with the text so far after every piece. Given a vocabulary it
-listens for those phrases only, which is twenty times cheaper and far surer on a small model.
+listens for their words only, which is twenty times cheaper and far surer on a small model.
 """
 
 from __future__ import annotations
@@ -50,13 +50,15 @@ class Vosk:
             ) from error
 
     def listen(self, vocabulary: Sequence[str] = ()) -> VoskUtterance:
-        """Begin an utterance. With a `vocabulary` of phrases only these, in any order, are heard."""
+        """Begin an utterance. With a `vocabulary` of phrases only their words are heard, in whatever order."""
         if self._model is None:
             raise EngineError(f"the recognizer {self.name} is closed")
         phrases = self._sayable(vocabulary)
         if not phrases:
             return VoskUtterance(vosk.KaldiRecognizer(self._model, float(SPEECH_RATE_HZ)))
-        grammar = json.dumps([*phrases, "[unk]"], ensure_ascii=False)
+        # "[unk]" takes what is none of the words; a model without it (the small Korean one) makes words of all.
+        other = ["[unk]"] if self._model.vosk_model_find_word("[unk]") >= 0 else []
+        grammar = json.dumps([*phrases, *other], ensure_ascii=False)
         return VoskUtterance(vosk.KaldiRecognizer(self._model, float(SPEECH_RATE_HZ), grammar))
 
     def prove(self) -> str:

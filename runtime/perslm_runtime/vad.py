@@ -109,4 +109,4 @@ def speech_stretches(likely: Iterable[float], speech_s: float, silence_s: float)
             start = None
     if start is not None:
         stretches.append((start, end))
-    return [(begin, finish) for begin, finish in stretches if finish - begin >= speech_s]
+    return [(round(begin, 3), round(last, 3)) for begin, last in stretches if last - begin >= speech_s]
