@@ -23,7 +23,7 @@ from perslm_daemon.speaker import play
 from perslm_runtime.audio import Pcm, read_wav, write_wav
 from perslm_runtime.errors import InputError
 from real_models import model_path, models_dir
-from wer import word_error_rate
+from wer import normalise, word_error_rate
 
 Perslm = Callable[..., Ended]
 WORDS_ONLY = ("--set", "embed.enabled=false")
@@ -388,9 +388,16 @@ def test_what_is_said_is_written_down(perslm: Perslm, tmp_path: Path) -> None:
     assert said["seconds"] == pytest.approx(read_wav(out).seconds, abs=0.01)
     assert 0 < said["timings_ms"]["first_audio"] <= said["timings_ms"]["total"]
     heard = perslm("transcribe", str(out), "--json").data
-    assert word_error_rate(sentence, heard["text"]) <= 0.15  # the voice is never twice the same
+    # The voice is never twice the same: enough that these words were said.
+    assert word_error_rate(sentence, heard["text"]) <= 0.4
     assert (heard["engine"], heard["model"]) == ("whisper", "whisper-tiny.en")
     assert perslm("transcribe", str(out)).out.strip() == heard["text"]
+
+
+def test_a_recording_is_written_down_word_for_word(perslm: Perslm) -> None:
+    model_path("whisper-tiny.en", "model.bin")
+    ended = perslm("transcribe", str(model_path("recorded-speech", "beckett.wav")))
+    assert normalise(ended.out) == "ever tried ever failed no matter try again fail again fail better"
 
 
 @pytest.mark.slow
