@@ -117,16 +117,7 @@ def watch(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     line = Line()
-    with log.open("w", encoding="utf-8") as kept:
-        # A process group of its own: when this ends, compilers that the child started end with it.
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=env,
-            process_group=0,
-        )
+    with log.open("w", encoding="utf-8") as kept, _started(argv, env) as child:
         try:
             for text in _lines(child):
                 if text is not None:
@@ -143,6 +134,18 @@ def watch(
         raise SetupError(
             f"`{shown} …` ended with {status}. Its log is {log}; it ends with:\n{_tail(log)}\nNext: {next_step}."
         )
+
+
+def _started(argv: Sequence[str | Path], env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    """A child in a process group of its own: when it is ended, the compilers that it started end with it."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        process_group=0,
+    )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
