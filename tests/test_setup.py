@@ -131,7 +131,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_damaged_wheel_in_the_cache_counts_as_none(own_cache: Path) -> None:
-    (srt,) = (pin for pin in locks.read("sdists") if pin.name == "srt")
+    (srt,) = (pin for pin in locks.read("board-sdists") if pin.name == "srt")
     folder = own_cache / wheels.key(srt)
     folder.mkdir(parents=True)
     (folder / "srt.whl").write_bytes(b"half a whe")
@@ -142,7 +142,7 @@ def test_a_damaged_wheel_in_the_cache_counts_as_none(own_cache: Path) -> None:
 
 @pytest.mark.slow
 def test_a_source_is_built_into_the_cache_once_and_a_wrong_hash_never(own_cache: Path, tmp_path: Path) -> None:
-    (srt,) = (pin for pin in locks.read("sdists") if pin.name == "srt")
+    (srt,) = (pin for pin in locks.read("board-sdists") if pin.name == "srt")
     forged = locks.Pin(srt.name, srt.version, None, ("0" * 64,))
     with pytest.raises(terminal.SetupError, match=r"(?i)do not match the hashes"):
         wheels.provide([forged], tmp_path / "logs")

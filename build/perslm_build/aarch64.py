@@ -99,7 +99,7 @@ class Outcome:
 
 def check() -> Outcome:
     """Resolve for every Python. Raises SetupError at a project that has no wheel for the board and needs one."""
-    sources = {pin.name.lower() for pin in locks.read("sdists")}
+    sources = {pin.name.lower() for pin in locks.read("board-sdists")}
     if sources - SOURCES_ALLOWED:
         raise SetupError(
             f"{sorted(sources - SOURCES_ALLOWED)} would be compiled on the board: find a version with wheels."

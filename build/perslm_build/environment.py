@@ -56,7 +56,7 @@ def _hash(*parts: object) -> str:
 
 
 def _built_pins(env: Environment) -> list[locks.Pin]:
-    return locks.read("sdists") if env.with_built_wheels else []
+    return locks.read(f"{env.lock}-sdists") if env.with_built_wheels else []
 
 
 def _project_digest() -> str:
@@ -71,7 +71,7 @@ def wanted(env: Environment) -> dict[str, str]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "tools": locks.digest("tools"),
         f"packages-{env.lock}": locks.digest(env.lock),
-        "wheels": _hash([wheels.fit(pin) for pin in _built_pins(env)]),
+        **{f"wheel-{pin.name}": _hash(wheels.fit(pin)) for pin in _built_pins(env)},
         "project": _project_digest(),
     }
 
@@ -143,10 +143,11 @@ def _part(env: Environment, part: str, pins: list[locks.Pin]) -> None:
     elif part.startswith("packages-"):
         with step(f"Python packages of lock `{env.lock}`"):
             _install_lock(env, env.lock)
-    elif part == "wheels" and pins:
-        built = wheels.provide(pins, env.logs)
-        with step(f"Installing {', '.join(pin.name for pin in pins)}"):
-            _pip(env, "wheels", ["--no-index", "--force-reinstall", *map(str, built)])
+    elif part.startswith("wheel-"):
+        built = dict(zip((pin.name for pin in pins), wheels.provide(pins, env.logs), strict=True))
+        name = part.removeprefix("wheel-")
+        with step(f"Installing {built[name].name}"):
+            _pip(env, name, ["--no-index", "--force-reinstall", str(built[name])])
     elif part == "project":
         with step("PersLM itself"):
             _pip(env, "perslm", ["--no-index", "--no-build-isolation", "--editable", str(locks.ROOT)])

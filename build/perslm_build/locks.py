@@ -25,6 +25,8 @@ PYPROJECT = ROOT / "pyproject.toml"
 BUILT_HERE = (
     "llama-cpp-python",
     "srt",
+    "docopt",
+    "forbiddenfruit",
 )  # no wheels exist: built from the hashed sdist, once, into the wheel cache
 LOWEST_PYTHON = "3.11"
 
@@ -148,6 +150,8 @@ class _Resolver:
             "--no-annotate",
             "--no-emit-index-url",
         ]
+        # Only versions that have wheels, and a clear failure where a project has none and no recipe either.
+        argv += ["--only-binary", ":all:", *(word for name in BUILT_HERE for word in ("--no-binary", name))]
         argv += ["--quiet", "-o", str(output), *arguments]
         found = subprocess.run(
             argv, input="\n".join(requirements), capture_output=True, text=True, check=False, cwd=ROOT
@@ -185,7 +189,8 @@ def make(uv: Path, *, upgrade: bool) -> None:
         board = resolve("board", [*same_versions, *extras])
         _write("dev", (pin for pin in everything if pin.name not in BUILT_HERE))
         _write("board", (pin for pin in board if pin.name not in BUILT_HERE))
-        _write("sdists", (pin for pin in board if pin.name in BUILT_HERE))
+        _write("board-sdists", (pin for pin in board if pin.name in BUILT_HERE))
+        _write("dev-sdists", (pin for pin in everything if pin.name in BUILT_HERE))
         _write("train", resolve("train", [*same_versions, "--extra", "train", "--no-emit-package", "torch"]))
         for name, requirements in _TOOLS.items():
             _write(name, resolve(name, ["-"], requirements))

@@ -60,7 +60,9 @@ RECIPES = {
         # Upstream installs every library and header a second time outside its package.
         settings=("wheel.exclude=/lib/**;/include/**;/bin/**",),
     ),
-    "srt": Recipe(native=False),
+    "srt": Recipe(native=False),  # Vosk's
+    "docopt": Recipe(native=False),  # num2words', for the tests
+    "forbiddenfruit": Recipe(native=False),  # blockbuster's, for the tests
 }
 
 
