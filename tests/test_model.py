@@ -19,7 +19,7 @@ from real_models import build_model
 def answer(model: ChatModel, text: str, stop: Stop | None = None, **limits: int) -> tuple[str, ReplyEnd]:
     pieces: list[str] = []
     end: ReplyEnd | None = None
-    for piece in model.reply(stop or Stop(), text, **limits):
+    for piece in model.reply(Stop() if stop is None else stop, text, **limits):
         if isinstance(piece, ReplyEnd):
             end = piece
         else:

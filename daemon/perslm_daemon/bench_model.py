@@ -45,11 +45,10 @@ async def _raw(session: Session) -> list[Row]:
     async with Lane("model", build) as lane, Pipeline(Parts(lane), model_id=config.model.id) as pipeline:
         for number in range(_ROUNDS):
             bare.append(await lane.call(_bare))
-            await lane.call(lambda model, stop: model.begin(stop))
             turn = await pipeline.ask(Ask(_STORY, conversation=f"decode-{number}"), _ignore)
             decoded.append(_decode_speed(turn.end))
-            long_text = (_PROSE * 40)[: _PROMPT_TOKENS * 4]
-            turn = await pipeline.ask(Ask(long_text, conversation=f"prefill-{number}"), _ignore)
+            text = await lane.call(lambda model, _stop: _text_of(model, _PROMPT_TOKENS))
+            turn = await pipeline.ask(Ask(text, conversation=f"prefill-{number}"), _ignore)
             prefilled.append(_prefill_speed(turn.end))
     loop = "a bare llama_decode + greedy sampler loop on the same context, same run"
     return [
@@ -59,7 +58,21 @@ async def _raw(session: Session) -> list[Row]:
 
 
 def _bare(model: ChatModel, _stop: Stop) -> BareSpeed:
-    return model.on_bare_library(lambda llama: bare_speed(llama, _tokens(model, _PROMPT_TOKENS), _GENERATED))
+    before = _tokens(model, model.head_tokens)
+    prompt = _tokens(model, _PROMPT_TOKENS)
+    short = model.tokens(_STORY)
+
+    def measure(llama: Llama) -> BareSpeed:
+        prefill = bare_speed(llama, before, prompt, 1).prefill
+        return BareSpeed(prefill, bare_speed(llama, before, short, _GENERATED).decode)
+
+    return model.on_bare_library(measure)
+
+
+def _text_of(model: ChatModel, count: int) -> str:
+    """A text that makes a turn of `count` new tokens."""
+    sentences = (count - model.opening_tokens) // len(model.tokens(_PROSE))
+    return _PROSE * sentences
 
 
 def _tokens(model: ChatModel, count: int) -> list[int]:
@@ -108,11 +121,11 @@ def snapshot(session: Session) -> list[Row]:
             question = warm.tokens("What is the capital of Italy, and what is it known for?")
             end, first_ms = _first_token(warm)
             firsts.append(first_ms)
-            expected.append(_own_cost_ms(warm, len(question)))
             second = list(warm.reply(Stop(), "And of Spain?", max_tokens=4))[-1]
             if isinstance(second, ReplyEnd) and isinstance(end, ReplyEnd):
                 second_new = second.prefilled_tokens
                 second_wanted = len(warm.tokens("And of Spain?")) + warm.turn_overhead_tokens
+            expected.append(_own_cost_ms(warm, len(question)))
             head_tokens = warm.head_tokens
             warm.close()
     own = "the question's own prefill and one decode, measured bare in the same run"

@@ -58,6 +58,25 @@ class Stop:
             raise Cancelled("stopped before it was finished")
 
 
+class Gate:
+    """Holds a job back until another task opens it; used once. A job waits in its own thread, the loop never."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def open(self) -> None:
+        """Let the job go on. May be called from any thread, more than once."""
+        self._event.set()
+
+    def wait(self, stop: Stop) -> None:
+        """Wait in the lane's thread; returns within 20 ms when `stop` is set."""
+        while not self._event.wait(0.02):
+            if stop:
+                return
+
+
 @dataclass(slots=True)
 class _Job:
     run: Callable[[], None]

@@ -305,16 +305,18 @@ class BareSpeed:
     decode: float
 
 
-def bare_speed(llama: Llama, prompt: Sequence[int], generate: int) -> BareSpeed:
+def bare_speed(llama: Llama, before: Sequence[int], prompt: Sequence[int], generate: int) -> BareSpeed:
     """Run a greedy loop on `llama`'s own context with nothing between the library's calls; clears the sequence.
 
-    The prompt is decoded in the same batches. For `perslm bench raw`, in the same process and minute as ours.
+    `before` is put into the cache untimed, so that attention looks back as far as in our own turns; `prompt` is
+    decoded in the same batches. For `perslm bench raw`, in the same process and minute as ours.
     """
     ctx, step = llama._ctx, llama.options.batch_tokens
     greedy = _c.llama_sampler_chain_init(_c.llama_sampler_chain_default_params())
     _c.llama_sampler_chain_add(greedy, _c.llama_sampler_init_greedy())
     llama.clear()
-    llama._stop = None
+    llama.decode(before, Stop())
+    _c.llama_synchronize(ctx)
     began = time.perf_counter()
     for start in range(0, len(prompt), step):
         part = prompt[start : start + step]

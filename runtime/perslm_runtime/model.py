@@ -38,7 +38,10 @@ _COMPACT_ABOVE = 0.65  # of the context: below, a turn with a full reply still f
 
 @dataclass(frozen=True, slots=True)
 class ReplyEnd:
-    """How a reply ended and what it cost. Times are milliseconds, `why` is "end", "length" or "stopped"."""
+    """How a reply ended and what it cost. Times are milliseconds, `why` is "end", "length" or "stopped".
+
+    `first_token_at` is the `time.perf_counter()` of the first token, None when there was none.
+    """
 
     text: str
     why: str
@@ -47,6 +50,7 @@ class ReplyEnd:
     generated_tokens: int
     prefill_ms: float
     decode_ms: float
+    first_token_at: float | None
 
 
 class ChatModel:
@@ -171,6 +175,7 @@ class ChatModel:
             len(run.tokens),
             run.prefill_ms,
             run.decode_ms,
+            run.first_token_at,
         )
 
     def compact(self, stop: Stop) -> str:
@@ -221,6 +226,8 @@ class ChatModel:
                 if llama.is_end(token):
                     run.why = "end"
                     break
+                if not run.tokens:
+                    run.first_token_at = time.perf_counter()
                 run.tokens.append(token)
                 text = decoder.decode(llama.piece(token))
                 if text:
@@ -317,7 +324,7 @@ class ChatModel:
 class _Run:
     """What one generation has done so far; read even when it ends early."""
 
-    __slots__ = ("decode_ms", "prefill_ms", "prefilled", "started", "tokens", "why")
+    __slots__ = ("decode_ms", "first_token_at", "prefill_ms", "prefilled", "started", "tokens", "why")
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
@@ -326,3 +333,4 @@ class _Run:
         self.prefilled = 0
         self.prefill_ms = 0.0
         self.decode_ms = 0.0
+        self.first_token_at: float | None = None
