@@ -96,8 +96,9 @@ def read(name: str) -> list[Pin]:
 
 
 def digest(name: str) -> str:
-    """The sha256 of a lock file: what a stamp or a recorded check was made for."""
-    return hashlib.sha256(path(name).read_bytes()).hexdigest()
+    """The sha256 of a lock's pins, its comments left out: what a stamp or a recorded check was made for."""
+    lines = path(name).read_text(encoding="utf-8").splitlines(keepends=True)
+    return hashlib.sha256("".join(line for line in lines if not line.startswith("#")).encode()).hexdigest()
 
 
 def inputs_digest() -> str:
