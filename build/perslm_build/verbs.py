@@ -199,7 +199,7 @@ def main(arguments: Sequence[str]) -> int:
     for word in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(word, _on_terminate)
     os.chdir(Path(locks.ROOT))
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # what is started from here is no part of the make that called
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # nothing started from here is a sub-make
         os.environ.pop(name, None)
     try:
         return VERBS[arguments[0]](arguments[1:])
