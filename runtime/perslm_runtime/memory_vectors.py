@@ -1,9 +1,9 @@
 """What memories mean: sentence embeddings in the store, and which are nearest to a question's.
 
-Knows vectors and their two tables, no words. Nearest in two steps: one bit per dimension of every memory is scanned
-by Hamming distance, then the best few hundred are compared exactly in float16. Measured at 100,000 x 384-d: 9 ms for
-the scan, against 21 (k=50) to 65 ms (k=400) in a vec0 table, whose time grows with rows x k; a matrix in RAM takes
-3 ms, but has to be loaded at start and kept in step with other processes and with forgetting.
+Knows vectors and their two tables, no words. Nearest in two steps: one bit per dimension of every memory is
+scanned by Hamming distance, then the best few hundred are compared exactly in float16. At 100,000 x 384-d the
+scan takes 9 ms (20 encrypted), a vec0 table takes 21 (k=50) to 65 ms (k=400): its time grows with rows x k. A
+matrix in RAM takes 3 ms, but has to be loaded at start and kept in step with other processes and with forgetting.
 """
 
 from __future__ import annotations

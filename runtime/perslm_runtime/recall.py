@@ -74,10 +74,14 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question's content words: stem -> (word as written, share of the question's weight; they add up to 1)."""
+    """A question's content words: stem -> (word as written, share of the question's weight; they add up to 1).
+
+    `lookup` are the stems worth looking up in the index; the other ones only score what those found.
+    """
 
     terms: Mapping[str, tuple[str, float]]
-    has_vector: bool
+    lookup: tuple[str, ...] = ()
+    has_vector: bool = False
     of_oneself: bool = False
 
 
@@ -108,7 +112,11 @@ class Scored:
 
 def content_words(stems: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Stem -> word for the words that carry meaning, in order of appearance."""
-    return {stem: word for stem, word in reversed(list(stems)) if word.casefold() not in STOP_WORDS}
+    found: dict[str, str] = {}
+    for stem, word in stems:
+        if word.casefold() not in STOP_WORDS:
+            found.setdefault(stem, word)
+    return found
 
 
 def shares(documents: Mapping[str, int], total: int, weights: Weights) -> dict[str, float]:
@@ -175,7 +183,9 @@ def _meaning(candidate: Candidate, weights: Weights) -> float:
 
 def _words(question: Question, candidate: Candidate, weights: Weights) -> tuple[float, list[str], list[str]]:
     """The share of the question that the memory says; words found in the memory; words found only before it."""
-    total, matched, led = 0.0, [], []
+    total = 0.0
+    matched: list[str] = []
+    led: list[str] = []
     length = len(candidate.said_stems) / weights.usual_words
     damping = weights.saturation * (1 - weights.length + weights.length * length)
     for stem, (word, share) in question.terms.items():
