@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ class Line:
         self._text = text or self._text
         now = time.monotonic()
         if self._live:
-            width = os.get_terminal_size().columns if sys.stdout.isatty() else 80
+            width = shutil.get_terminal_size().columns  # 80 where a serial console reports 0
             shown = f"   {self._text}  ({seconds(now - self._begin)})"
             sys.stdout.write(f"\r\x1b[K{shown[: width - 1]}")
             sys.stdout.flush()
