@@ -389,7 +389,7 @@ def test_what_is_said_is_written_down(perslm: Perslm, tmp_path: Path) -> None:
     assert 0 < said["timings_ms"]["first_audio"] <= said["timings_ms"]["total"]
     heard = perslm("transcribe", str(out), "--json").data
     # The voice is never twice the same: enough that these words were said.
-    assert word_error_rate(sentence, heard["text"]) <= 0.4
+    assert word_error_rate(sentence, heard["text"]) <= 0.25
     assert (heard["engine"], heard["model"]) == ("whisper", "whisper-tiny.en")
     assert perslm("transcribe", str(out)).out.strip() == heard["text"]
 

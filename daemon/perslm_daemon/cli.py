@@ -7,7 +7,6 @@ traceback. What the commands do is in the `cli_` modules, which import engines o
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from perslm_daemon import bench, cli_config, cli_doctor, cli_memory, cli_models, cli_speech
+from perslm_daemon import bench, cli_ask, cli_config, cli_doctor, cli_memory, cli_models, cli_speech
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
 from perslm_daemon.terminal import note, printable
@@ -101,15 +100,9 @@ def build(session: Session) -> typer.Typer:
         session.verbose = verbose
         context.obj = session
 
-    for module in (cli_speech, cli_memory, cli_models, cli_config, cli_doctor, bench):
+    for module in (cli_ask, cli_speech, cli_memory, cli_models, cli_config, cli_doctor, bench):
         module.register(app)
-    _register_ask(app)
     return app
-
-
-def _register_ask(app: typer.Typer) -> None:
-    if importlib.util.find_spec("perslm_daemon.cli_ask") is not None:
-        importlib.import_module("perslm_daemon.cli_ask").register(app)
 
 
 def _version(asked: bool) -> None:
