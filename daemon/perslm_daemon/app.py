@@ -27,6 +27,8 @@ from perslm_runtime.model import ChatModel
 from perslm_runtime.prompt import EXAMPLES
 from perslm_runtime.stt import SpeechToText, open_recognizer
 from perslm_runtime.tts import Piper
+from perslm_runtime.vad import Silero
+from perslm_runtime.wake import MicroWakeWord
 
 log = logging.getLogger("perslm.start")
 
@@ -76,6 +78,8 @@ class Assistant:
 
     pipeline: Pipeline
     parts: Parts
+    vad: Lane[Silero] | None
+    wake: Lane[MicroWakeWord] | None
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
 
@@ -109,8 +113,10 @@ async def start(
         model = await parts.essential(
             "model", lambda: open_model(config, store.file(config.model.id), snapshots=snapshots)
         )
-        stt = tts = None
+        stt = tts = vad = wake = None
         if hears:
+            vad = await parts.optional("vad", Silero)
+            wake = await parts.optional("wake", lambda: MicroWakeWord(config.wake.words))
             stt = await parts.essential("stt", lambda: _open_stt(config, store.folder(config.stt.id)))
         if speaks:
             tts = await parts.essential("tts", lambda: _open_tts(config, store.folder(config.tts.id)))
@@ -123,7 +129,7 @@ async def start(
                 recall_k=config.memory.recall_k,
             )
         )
-        yield Assistant(pipeline, engines, tuple(parts.reports), tuple(parts.degraded))
+        yield Assistant(pipeline, engines, vad, wake, tuple(parts.reports), tuple(parts.degraded))
 
 
 class _PartStarter:
@@ -196,7 +202,7 @@ def open_model(
 
 
 def _open_stt(config: Config, folder: Path) -> SpeechToText:
-    return open_recognizer(config.stt.engine, folder, config.stt.threads)
+    return open_recognizer(config.stt.engine, folder, config.stt.threads, config.stt.language)
 
 
 def _open_tts(config: Config, folder: Path) -> Piper:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import numpy as np
@@ -12,6 +15,7 @@ import numpy as np
 from perslm_daemon.app import Assistant, start
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
+from perslm_daemon.config_sections import Config
 from perslm_daemon.pipeline import Ask, Event, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.errors import EngineError
@@ -42,11 +46,13 @@ class _Round:
 
 def turn(session: Session) -> list[Row]:
     """A spoken question of about four seconds, warm: the first sound beside its parts, and the recognizer."""
-    return anyio.run(_turn, session)
+    with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder:
+        # A memory of its own: what a benchmark says is nothing to remember.
+        return anyio.run(_turn, dataclasses.replace(session.config, data_dir=Path(folder)))
 
 
-async def _turn(session: Session) -> list[Row]:
-    async with start(session.config, hears=True, speaks=True) as assistant:
+async def _turn(config: Config) -> list[Row]:
+    async with start(config, hears=True, speaks=True) as assistant:
         voice = assistant.parts.tts
         if voice is None:
             raise EngineError("there is no voice: set voice.enabled=true")
@@ -103,7 +109,7 @@ async def _round(assistant: Assistant, question: Pcm) -> _Round:
         elif isinstance(event, Spoken) and not marks["audio"]:
             marks["audio"] = now_ms
 
-    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}", person="benchmark")
+    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}")
     done = await assistant.pipeline.ask(ask, tell)
     if not sentences:
         raise EngineError("the benchmark's question got no answer: run `perslm models verify`")

@@ -315,14 +315,15 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
     folder = session.config.data_dir
     question = folder / "question.wav"
     write_wav(question, await _spoken_question(assistant))
-    fact = await _learn(assistant)
+    if assistant.parts.memory is not None:
+        await assistant.pipeline.remember(_DEMO_FACT, _DEMO_PERSON)
     show = _Shown(printing=False)
     sound = resample(read_wav(question), SPEECH_RATE_HZ)
     try:
         turn = await assistant.pipeline.ask(Ask(sound=sound, speak=True, person=_DEMO_PERSON), show.event)
     finally:
         with anyio.CancelScope(shield=True):
-            await _unlearn(assistant, fact)
+            await _unlearn(assistant)
     show.write(_answer_file(session))
     if not session.json:
         _put_demo(turn, question, _answer_file(session))
@@ -361,23 +362,12 @@ async def _spoken_question(assistant: Assistant) -> Pcm:
     return Pcm(np.concatenate([piece.samples for piece in pieces]), pieces[0].rate_hz)
 
 
-async def _learn(assistant: Assistant) -> int | None:
+async def _unlearn(assistant: Assistant) -> None:
+    """Forget what belongs to the demonstration's person."""
     memory = assistant.parts.memory
     if memory is None:
-        return None
-    return await memory.call(lambda store, _stop: store.remember_fact(_DEMO_FACT, person=_DEMO_PERSON))
-
-
-async def _unlearn(assistant: Assistant, fact: int | None) -> None:
-    memory = assistant.parts.memory
-    if memory is None or fact is None:
         return
-
-    def forget(store: object, _stop: object) -> None:
-        from perslm_runtime.memory import Memory
-
-        if isinstance(store, Memory):
-            ours = [entry.id for entry in store.list(limit=20) if entry.person == _DEMO_PERSON]
-            store.forget(ids=ours)
-
-    await memory.call(forget)
+    newest = await memory.call(lambda store, _stop: store.list(limit=20))
+    ours = [entry.id for entry in newest if entry.person == _DEMO_PERSON]
+    if ours:
+        await assistant.pipeline.forget(ids=ours)

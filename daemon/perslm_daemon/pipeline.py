@@ -350,8 +350,7 @@ class Pipeline:
         try:
             told = _FACT.match(now.ask.text)
             if told is not None:
-                fact = told["fact"].strip()
-                await memory.call(_remember_fact, fact, now.ask.person, await self._embed(fact))
+                await self.remember(told["fact"].strip(), now.ask.person)
             return await memory.call(_remember, now.ask, now.reply, now.vector, interrupted, self._model_id)
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")
@@ -376,6 +375,12 @@ class Pipeline:
         self._conversation = None
         await self.parts.model.call(_begin, earlier)
         self._conversation = wanted
+
+    async def remember(self, text: str, person: str = "owner") -> int:
+        """Store a fact durably, findable by its words and its meaning; returns its id."""
+        if self.parts.memory is None:
+            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
+        return await self.parts.memory.call(_remember_fact, text, person, await self._embed(text))
 
     async def forget(
         self,
