@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perslm_daemon.pipeline import Ask, Event, Heard, Parts, Pipeline, Remembered, Sentence, Spoken, Turn
+from perslm_daemon.pipeline import Pipeline
+from perslm_daemon.turn import Ask, Event, Heard, Parts, Remembered, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import BusyError, EngineError, InputError, PersLMError

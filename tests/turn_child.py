@@ -1,4 +1,4 @@
-"""The process that test_turn_crash.py kills: answers one question after the other and reports each when it is done."""
+"""The process that test_turn_crash.py kills: it answers question after question and reports each when done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 
 from perslm_daemon.app import start
 from perslm_daemon.config import Flags, load
-from perslm_daemon.pipeline import Ask, Event
+from perslm_daemon.turn import Ask, Event
 
 
 async def ignore(_event: Event) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from perslm_daemon.config_sections import Config
-from perslm_daemon.pipeline import Parts, Pipeline
+from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.process import resident_bytes
 from perslm_daemon.stores import make_data_dir, open_memory, open_models
+from perslm_daemon.turn import Parts
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane

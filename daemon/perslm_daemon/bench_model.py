@@ -13,8 +13,9 @@ import anyio
 from perslm_daemon.app import open_model
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
-from perslm_daemon.pipeline import Ask, Event, Parts, Pipeline
+from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.stores import open_models
+from perslm_daemon.turn import Ask, Event, Parts
 from perslm_runtime.lane import Lane, Stop
 from perslm_runtime.llama import BareSpeed, Llama, bare_speed
 from perslm_runtime.model import ChatModel, ReplyEnd

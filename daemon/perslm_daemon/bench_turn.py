@@ -16,7 +16,7 @@ from perslm_daemon.app import Assistant, start
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
-from perslm_daemon.pipeline import Ask, Event, Sentence, Spoken, Turn
+from perslm_daemon.turn import Ask, Event, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.errors import EngineError
 from perslm_runtime.lane import Lane, Stop

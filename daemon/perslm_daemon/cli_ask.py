@@ -22,7 +22,7 @@ from perslm_runtime.errors import InputError
 if TYPE_CHECKING:
     from perslm_daemon.app import Assistant, Report
     from perslm_daemon.config_sections import Config
-    from perslm_daemon.pipeline import Event, Turn
+    from perslm_daemon.turn import Event, Turn
     from perslm_runtime.audio import Pcm
 
 _LONGEST_STDIN = 64_000  # characters: more than any context holds
@@ -101,7 +101,7 @@ def _read_question(config: Config, audio: Path) -> Pcm:
 
 
 async def _ask(session: Session, text: str, sound: Pcm | None, speak: Path | None, conversation: str) -> None:
-    from perslm_daemon.pipeline import Ask
+    from perslm_daemon.turn import Ask
 
     wanted = Ask(text, sound, speak=speak is not None, conversation=conversation, person=session.config.person)
     show = _Shown(printing=not session.json)
@@ -125,7 +125,7 @@ class _Shown:
         self._sound: list[Pcm] = []
 
     async def event(self, event: Event) -> None:
-        from perslm_daemon.pipeline import Heard, Remembered, Sentence, Spoken
+        from perslm_daemon.turn import Heard, Remembered, Sentence, Spoken
 
         match event:
             case Spoken(_, sound):
@@ -246,7 +246,7 @@ async def _talk(session: Session, assistant: Assistant, conversation: str) -> No
 
 
 async def _chat_turn(session: Session, assistant: Assistant, text: str, conversation: str) -> None:
-    from perslm_daemon.pipeline import Ask
+    from perslm_daemon.turn import Ask
 
     show = _Shown(printing=not session.json)
     wanted = Ask(text, conversation=conversation, person=session.config.person)
@@ -309,7 +309,7 @@ async def _demo(session: Session) -> None:
 
 async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
     """Speak the question into a file, hear that file, answer, and forget what the demonstration remembered."""
-    from perslm_daemon.pipeline import Ask
+    from perslm_daemon.turn import Ask
     from perslm_runtime.audio import SPEECH_RATE_HZ, read_wav, resample, write_wav
 
     folder = session.config.data_dir

@@ -1,0 +1,120 @@
+"""What the pipeline has its engines do, as functions that run in the engines' own threads (lanes).
+
+Each takes its engine, the job's `Stop` and plain arguments. None waits for the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from datetime import datetime
+
+from perslm_daemon.turn import Ask, Vector
+from perslm_runtime.audio import Pcm
+from perslm_runtime.embed import Embedder
+from perslm_runtime.lane import Gate, Stop
+from perslm_runtime.memory import Memory, Recalled, Receipt
+from perslm_runtime.model import ChatModel, ReplyEnd
+from perslm_runtime.sentences import SentenceSplitter
+from perslm_runtime.stt import SpeechToText, Transcript
+from perslm_runtime.tts import Piper
+
+_TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
+_BACKFILL = 16  # vectors computed per idle moment: about 0.2 s on an x86 core, 2 s on a Pi 4
+
+
+def recognize(engine: SpeechToText, stop: Stop, sound: Pcm) -> Transcript:
+    """The words in a whole recording."""
+    utterance = engine.listen()
+    utterance.accept(sound, stop)
+    return utterance.finish(stop)
+
+
+def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
+    """The sound of a sentence, piece by piece."""
+    yield from voice.speak(words, stop)
+
+
+def embed(embedder: Embedder, stop: Stop, texts: list[str]) -> Vector:
+    """One vector per text, float32 [n, 384]."""
+    return embedder.embed(texts, stop)
+
+
+def recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int, person: str) -> list[Recalled]:
+    """What helps with `text`: at most `k` memories of the person."""
+    return memory.recall(text, vector=vector, k=k, person=person) if k else []
+
+
+def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
+    """The last (question, reply) pairs of a conversation, as far as they are the person's."""
+    turns = memory.recent_turns(conversation, _TURNS_TAKEN_UP)
+    return [(turn.said, turn.reply) for turn in turns if turn.person == person]
+
+
+def remember_fact(memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None) -> int:
+    """Store a fact; durable when it returns."""
+    return memory.remember_fact(fact, person=person, vector=vector)
+
+
+def remember(
+    memory: Memory, _stop: Stop, ask: Ask, reply: str, vector: Vector | None, interrupted: bool, model: str
+) -> int:
+    """Store the turn; durable when it returns."""
+    return memory.remember_turn(
+        ask.text,
+        reply,
+        conversation=ask.conversation,
+        person=ask.person,
+        interrupted=interrupted,
+        model=model,
+        vector=vector,
+    )
+
+
+def forget(
+    memory: Memory, _stop: Stop, ids: Sequence[int], text: str | None, since: datetime | None, everything: bool
+) -> Receipt:
+    """Forget by ids, by words and time, or everything."""
+    return memory.forget(ids=ids, text=text, since=since, everything=everything)
+
+
+def missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:
+    """(id, text) of a few memories that have no vector yet."""
+    return memory.missing_vectors(_BACKFILL)
+
+
+def set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], embedder: str) -> None:
+    """Store the vectors of (id, vector) pairs, made by `embedder`."""
+    memory.set_vectors(pairs, embedder)
+
+
+def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generator[str | ReplyEnd, None, None]:
+    """The reply in speakable pieces, cut in the model's own thread: one hop to the loop per token cost 20 % speed.
+
+    After the first piece the model waits until its sound is out (`spoken`): on a board that decodes with all
+    cores the two would halve each other's speed at the one moment somebody is waiting.
+    """
+    splitter = SentenceSplitter()
+    started = False
+    with closing(model.reply(stop, said)) as pieces:
+        for piece in pieces:
+            if isinstance(piece, ReplyEnd):
+                yield from splitter.flush()
+                yield piece
+                return
+            text = piece if started else piece.lstrip()  # models open with a space or a newline
+            started = started or bool(text)
+            for number, sentence in enumerate(splitter.feed(text)):
+                yield sentence
+                if number == 0:
+                    spoken.wait(stop)
+
+
+def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
+    """Start another conversation with what was said before."""
+    model.begin(stop, turns)
+
+
+def compact(model: ChatModel, stop: Stop) -> str:
+    """Summarise the conversation if it has grown long; returns the summary or ""."""
+    return model.compact(stop) if model.wants_compaction else ""

@@ -1,0 +1,168 @@
+"""A turn as data: what is asked, what happens, what came of it, and the one line that is logged of it.
+
+Knows no engine call; pipeline.py runs turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from numpy import float32
+from numpy.typing import NDArray
+
+from perslm_runtime.audio import Pcm
+from perslm_runtime.embed import Embedder
+from perslm_runtime.lane import Lane
+from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.model import ChatModel, ReplyEnd
+from perslm_runtime.stt import SpeechToText
+from perslm_runtime.tts import Piper
+
+log = logging.getLogger("perslm.turn")
+
+Vector = NDArray[float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
+
+    `conversation` names a conversation to go on with; "" is this process's own.
+    """
+
+    text: str = ""
+    sound: Pcm | None = None
+    speak: bool = False
+    conversation: str = ""
+    person: str = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The sound was recognized as `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What was recalled for this turn, best first."""
+
+    memories: tuple[Recalled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence of the reply, as written; `seq` counts from 0."""
+
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The sound of sentence `seq`; long sentences come in several pieces."""
+
+    seq: int
+    sound: Pcm
+
+
+Event = Heard | Remembered | Sentence | Spoken
+Tell = Callable[[Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds of one turn; None where it did not happen.
+
+    `stt` and `recall` are durations. `first_token` and `first_audio` count from the moment the text was known
+    (after `stt`). `total` counts from the ask to the remembered reply.
+    """
+
+    stt: float | None = None
+    recall: float | None = None
+    first_token: float | None = None
+    first_audio: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A finished turn. `problems` are sentences about what did not work although there is a reply."""
+
+    id: str
+    heard: str
+    reply: str
+    recalled: tuple[Recalled, ...]
+    model: str
+    timings: Timings
+    interrupted: bool = False
+    remembered_as: int | None = None
+    problems: tuple[str, ...] = ()
+    end: ReplyEnd | None = None
+
+
+@dataclass(slots=True)
+class Parts:
+    """The engines a pipeline works with, each in its lane; None where this process has none of the kind."""
+
+    model: Lane[ChatModel]
+    memory: Lane[Memory] | None = None
+    embed: Lane[Embedder] | None = None
+    stt: Lane[SpeechToText] | None = None
+    tts: Lane[Piper] | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """The turn while it runs."""
+
+    ask: Ask
+    tell: Tell
+    id: str
+    began: float
+    known: float = 0.0
+    timings: Timings = field(default_factory=Timings)
+    recalled: tuple[Recalled, ...] = ()
+    vector: Vector | None = None
+    reply: str = ""
+    end: ReplyEnd | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def since_known_ms(self) -> float:
+        """Milliseconds since the question's text was known."""
+        return (time.perf_counter() - self.known) * 1000
+
+
+def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
+    """What was recalled, less the turns that only say a recalled fact again ("remember that ...")."""
+    facts = [memory.text.strip(" .").lower() for memory in found if memory.kind == "fact"]
+    return tuple(
+        memory
+        for memory in found
+        if memory.kind == "fact" or not any(fact in memory.text.lower() for fact in facts)
+    )
+
+
+def log_turn(turn: Turn) -> None:
+    """One line per turn: sizes and times, never the words."""
+    times = turn.timings
+    end = turn.end
+    log.info(
+        "turn=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s stt_ms=%s recall_ms=%s first_token_ms=%s"
+        " first_audio_ms=%s total_ms=%s prefilled=%s reused=%s generated=%s problems=%d",
+        turn.id,
+        len(turn.heard),
+        len(turn.reply),
+        len(turn.recalled),
+        turn.interrupted,
+        *(
+            None if value is None else round(value)
+            for value in (times.stt, times.recall, times.first_token, times.first_audio, times.total)
+        ),
+        *((end.prefilled_tokens, end.reused_tokens, end.generated_tokens) if end else (None, None, None)),
+        len(turn.problems),
+    )
