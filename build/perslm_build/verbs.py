@@ -41,8 +41,8 @@ def _call(env: Environment, program: str, *arguments: str) -> int:
     return subprocess.run([env.program(program), *arguments], cwd=locks.ROOT, check=False).returncode
 
 
-def _pull_models(env: Environment) -> None:
-    if _call(env, "perslm", "models", "pull", "--needed") != 0:
+def _pull_models(env: Environment, which: str = "--needed") -> None:
+    if _call(env, "perslm", "models", "pull", which) != 0:
         raise SetupError(
             "not all models are here: see above, then type the same command again; it goes on where it stopped."
         )
@@ -72,7 +72,7 @@ def models(_: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """Set up, pull the small models, run the default tests (ARGS=... goes to pytest)."""
     set_up(TEST)
-    _pull_models(TEST)
+    _pull_models(TEST, "--tests")
     os.environ.setdefault("PERSLM_STRESS_ROUNDS", _DEFAULT_ROUNDS)
     os.chdir(locks.ROOT)
     return _become(TEST, "pytest", *arguments)
@@ -81,7 +81,7 @@ def test(arguments: Sequence[str]) -> int:
 def stress_tests(arguments: Sequence[str]) -> int:
     """Run the tests that repeat (100 rounds) and keep their report."""
     set_up(TEST)
-    _pull_models(TEST)
+    _pull_models(TEST, "--tests")
     os.environ["PERSLM_STRESS_ROUNDS"] = os.environ.get("PERSLM_STRESS_ROUNDS", _STRESS_ROUNDS)
     return stress.run(TEST, arguments)
 
