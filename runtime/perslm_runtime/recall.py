@@ -159,11 +159,13 @@ def _score(question: Question, candidate: Candidate, now: datetime, weights: Wei
     relevance = words
     if question.has_vector:
         relevance = (1 - weights.meaning) * words + weights.meaning * _meaning(candidate, weights)
-    if candidate.kind == "turn" and only_asks(candidate.said):
+    asked = candidate.kind == "turn" and only_asks(candidate.said)
+    if asked:
         relevance *= weights.asked
     age_days = max(0.0, (now - candidate.at).total_seconds() / 86400)
     score = relevance + weights.recency * 0.5 ** (age_days / weights.half_life_days)
-    floor = weights.floor_own if question.of_oneself else weights.floor
+    # A turn that only asked has to be as good as for anybody: it seldom helps, and crowds out what does.
+    floor = weights.floor_own if question.of_oneself and not asked else weights.floor
     if not question.has_vector:
         floor = weights.floor_words
     return Scored(candidate, score, relevance >= floor, _why(candidate, matched, led))
