@@ -20,7 +20,7 @@ from perslm_runtime.lane import Lane, Stop
 from perslm_runtime.llama import BareSpeed, Llama, bare_speed
 from perslm_runtime.model import ChatModel, ReplyEnd
 
-_ROUNDS = 5
+_ROUNDS = 8
 _GENERATED = 96
 _PROMPT_TOKENS = 512
 _HEAD_TOKENS = 600

@@ -24,6 +24,7 @@ from perslm_runtime.errors import EngineError
 _BARE = """
 import json, os, sys
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 spec = json.loads(sys.argv[1])
 import ctypes, llama_cpp
 quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)

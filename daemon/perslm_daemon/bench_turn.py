@@ -60,6 +60,7 @@ async def _turn(config: Config) -> list[Row]:
         await _round(assistant, questions[0])  # the first one warms caches
         rounds = [await _round(assistant, question) for question in questions[1:]]
         parts_ms = [await _parts_ms(assistant, voice, one) for one in rounds]
+    longer = [one for one in rounds if len(one.sentences) > 1] or rounds
     return [
         Row(
             "end of recognition to first sound",
@@ -69,10 +70,10 @@ async def _turn(config: Config) -> list[Row]:
             "the first sentence's tokens at this turn's decode speed + Piper alone for it",
         ),
         Row(
-            "ask to first sound",
+            f"ask to first sound ({len(longer)} replies of several sentences)",
             "ms",
-            statistics.median(one.first_audio_ms for one in rounds),
-            statistics.median(one.last_text_ms for one in rounds),
+            statistics.median(one.first_audio_ms for one in longer),
+            statistics.median(one.last_text_ms for one in longer),
             "ask to the last sentence of the text",
         ),
         Row(
