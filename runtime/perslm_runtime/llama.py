@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 # llama.cpp's threads meet at a barrier hundreds of times per token. OpenMP lets them spin there (for milliseconds)
-# or sleep. Measured on two cores, tokens per second idle / with one core taken by another process: spinning 142 / 32,
-# and at times a 213-token prefill took 9 s; sleeping at once 42 / 40; spinning 1,000 times, then sleeping, 121 / 35.
-# Read when libgomp is loaded, so it is set before the import.
+# or sleep. Measured on two cores, tokens per second idle / with one core taken by another process: spinning
+# 142 / 32, and at times a 213-token prefill took 9 s; sleeping at once 42 / 40; spinning 1,000 times and then
+# sleeping 121 / 35. Read when libgomp is loaded, so it is set before the import.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
