@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import anyio
+import anyio.to_thread
+
 from perslm_daemon.config_sections import Config
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.process import resident_bytes
@@ -64,6 +67,12 @@ class Report:
     load_s: float
     proof: str
 
+    def line(self) -> str:
+        """The report as one line for a terminal."""
+        where = self.file.parent.name if self.file else "built in"
+        size = f"{self.memory_bytes / 1e6:5.0f} MB  {self.load_s:5.2f} s"
+        return f"  {self.part:<7} {self.name:<22} {where:<22} {size}  {self.proof}"
+
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
@@ -91,18 +100,21 @@ async def start(
     *,
     hears: bool = False,
     speaks: bool = False,
+    voice_essential: bool = True,
     on_report: Callable[[Report], None] | None = None,
 ) -> AsyncIterator[Assistant]:
     """Start the assistant that `config` describes, and stop it when the block is left.
 
-    `hears` and `speaks` ask for the recognizer and the voice, and make them essential. Parts are built one
+    `hears` and `speaks` ask for the recognizer and the voice; without `voice_essential` they may be missing, as
+    any part but the model may, and are then declared degraded. Parts are built one
     after the other: on a board with little memory two loads at once would add up their peaks, and only so
     is each part's memory known.
     """
-    store = open_models(config)
-    snapshots = make_data_dir(config) / "snapshots" if config.model.snapshot else None
+    store = await anyio.to_thread.run_sync(open_models, config)
+    folder = await anyio.to_thread.run_sync(make_data_dir, config)
+    snapshots = folder / "snapshots" if config.model.snapshot else None
     async with AsyncExitStack() as stack:
-        parts = _PartStarter(stack, on_report)
+        parts = _PartStarter(stack, on_report, voice_essential=voice_essential)
         memory = None
         if config.memory.enabled:
             memory = await parts.optional("memory", lambda: open_memory(config, config.embed.id))
@@ -118,9 +130,9 @@ async def start(
         if hears:
             vad = await parts.optional("vad", Silero)
             wake = await parts.optional("wake", lambda: MicroWakeWord(config.wake.words))
-            stt = await parts.essential("stt", lambda: _open_stt(config, store.folder(config.stt.id)))
+            stt = await parts.voice("stt", lambda: _open_stt(config, store.folder(config.stt.id)))
         if speaks:
-            tts = await parts.essential("tts", lambda: _open_tts(config, store.folder(config.tts.id)))
+            tts = await parts.voice("tts", lambda: _open_tts(config, store.folder(config.tts.id)))
         engines = Parts(model, memory, embed, stt, tts)
         pipeline = await stack.enter_async_context(
             Pipeline(
@@ -136,7 +148,10 @@ async def start(
 class _PartStarter:
     """Starts parts on a stack and keeps what they reported."""
 
-    def __init__(self, stack: AsyncExitStack, on_report: Callable[[Report], None] | None) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, on_report: Callable[[Report], None] | None, *, voice_essential: bool
+    ) -> None:
+        self._voice_essential = voice_essential
         self.reports: list[Report] = []
         self.degraded: list[Degraded] = []
         self._stack = stack
@@ -144,11 +159,19 @@ class _PartStarter:
 
     async def essential(self, part: str, build: Callable[[], EngineT]) -> Lane[EngineT]:
         """Start a part that nothing works without; its error ends the start."""
-        before = resident_bytes()
-        lane = await self._stack.enter_async_context(Lane(part, build))
+        before: list[int] = []
+
+        def weighed() -> EngineT:
+            before.append(resident_bytes())
+            return build()
+
+        def proved(engine: EngineT, _stop: object) -> tuple[str, Path | None, str, int]:
+            return engine.name, engine.file, engine.prove(), resident_bytes()
+
+        lane = await self._stack.enter_async_context(Lane(part, weighed))
         began = time.perf_counter()
-        name, file, proof = await lane.call(lambda engine, _stop: (engine.name, engine.file, engine.prove()))
-        report = Report(part, name, file, max(0, resident_bytes() - before), lane.load_s, proof)
+        name, file, proof, after = await lane.call(proved)
+        report = Report(part, name, file, max(0, after - before[0]), lane.load_s, proof)
         log.info(
             "part=%s engine=%s load_ms=%d prove_ms=%d memory_mb=%d",
             part,
@@ -160,6 +183,12 @@ class _PartStarter:
         self.reports.append(report)
         self._on_report(report)
         return lane
+
+    async def voice(self, part: str, build: Callable[[], EngineT]) -> Lane[EngineT] | None:
+        """Start a part of the voice: essential where the caller asked for exactly that."""
+        if self._voice_essential:
+            return await self.essential(part, build)
+        return await self.optional(part, build)
 
     async def optional(self, part: str, build: Callable[[], EngineT]) -> Lane[EngineT] | None:
         """Start a part the rest can live without; why it cannot start is kept as degraded."""

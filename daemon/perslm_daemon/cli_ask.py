@@ -207,11 +207,7 @@ async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncItera
 
 
 def _put_report(report: Report) -> None:
-    where = report.file.parent.name if report.file else "built in"
-    note(
-        f"  {report.part:<7} {report.name:<16} {where:<24} {report.memory_bytes / 1e6:5.0f} MB  "
-        f"{report.load_s:5.2f} s  {report.proof}"
-    )
+    note(report.line())
 
 
 # chat

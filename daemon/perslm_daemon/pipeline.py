@@ -38,7 +38,7 @@ from perslm_daemon.turn import (
 )
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Gate, Lane
-from perslm_runtime.memory import Receipt
+from perslm_runtime.memory import Recalled, Receipt
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.prompt import user_text
 from perslm_runtime.spoken import speakable
@@ -62,6 +62,8 @@ class Pipeline:
         self._model_id = model_id
         self._embedder = embedder
         self._recall_k = recall_k
+        self.remembering = True
+        """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
         self._session = uuid.uuid4().hex[:12]
         self._turn = anyio.Lock()
         self._waiting = 0
@@ -168,7 +170,7 @@ class Pipeline:
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
         memory = self.parts.memory
-        if memory is None:
+        if memory is None or not self.remembering:
             return
         began = time.perf_counter()
         try:
@@ -241,7 +243,7 @@ class Pipeline:
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         memory = self.parts.memory
-        if memory is None:
+        if memory is None or not self.remembering:
             return None
         try:
             told = _FACT.match(now.ask.text)
@@ -279,6 +281,12 @@ class Pipeline:
         if self.parts.memory is None:
             raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
         return await self.parts.memory.call(engine_calls.remember_fact, text, person, await self._embed(text))
+
+    async def recall(self, text: str, k: int, person: str = "owner") -> list[Recalled]:
+        """At most `k` memories that answer `text`, best first."""
+        if self.parts.memory is None:
+            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
+        return await self.parts.memory.call(engine_calls.recall, text, await self._embed(text), k, person)
 
     async def forget(
         self,

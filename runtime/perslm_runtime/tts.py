@@ -63,6 +63,10 @@ class Piper:
                 peak = max(float(np.max(np.abs(sound), initial=0.0)), 1e-8)
                 yield Pcm(to_int16(np.atleast_1d(sound) * (self._volume / peak)), self.rate_hz)
 
+    def set_volume(self, volume: float) -> None:
+        """Speak louder or softer from the next piece on; 0 to 1 of full scale."""
+        self._volume = min(1.0, max(0.0, volume))
+
     def prove(self) -> str:
         """Speak one word; raises `EngineError` unless it is sound of a word's length."""
         began = time.perf_counter()

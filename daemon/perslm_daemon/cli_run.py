@@ -1,0 +1,91 @@
+"""`perslm run`: the daemon in the foreground, under systemd or in a terminal.
+
+Turns signals into wishes: SIGTERM and SIGINT stop it, SIGHUP reads the configuration anew.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import typer
+
+from perslm_daemon import config as configuration
+from perslm_daemon.cli_session import Session, session_of
+from perslm_daemon.terminal import note, put_json
+
+if TYPE_CHECKING:
+    from perslm_daemon.app import Report
+    from perslm_daemon.config_sections import Config
+    from perslm_daemon.serve import Running, Wishes
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(context: typer.Context) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew."""
+    session = session_of(context)
+    _ = session.config  # mistakes are told before anything starts
+    anyio.run(_run, session)
+
+
+async def _run(session: Session) -> None:
+    from perslm_daemon.serve import Wishes, serve
+
+    wishes = Wishes()
+    ready = anyio.Event()
+
+    def on_ready(running: Running) -> None:
+        ready.set()
+        _tell_ready(session, running)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_take_signals, wishes, ready, tasks.cancel_scope)
+        await serve(_loader(session), wishes, on_report=_reporter(session), on_ready=on_ready)
+        tasks.cancel_scope.cancel()
+
+
+async def _take_signals(wishes: Wishes, ready: anyio.Event, scope: anyio.CancelScope) -> None:
+    from perslm_daemon.serve import Wish
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number is signal.SIGHUP:
+                wishes.ask(Wish.RELOAD)
+            elif ready.is_set():
+                wishes.ask(Wish.STOP)
+            else:
+                scope.cancel()  # still starting: the part being built is waited for, the next is not begun
+
+
+def _loader(session: Session) -> Callable[[], Config]:
+    """Read the configuration with this run's flags; the first reading is the one that was checked already."""
+    first = [session.config]
+
+    def load() -> Config:
+        return first.pop() if first else configuration.load(session.flags)
+
+    return load
+
+
+def _reporter(session: Session) -> Callable[[Report], None]:
+    def report(part: Report) -> None:
+        if not session.json:
+            note(part.line())
+
+    return report
+
+
+def _tell_ready(session: Session, running: Running) -> None:
+    if session.json:
+        put_json({"state": "online", "node": running.config.node, "verbs": list(running.verbs.names)})
+        return
+    for missing in running.assistant.degraded:
+        note(f"perslm: goes on without {missing.part}: {missing.reason}")
+    note(f"PersLM runs as {running.config.node!r}. It answers: {', '.join(running.verbs.names)}.")
+    note("Ctrl-C stops it.")

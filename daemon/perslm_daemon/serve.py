@@ -1,0 +1,198 @@
+"""The running daemon: engines first, then the adapters that people and programs reach it through.
+
+Reads as its start-up story; leaving is the exact reverse. Engines outlive a change of configuration that does not
+concern them: on SIGHUP only what changed is started anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+import anyio
+import anyio.to_thread
+
+from perslm_daemon.app import Assistant, Report, start
+from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.config_sections import Config
+from perslm_daemon.settings import Setting, Settings, SettingValue
+from perslm_daemon.speaking import Loudspeaker, SoundOut
+from perslm_daemon.verb_table import Table
+from perslm_daemon.verbs import Verbs
+from perslm_runtime import __version__
+from perslm_runtime.errors import PersLMError
+from perslm_runtime.lane import Lane
+
+log = logging.getLogger("perslm.serve")
+
+_ENGINE_SECTIONS = ("data_dir", "models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
+
+
+class Wish(Enum):
+    """What ends a run of the adapters."""
+
+    STOP = "stop"
+    RELOAD = "reload"
+    RESTART = "restart"
+
+
+class Wishes:
+    """Where signals and verbs leave what they want of the daemon; the first one counts."""
+
+    def __init__(self) -> None:
+        self._wish: Wish | None = None
+        self._asked = anyio.Event()
+
+    def ask(self, wish: Wish) -> None:
+        """Want something; a stop overrides what is not yet done."""
+        if self._wish is None or wish is Wish.STOP:
+            self._wish = wish
+        self._asked.set()
+
+    async def next(self) -> Wish:
+        """Wait for a wish, and take it."""
+        await self._asked.wait()
+        wish, self._wish = self._wish or Wish.STOP, None
+        self._asked = anyio.Event()
+        return wish
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the adapters are given."""
+
+    config: Config
+    assistant: Assistant
+    bulletin: Bulletin
+    settings: Settings
+    table: Table
+    verbs: Verbs
+
+
+async def serve(
+    load: Callable[[], Config],
+    wishes: Wishes,
+    *,
+    on_report: Callable[[Report], None] | None = None,
+    on_ready: Callable[[Running], None] | None = None,
+) -> None:
+    """Run until a stop is wished for. `load` reads the configuration, at the start and on every reload.
+
+    A configuration with mistakes ends the start, and on a reload is told and left out of account.
+    """
+    config = await anyio.to_thread.run_sync(load)
+    while True:
+        voice = config.voice.enabled
+        async with start(
+            config, hears=voice, speaks=voice, voice_essential=False, on_report=on_report
+        ) as assistant:
+            while True:
+                wish = await _run_adapters(config, assistant, wishes, on_ready)
+                if wish is Wish.STOP:
+                    return
+                before, config = config, await _reloaded(load, config)
+                if wish is Wish.RESTART or _engines_differ(before, config):
+                    break
+
+
+async def _run_adapters(
+    config: Config, assistant: Assistant, wishes: Wishes, on_ready: Callable[[Running], None] | None
+) -> Wish:
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(_in_common(config, assistant, wishes))
+        await stack.enter_async_context(_adapters(running))
+        running.bulletin.post("state", {"state": "online"})
+        log.info("online node=%s verbs=%s", config.node, ",".join(running.verbs.names))
+        if on_ready is not None:
+            on_ready(running)
+        wish = await wishes.next()
+        log.info("leaving wish=%s", wish.value)
+        running.bulletin.post("state", {"state": "offline"})
+        assistant.pipeline.interrupt()
+        return wish
+
+
+@asynccontextmanager
+async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> AsyncIterator[Running]:
+    """Bulletin, settings and verbs: what every adapter speaks of."""
+    async with AsyncExitStack() as stack:
+        bulletin = Bulletin()
+        bulletin.post("state", {"state": "starting"})
+        bulletin.post("activity", "idle")
+        bulletin.post("info", _info(config, assistant))
+        sound, why_no_sound = await _sound_out(stack, assistant)
+        settings = Settings(bulletin, _settings(assistant, config))
+        table = Table(
+            assistant,
+            config,
+            bulletin,
+            lambda: wishes.ask(Wish.RESTART),
+            sound,
+            why_no_sound,
+            time.monotonic(),
+        )
+        yield Running(config, assistant, bulletin, settings, table, table.verbs())
+
+
+@asynccontextmanager
+async def _adapters(running: Running) -> AsyncIterator[None]:
+    """The ways in. A way that cannot be opened is told and the others are."""
+    async with anyio.create_task_group() as tasks:
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _sound_out(stack: AsyncExitStack, assistant: Assistant) -> tuple[SoundOut | None, str]:
+    voice = assistant.parts.tts
+    if voice is None:
+        return None, "there is no voice (voice.enabled is false, or it did not start)"
+    try:
+        loudspeaker = await stack.enter_async_context(Lane("loudspeaker", Loudspeaker))
+    except PersLMError as error:
+        return None, str(error)
+    return SoundOut(voice, loudspeaker), ""
+
+
+def _settings(assistant: Assistant, config: Config) -> dict[str, tuple[Setting, SettingValue]]:
+    pipeline, voice = assistant.pipeline, assistant.parts.tts
+    table: dict[str, tuple[Setting, SettingValue]] = {}
+
+    async def remember(value: SettingValue) -> None:
+        pipeline.remembering = bool(value)
+
+    if assistant.parts.memory is not None:
+        switch = Setting("memory", "switch", "remember and recall", remember)
+        table["memory"] = (switch, pipeline.remembering)
+    if voice is not None:
+
+        async def turn_up(value: SettingValue) -> None:
+            await voice.call(lambda piper, _stop: piper.set_volume(float(value)))
+
+        table["volume"] = (Setting("volume", "number", "loudness of the voice", turn_up), config.tts.volume)
+    return table
+
+
+def _info(config: Config, assistant: Assistant) -> dict[str, object]:
+    return {
+        "node": config.node,
+        "version": __version__,
+        "model": config.model.id,
+        "parts": [report.part for report in assistant.reports],
+        "degraded": [{"part": one.part, "reason": one.reason} for one in assistant.degraded],
+    }
+
+
+async def _reloaded(load: Callable[[], Config], before: Config) -> Config:
+    try:
+        return await anyio.to_thread.run_sync(load)
+    except PersLMError as error:
+        log.warning("reload_failed error=%s", error)
+        return before
+
+
+def _engines_differ(before: Config, after: Config) -> bool:
+    return any(getattr(before, name) != getattr(after, name) for name in _ENGINE_SECTIONS)

@@ -1,0 +1,269 @@
+"""What the verbs do: ask, say, stop, remember, recall, forget, status, model, config, restart.
+
+Each is a few lines over the pipeline; later capabilities add theirs. A verb whose part is missing stays out of the
+table, with the reason that its error gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from perslm_daemon import config as configuration
+from perslm_daemon.app import Assistant
+from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.config_sections import Config
+from perslm_daemon.speaking import SoundOut
+from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Timings, Turn
+from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
+from perslm_runtime import __version__
+from perslm_runtime.errors import InputError
+from perslm_runtime.memory import Recalled
+
+
+class AskArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
+    """`speak` plays the answer here; `person` is a hint that opens nothing private."""
+
+    speak: bool = False
+    conversation: str = ""
+    person: str | None = None
+
+
+class SayArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
+    """`priority` orders what waits to be said."""
+
+    priority: Literal["answer", "reminder", "alarm"] = "answer"
+
+
+class RecallArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
+    """At most `k` memories."""
+
+    k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
+
+
+class ForgetArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
+    """What says all the words of `text`, the memory `id`, or all since `since` (ISO 8601 with its time zone)."""
+
+    id: int | None = None
+    since: str | None = None
+
+
+class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
+    """`info` tells of the model in use."""
+
+    action: Literal["info"] = "info"
+
+
+class ConfigArgs(Args, frozen=True, forbid_unknown_fields=True):
+    """`get` tells one key or, without one, all; secrets are masked."""
+
+    action: Literal["get"] = "get"
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class Table:
+    """The verbs' common ground: what runs, and how to ask for a restart."""
+
+    assistant: Assistant
+    config: Config
+    bulletin: Bulletin
+    restart: Callable[[], None]
+    sound: SoundOut | None
+    why_no_sound: str
+    started: float
+
+    def verbs(self) -> Verbs:
+        """All verbs whose part is there."""
+        table = [
+            Verb("status", Args, "how the daemon is", self.status),
+            Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
+            Verb("stop", Args, "end the reply that is being given", self.stop),
+            Verb("model", ModelArgs, "tell of the language model", self.model),
+            Verb("config", ConfigArgs, "tell the configuration in force", self.config_of),
+            Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
+        ]
+        absent: dict[str, str] = {}
+        if self.assistant.parts.memory is not None:
+            table += [
+                Verb("remember", TextArgs, "remember a fact", self.remember, changes_world=True),
+                Verb("recall", RecallArgs, "find memories", self.recall),
+                Verb("forget", ForgetArgs, "erase memories", self.forget, changes_world=True),
+            ]
+        else:
+            absent |= dict.fromkeys(("remember", "recall", "forget"), "the memory is off or did not start")
+        if self.sound is not None:
+            table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
+        else:
+            absent["say"] = self.why_no_sound
+        absent |= dict.fromkeys(("listen", "timer", "sync"), "this part of PersLM is not built yet")
+        return Verbs({verb.name: verb for verb in table}, absent)
+
+    async def status(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """State, node, version, uptime, models and what is degraded."""
+        values = self.bulletin.current()
+        return {
+            "state": values.get("activity", "idle"),
+            "node": self.config.node,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "models": {
+                report.part: report.file.parent.name if report.file else report.name
+                for report in self.assistant.reports
+            },
+            "degraded": [{"part": one.part, "reason": one.reason} for one in self.assistant.degraded],
+            "health": values.get("health", {}),
+        }
+
+    async def ask(self, args: AskArgs, request: Request, tell: Tell) -> Mapping[str, Any]:
+        """One turn; its events go to `tell`, its state to the bulletin."""
+        person = request.person or self.config.person
+        speak = args.speak and self.sound is not None
+        wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person)
+        return ask_data(await self.turn(wanted, tell))
+
+    async def turn(self, wanted: Ask, tell: Tell) -> Turn:
+        """Run a turn and keep the bulletin up to date; plays the sound where there is a loudspeaker."""
+        pipeline, bulletin = self.assistant.pipeline, self.bulletin
+
+        async def told(event: Event) -> None:
+            if isinstance(event, Sentence):
+                bulletin.post("activity", "responding")
+            elif isinstance(event, Heard):
+                bulletin.post("last_heard", event.text)
+            await tell(event)
+            if self.sound is not None and isinstance(event, Spoken):
+                await self.sound.take(event.sound)
+
+        bulletin.post("activity", "processing")
+        if wanted.text:
+            bulletin.post("last_heard", wanted.text)
+        try:
+            done = await pipeline.ask(wanted, told)
+        finally:
+            bulletin.post("activity", "idle")
+        bulletin.post("last_reply", done.reply)
+        bulletin.post("latency_ms", round(done.timings.first_audio or done.timings.first_token or 0.0))
+        bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
+        for problem in done.problems:
+            bulletin.tell("warning", message=problem)
+        return done
+
+    async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Interrupt the running turn and what is being said."""
+        stopped = self.assistant.pipeline.interrupt()
+        if self.sound is not None:
+            self.sound.silence()
+        return {"turn": None, "stopped": stopped}
+
+    async def say(self, args: SayArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Speak a text through the loudspeaker; answers when it was said."""
+        if not args.text.strip():
+            raise InputError("there is nothing to say: send a text")
+        if self.sound is None:
+            raise InputError(self.why_no_sound)
+        return {"spoken_ms": round(await self.sound.say(args.text) * 1000)}
+
+    async def remember(self, args: TextArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Store a fact."""
+        if not args.text.strip():
+            raise InputError("there is nothing to remember: send a text")
+        return {"id": await self.assistant.pipeline.remember(args.text.strip(), self._person(request))}
+
+    async def recall(self, args: RecallArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Memories that answer a text, best first."""
+        if not args.text.strip():
+            raise InputError("there is nothing to look for: send a text")
+        found = await self.assistant.pipeline.recall(args.text, args.k, self._person(request))
+        return {"memories": [memory_data(memory) for memory in found]}
+
+    async def forget(self, args: ForgetArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Erase memories, also from the running conversation."""
+        ids = () if args.id is None else (args.id,)
+        receipt = await self.assistant.pipeline.forget(
+            ids=ids, text=args.text.strip() or None, since=_time(args.since)
+        )
+        return {"count": receipt.count, "receipt": {"ids": list(receipt.ids), "at": receipt.at.isoformat()}}
+
+    async def model(self, _args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """The language model's id, description and prompt head."""
+
+        def info(engine: Any, _stop: object) -> dict[str, Any]:
+            return {"description": engine.description, "head_tokens": engine.head_tokens}
+
+        return {"id": self.config.model.id, **await self.assistant.parts.model.call(info)}
+
+    async def config_of(self, args: ConfigArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Keys in force and where each came from."""
+        rows = configuration.shown(self.config)
+        wanted = [row for row in rows if args.key is None or row.name == args.key]
+        if not wanted:
+            raise InputError(f"there is no key {args.key!r}: `perslm config` lists them")
+        return {"keys": {row.name: {"value": _plain(row.value), "source": row.source} for row in wanted}}
+
+    async def start_again(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Answer first, then start the engines anew."""
+        self.restart()
+        return {"restarting": True}
+
+    def _person(self, request: Request) -> str:
+        return request.person or self.config.person
+
+
+def ask_data(turn: Turn) -> dict[str, Any]:
+    """A turn as the verb `ask` answers it."""
+    return {
+        "turn": turn.id,
+        "text": turn.reply,
+        "heard": turn.heard,
+        "recalled": [
+            {"id": memory.id, "text": memory.text, "score": round(memory.score, 3)} for memory in turn.recalled
+        ],
+        "model": turn.model,
+        "timings_ms": timings_data(turn.timings),
+        "interrupted": turn.interrupted,
+        "problems": list(turn.problems),
+    }
+
+
+def timings_data(timings: Timings) -> dict[str, float | None]:
+    """Milliseconds by name, rounded to tenths."""
+    named = {
+        "stt": timings.stt,
+        "recall": timings.recall,
+        "first_token": timings.first_token,
+        "first_audio": timings.first_audio,
+        "total": timings.total,
+    }
+    return {name: None if value is None else round(value, 1) for name, value in named.items()}
+
+
+def memory_data(memory: Recalled) -> dict[str, Any]:
+    """A memory as the verb `recall` answers it."""
+    return {
+        "id": memory.id,
+        "text": memory.text,
+        "score": round(memory.score, 3),
+        "when": memory.when.isoformat(),
+        "why": memory.why,
+    }
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{text[:40]!r} is no time: send ISO 8601, as 2026-01-31T18:00+01:00") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    return list(value) if isinstance(value, tuple) else str(value)
