@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
+import anyio.to_thread
 import typer
 
 from perslm_daemon.cli_session import Session, session_of
@@ -321,9 +322,22 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
         with anyio.CancelScope(shield=True):
             await _unlearn(assistant)
     show.write(_answer_file(session))
+    answer = show.sound()
+    if answer is not None:
+        await anyio.to_thread.run_sync(_play, answer)
     if not session.json:
         _put_demo(turn, question, _answer_file(session))
     return turn
+
+
+def _play(sound: Pcm) -> None:
+    """Let the answer be heard where there is a loudspeaker; without one the WAV file has it."""
+    from perslm_daemon import speaker  # noqa: PLC0415 - only here
+
+    try:
+        speaker.play(speaker.player(), (sound,), sound.rate_hz)
+    except InputError as error:
+        note(f"not played: {error}")
 
 
 def _answer_file(session: Session) -> Path:
