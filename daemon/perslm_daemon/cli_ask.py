@@ -332,7 +332,7 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
 
 def _play(sound: Pcm) -> None:
     """Let the answer be heard where there is a loudspeaker; without one the WAV file has it."""
-    from perslm_daemon import speaker  # noqa: PLC0415 - only here
+    from perslm_daemon import speaker
 
     try:
         speaker.play(speaker.player(), (sound,), sound.rate_hz)
