@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[1] / "systemd"
+UNITS = ("perslm.service", "perslm-broker.service")
+MOST_EXPOSED = 20  # tenths: systemd-analyze's --threshold
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not on this machine")
+    return found
+
+
+def systemd_version() -> int:
+    said = subprocess.run([tool("systemctl"), "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.split()[1])
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """A root folder with systemd's own targets, our units, and files where their programs would be."""
+    theirs = Path("/lib/systemd/system")
+    if not (theirs / "sysinit.target").is_file():
+        pytest.skip("systemd's own units are not on this machine")
+    beside = tmp_path / "usr/lib/systemd/system"
+    beside.mkdir(parents=True)
+    for unit in [*theirs.glob("*.target"), *theirs.glob("*.slice")]:
+        shutil.copy(unit, beside, follow_symlinks=False)
+    ours = tmp_path / "usr/local/lib/systemd/system"
+    ours.mkdir(parents=True)
+    for unit in UNITS:
+        shutil.copy(SYSTEMD / unit, ours)
+    for name in ("opt/perslm/bin/perslm", "usr/sbin/mosquitto", "bin/kill"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("/bin/true", tmp_path / name)
+    return tmp_path
+
+
+def verify(board: Path) -> str:
+    """What systemd-analyze complains of; "" when nothing."""
+    found = subprocess.run(
+        [tool("systemd-analyze"), "verify", "--man=no", f"--root={board}", *UNITS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout + found.stderr + (f"rc={found.returncode}" if found.returncode else "")
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(board: Path) -> None:
+    assert verify(board) == ""
+
+
+def test_a_mistake_in_a_unit_would_be_found(board: Path) -> None:
+    with (board / "usr/local/lib/systemd/system/perslm.service").open("a") as unit:
+        unit.write("\n[Service]\nWatchdogSecs=30\n")
+    assert "WatchdogSecs" in verify(board)
+
+
+def test_the_backoff_is_known_to_the_systemd_that_gets_it(board: Path) -> None:
+    dropins = board / "usr/local/lib/systemd/system/perslm.service.d"
+    dropins.mkdir()
+    shutil.copy(SYSTEMD / "perslm-backoff.conf", dropins)
+    complaints = verify(board)
+    if systemd_version() >= 254:
+        assert complaints == ""
+    else:
+        assert set(re.findall(r"Unknown key '(\w+)'", complaints)) == {"RestartSteps", "RestartMaxDelaySec"}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_is_exposed_by_two_at_most(unit: str) -> None:
+    found = subprocess.run(
+        [
+            tool("systemd-analyze"),
+            "security",
+            "--offline=true",
+            f"--threshold={MOST_EXPOSED}",
+            "--no-pager",
+            str(SYSTEMD / unit),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    (level,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", found.stdout)
+    assert float(level) <= MOST_EXPOSED / 10
+
+
+def service_of(unit: str) -> dict[str, list[str]]:
+    said: dict[str, list[str]] = {}
+    for line in (SYSTEMD / unit).read_text().partition("[Service]")[2].partition("[Install]")[0].splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            said.setdefault(name, []).append(value)
+    return said
+
+
+def test_sound_and_network_stay_open_in_the_hardened_unit() -> None:
+    said = service_of("perslm.service")
+    assert said["DeviceAllow"] == ["char-alsa rw"]
+    assert said["SupplementaryGroups"] == ["audio"]
+    assert said["RestrictAddressFamilies"] == ["AF_INET AF_INET6 AF_UNIX AF_NETLINK"]
+    for closing in ("PrivateDevices", "PrivateNetwork", "IPAddressDeny", "ProcSubset", "MemoryDenyWriteExecute"):
+        assert closing not in said, f"{closing}: see docs/systemd.md"
+
+
+def test_the_units_keys_stand_once_where_systemd_takes_one() -> None:
+    for unit in UNITS:
+        lists = {"Environment", "LoadCredential", "SystemCallFilter"}
+        assert {name for name, values in service_of(unit).items() if len(values) > 1} <= lists
+
+
+def test_the_users_of_the_units_are_made_and_own_their_folders(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives folders away")
+    (tmp_path / "etc").mkdir()
+    subprocess.run(
+        [tool("systemd-sysusers"), f"--root={tmp_path}", SYSTEMD / "perslm.sysusers"],
+        capture_output=True,
+        check=True,
+    )
+    users = {line.split(":")[0]: line.split(":") for line in (tmp_path / "etc/passwd").read_text().splitlines()}
+    assert {service_of(unit)["User"][0] for unit in UNITS} == set(users)
+    assert all(fields[-1] == "/usr/sbin/nologin" for fields in users.values())
+    assert "audio:x:" in (tmp_path / "etc/group").read_text()
+    made = subprocess.run(
+        [tool("systemd-tmpfiles"), f"--root={tmp_path}", "--create", SYSTEMD / "perslm.tmpfiles"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "etc/credstore").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "var/lib/perslm").stat().st_mode & 0o777 == 0o700
