@@ -162,10 +162,10 @@ def test_a_consumer_that_leaves_the_reply_keeps_cache_and_conversation_in_step(c
 def test_a_long_conversation_never_overflows_the_context(small_gguf: Path) -> None:
     model = build_model(small_gguf, context_tokens=512, max_reply_tokens=8)
     try:
-        for number in range(7):
-            _, end = answer(model, f"What do you think of the number {number}? " + "I like it very much. " * 8)
+        for number in range(5):
+            _, end = answer(model, f"What do you think of the number {number}? " + "I like it very much. " * 11)
             assert end.prefilled_tokens + end.reused_tokens + end.generated_tokens <= 512
-        assert len(model._talk.turns) < 7, "the oldest turns were dropped"
+        assert len(model._talk.turns) < 5, "the oldest turns were dropped"
     finally:
         model.close()
 
