@@ -48,12 +48,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The one answer to a request; `data` is {} on error."""
+    """The one answer to a request; `data` is {} on error. `kind` is the error's class, for exit codes; not sent."""
 
     status: Literal["ok", "error"]
     data: Mapping[str, Any]
     error: str | None = None
     transaction: str | None = None
+    kind: str | None = None
 
     def as_json(self) -> bytes:
         """The answer as it goes over the wire: error and transaction only where there are any."""
@@ -81,9 +82,9 @@ class Verb:
     changes_world: bool = False
 
 
-def refusal(error: str, transaction: str | None = None) -> Response:
+def refusal(error: str, transaction: str | None = None, kind: str | None = None) -> Response:
     """An error response."""
-    return Response("error", {}, error, transaction)
+    return Response("error", {}, error, transaction, kind)
 
 
 def decode(verb: Verb, payload: bytes) -> Args:
@@ -134,7 +135,7 @@ class Verbs:
             args = decode(verb, request.payload)
             return Response("ok", await verb.run(args, request, tell), None, args.transaction)
         except PersLMError as error:
-            return refusal(str(error), transaction)
+            return refusal(str(error), transaction, type(error).__name__)
         except Exception as error:
             log.exception("verb_failed verb=%s error=%s", request.verb, type(error).__name__)
             return refusal(f"this is a bug in PersLM ({type(error).__name__}); the log has it", transaction)
