@@ -33,8 +33,8 @@ def board(tmp_path: Path) -> Path:
         pytest.skip("systemd's own units are not on this machine")
     beside = tmp_path / "usr/lib/systemd/system"
     beside.mkdir(parents=True)
-    for unit in [*theirs.glob("*.target"), *theirs.glob("*.slice")]:
-        shutil.copy(unit, beside, follow_symlinks=False)
+    for path in [*theirs.glob("*.target"), *theirs.glob("*.slice")]:
+        shutil.copy(path, beside, follow_symlinks=False)
     ours = tmp_path / "usr/local/lib/systemd/system"
     ours.mkdir(parents=True)
     for unit in UNITS:

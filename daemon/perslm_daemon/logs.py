@@ -50,7 +50,7 @@ class KeyValueLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Put one event on one line; values with spaces are quoted."""
-        fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
+        fields = "".join(f" {key}={_plain(value)}" for key, value in fields_of(record).items())
         return f"{_when(record)} {record.levelname.lower()} {_one_line(record.getMessage())}{fields}"
 
 
@@ -60,7 +60,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Put one event on one line."""
         head = {"time": _when(record), "level": record.levelname.lower(), "event": record.getMessage()}
-        return json.dumps({**_fields(record), **head}, ensure_ascii=False)
+        return json.dumps({**fields_of(record), **head}, ensure_ascii=False)
 
 
 def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:
@@ -85,7 +85,8 @@ def keep_traceback(error: BaseException, folder: Path | None) -> Path | None:
     return None
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Field]:
+def fields_of(record: logging.LogRecord) -> dict[str, Field]:
+    """The fields of an event beside its message."""
     fields: dict[str, Field] = getattr(record, _FIELDS, {})
     if record.exc_info and record.exc_info[1] is not None:
         return {**fields, "error": type(record.exc_info[1]).__name__}
