@@ -43,6 +43,10 @@ class MemoryStoreError(PersLMError):
     exit_code = 6
 
 
+class MemoryDamaged(MemoryStoreError):
+    """The memory's file is there but is not, or not wholly, what was written to it."""
+
+
 class BusyError(PersLMError):
     """Two asks are already waiting; this one is refused rather than queued for long."""
 
@@ -53,6 +57,15 @@ class LaneClosed(PersLMError):
     """A lane was used after its block was left, or its engine was given up."""
 
     exit_code = 5
+
+
+class LaneHung(PersLMError):
+    """A native call ignored its stop past its deadline: only the end of the process ends it.
+
+    Whoever gets it publishes `offline` and leaves through `lane_watch.leave_without_joining`.
+    """
+
+    exit_code = 8
 
 
 class Cancelled(PersLMError):

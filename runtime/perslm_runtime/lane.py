@@ -4,16 +4,20 @@ A `Lane` builds an engine in a thread of its own and runs every call on it there
 else in PersLM starts threads. It knows no engine. Stopping is cooperative: each job gets a `Stop`,
 which the engine polls between tokens, buffers or batches. Leaving the lane's block sets the stop,
 closes the engine in its own thread and waits for the thread to end.
+
+Two things go wrong with native code. A call that raises leaves an engine in doubt: under a `RebuildPolicy` it is
+closed and built again in the same thread (lane_faults.py). A call that ignores its stop past the lane's deadline
+cannot be ended: nobody waits for it any longer, `LaneHung` is raised, and its thread is left behind.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
@@ -21,7 +25,16 @@ import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, PersLMError
+from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, LaneHung, PersLMError
+from perslm_runtime.lane_faults import Faults, RebuildPolicy, is_fault
+from perslm_runtime.lane_job import Beats, Gate, Job, Outcome, Stop
+
+__all__ = ["STOP_S", "Gate", "Lane", "Stop"]
+
+log = logging.getLogger("perslm.lane")
+
+STOP_S = 5.0
+"""How long after its stop a job may still run before it counts as hung."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,96 +50,96 @@ class Closable(Protocol):
 E = TypeVar("E", bound=Closable)
 
 
-class Stop:
-    """A cooperative stop for one job: polled by engines, set by whoever no longer wants the result."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        """Ask the job to end at its next check. May be called from any thread, more than once."""
-        self._event.set()
-
-    def __bool__(self) -> bool:
-        return self._event.is_set()
-
-    def check(self) -> None:
-        """Raise `Cancelled` if the job was told to stop."""
-        if self._event.is_set():
-            raise Cancelled("stopped before it was finished")
-
-
-class Gate:
-    """Holds a job back until another task opens it; used once. A job waits in its own thread, the loop never."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def open(self) -> None:
-        """Let the job go on. May be called from any thread, more than once."""
-        self._event.set()
-
-    def wait(self, stop: Stop) -> None:
-        """Wait in the lane's thread; returns within 20 ms when `stop` is set."""
-        while not self._event.wait(0.02):
-            if stop:
-                return
-
-
-@dataclass(slots=True)
-class _Job:
-    run: Callable[[], None]
-    refuse: Callable[[PersLMError], None]
-    stop: Stop
-    started: float = 0.0
-
-
-@dataclass(slots=True)
-class _Outcome(Generic[T]):
-    """A result on its way from the lane's thread to the loop."""
-
-    done: anyio.Event
-    value: T | None = None
-    error: BaseException | None = None
-
-
 class Lane(Generic[E]):
     """Runs one engine in one thread; an async context manager.
 
     Entering builds the engine in the thread and returns once it is ready (errors of the build are
     raised there, as `EngineError` unless they already are a `PersLMError`). `call` and `stream` may be
     awaited from any task; jobs run in the order they were asked for. Cancelling the awaiting task stops
-    the job cooperatively and waits until the engine is free again.
+    the job cooperatively and waits until the engine is free again, `stop_s` at most: then it raises `LaneHung`.
+
+    With `rebuild`, an engine whose call failed (`lane_faults.is_fault`) is closed and built again before the next
+    job; one fault too many and the lane is given up: it stays open, and every call raises `LaneClosed` with the
+    reason. `on_fault(name, error, count)` is called in the loop at every fault, before the engine is rebuilt.
     """
 
-    def __init__(self, name: str, build: Callable[[], E]) -> None:
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[], E],
+        *,
+        rebuild: RebuildPolicy | None = None,
+        on_fault: Callable[[str, BaseException, int], None] | None = None,
+        stop_s: float = STOP_S,
+    ) -> None:
         self.name = name
         self.load_s = 0.0
+        self.rebuilt = 0
+        """How often the engine was built again: what it knew of a conversation went with the one before."""
+        self.given_up: str | None = None
+        """Why the engine was given up, or None."""
         self._build = build
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._current: _Job | None = None
+        self._faults = Faults(rebuild)
+        self._on_fault = on_fault
+        self._stop_s = stop_s
+        self._beats = Beats()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._current: Job | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
         self._engine: E | None = None
 
     @property
     def busy_since(self) -> float | None:
-        """`time.monotonic()` at which the running job began, or None when the engine is idle."""
+        """`time.monotonic()` at which the running job (or rebuild) began, or None when the engine is idle."""
         job = self._current
         return job.started if job else None
 
     @property
     def alive(self) -> bool:
         """Whether the lane's thread runs and takes jobs."""
-        return not self._closing and self._thread is not None and self._thread.is_alive()
+        return not self._closing and not self.given_up and self._thread is not None and self._thread.is_alive()
+
+    @property
+    def progress(self) -> int:
+        """Goes up at every start and end of a job, item of a stream, and poll of a stop."""
+        return self._beats.count
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which the running job has made no progress; 0 when idle or waiting for its consumer."""
+        job = self._current
+        return 0.0 if job is None or job.waits else time.monotonic() - self._beats.last
+
+    def interrupt(self) -> None:
+        """Tell the running job, if any, to stop; whoever awaits it gets `Cancelled`."""
+        job = self._current
+        if job is not None:
+            job.stop.set()
+
+    def hung(self, deadline_s: float | None = None) -> bool:
+        """Whether the running job was told to stop more than `deadline_s` (the lane's) ago and still runs."""
+        job = self._current
+        if job is None or job.stop.set_at is None:
+            return False
+        return time.monotonic() - job.stop.set_at > (self._stop_s if deadline_s is None else deadline_s)
+
+    def hang_error(self) -> LaneHung:
+        """The hang as an error to raise or to publish: which lane, since when, and what to do."""
+        job = self._current
+        if job is None:
+            return LaneHung(f"the {self.name} engine hangs while it is closed: PersLM has to be restarted")
+        now = time.monotonic()
+        at = time.strftime("%H:%M:%S", time.localtime(time.time() - (now - job.started)))
+        told = 0.0 if job.stop.set_at is None else now - job.stop.set_at
+        return LaneHung(
+            f"the {self.name} engine hangs: it has been busy since {at} ({now - job.started:.1f} s) and "
+            f"ignores its stop of {told:.1f} s ago: PersLM has to be restarted"
+        )
 
     async def __aenter__(self) -> Lane[E]:
         token = current_token()
-        ready: _Outcome[None] = _Outcome(anyio.Event())
+        ready: Outcome[None] = Outcome(anyio.Event())
         self._thread = threading.Thread(
             target=self._main, args=(ready, token), name=f"lane-{self.name}", daemon=True
         )
@@ -136,18 +149,20 @@ class Lane(Generic[E]):
             await ready.done.wait()
         if ready.error is not None:
             self._closing = True
-            await self._wait_for_thread()
+            await self._wait_for_thread(None)
             raise _as_engine_error(self.name, ready.error) from ready.error
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._closing = True
-        job = self._current
-        if job is not None:
-            job.stop.set()
+        self.interrupt()
         self._jobs.put(None)
+        job = self._current
+        told = job.stop.set_at if job and job.stop.set_at else time.monotonic()
         with anyio.CancelScope(shield=True):
-            await self._wait_for_thread()
+            await self._wait_for_thread(max(0.0, told + self._stop_s - time.monotonic()))
+        if self._thread is not None and self._thread.is_alive():
+            raise self.hang_error()
 
     async def call(self, work: Callable[Concatenate[E, Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(engine, stop, *args)` in the lane's thread and return its result.
@@ -155,28 +170,20 @@ class Lane(Generic[E]):
         Cancelling sets `stop` and waits for `work` to return. Raises what `work` raises; errors that are
         not a `PersLMError` become `EngineError`.
         """
+        self._refuse_if_closed()
         token = current_token()
-        stop = Stop()
-        outcome: _Outcome[T] = _Outcome(anyio.Event())
+        stop = Stop(self._beats)
+        outcome: Outcome[T] = Outcome(anyio.Event())
 
         def run() -> None:
-            try:
-                outcome.value = work(self._ready_engine(), stop, *args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - the lane edge is where errors are caught
-                outcome.error = error
-            _tell(token, outcome.done.set)
+            outcome.value = work(self._ready_engine(), stop, *args, **kwargs)
 
-        def refuse(error: PersLMError) -> None:
-            outcome.error = error
-            _tell(token, outcome.done.set)
-
-        self._put(_Job(run, refuse, stop))
+        job = Job(run, outcome, lambda: _tell(token, outcome.done.set), stop)
+        self._jobs.put(job)
         try:
             await outcome.done.wait()
         except anyio.get_cancelled_exc_class():
-            stop.set()
-            with anyio.CancelScope(shield=True):
-                await outcome.done.wait()
+            await self._settle(job)
             raise
         if outcome.error is not None:
             raise _as_engine_error(self.name, outcome.error) from outcome.error
@@ -194,54 +201,62 @@ class Lane(Generic[E]):
         At most eight items wait between the two; then the producer waits. Leaving the block, by `break`,
         error or cancellation, stops the producer and waits until the engine is free.
         """
+        self._refuse_if_closed()
         token = current_token()
-        stop = Stop()
+        stop = Stop(self._beats)
         sender, receiver = anyio.create_memory_object_stream[T](8)
-        outcome: _Outcome[None] = _Outcome(anyio.Event())
+        outcome: Outcome[None] = Outcome(anyio.Event())
 
         def run() -> None:
             try:
                 with closing(work(self._ready_engine(), stop, *args, **kwargs)) as items:
                     for item in items:
+                        job.waits = True
                         anyio.from_thread.run(sender.send, item, token=token)
+                        stop.beat()
+                        job.waits = False
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass  # the consumer left: what it no longer wants is not an error
-            except BaseException as error:  # noqa: BLE001 - the lane edge is where errors are caught
-                outcome.error = error
+
+        def tell() -> None:
             _tell(token, sender.close)
             _tell(token, outcome.done.set)
 
-        def refuse(error: PersLMError) -> None:
-            outcome.error = error
-            _tell(token, sender.close)
-            _tell(token, outcome.done.set)
-
-        self._put(_Job(run, refuse, stop))
+        job = Job(run, outcome, tell, stop)
+        self._jobs.put(job)
         try:
             yield receiver
         finally:
-            stop.set()
             receiver.close()
-            with anyio.CancelScope(shield=True):
-                await outcome.done.wait()
+            await self._settle(job)
         if outcome.error is not None and not isinstance(outcome.error, Cancelled):
             raise _as_engine_error(self.name, outcome.error) from outcome.error
 
-    async def _wait_for_thread(self) -> None:
-        if self._thread is not None:
-            await anyio.to_thread.run_sync(self._thread.join)
+    async def _settle(self, job: Job) -> None:
+        """Stop the job and wait until the engine is free of it. One that has not begun never will: no wait."""
+        job.stop.set()
+        if self._current is not job:
+            return
+        with anyio.move_on_after(self._stop_s, shield=True):
+            await job.outcome.done.wait()
+        if not job.outcome.done.is_set():
+            raise self.hang_error()
 
-    def _put(self, job: _Job) -> None:
+    async def _wait_for_thread(self, seconds: float | None) -> None:
+        if self._thread is not None:
+            await anyio.to_thread.run_sync(self._thread.join, seconds)
+
+    def _refuse_if_closed(self) -> None:
         if not self.alive:
-            raise LaneClosed(f"the {self.name} engine is not running")
-        self._jobs.put(job)
+            raise LaneClosed(self.given_up or f"the {self.name} engine is not running")
 
     def _ready_engine(self) -> E:
-        if self._engine is None:
-            raise LaneClosed(f"the {self.name} engine is not running")
+        if self._engine is None:  # the build after a fault failed: the next job tries once more
+            self._engine = self._build()
+            self.rebuilt += 1
         return self._engine
 
-    def _main(self, ready: _Outcome[None], token: EventLoopToken) -> None:
+    def _main(self, ready: Outcome[None], token: EventLoopToken) -> None:
         began = time.perf_counter()
         try:
             self._engine = self._build()
@@ -253,16 +268,73 @@ class Lane(Generic[E]):
         _tell(token, ready.done.set)
         try:
             while (job := self._jobs.get()) is not None:
-                if self._closing:
-                    job.refuse(LaneClosed(f"the {self.name} engine is shutting down"))
-                    continue
-                job.started = time.monotonic()
-                self._current = job
-                job.run()
-                self._current = None
+                if self._closing or self.given_up:
+                    job.refuse(LaneClosed(self.given_up or f"the {self.name} engine is shutting down"))
+                else:
+                    self._run(job, token)
         finally:
             engine, self._engine = self._engine, None
-            engine.close()
+            if engine is not None:
+                engine.close()
+
+    def _run(self, job: Job, token: EventLoopToken) -> None:
+        """Run one job and tell what came of it; then, after a fault, see to the engine."""
+        self._begin(job)
+        if self._closing:
+            job.stop.set()
+        try:
+            job.stop.check()  # whoever left before it began waits for nothing
+            job.work()
+        except BaseException as error:  # noqa: BLE001 - the lane edge is where errors are caught
+            job.outcome.error = error
+        finally:
+            self._beats.beat()
+            self._current = None
+        fault = job.outcome.error
+        if self._faults.policy is None or fault is None or not is_fault(fault):
+            job.tell()
+            return
+        count = self._faults.count()
+        if self._faults.too_many():
+            self.given_up = self._faults.sentence(self.name, fault)
+        job.tell()
+        self._announce(fault, count, token)
+        self._renew()
+
+    def _begin(self, job: Job) -> None:
+        job.started = time.monotonic()
+        self._beats.beat()
+        self._current = job
+
+    def _announce(self, fault: BaseException, count: int, token: EventLoopToken) -> None:
+        log.error(
+            "lane=%s fault=%s count=%d given_up=%s", self.name, type(fault).__name__, count, bool(self.given_up)
+        )
+        if self._on_fault is None:
+            return
+        hook = self._on_fault
+        try:
+            _tell(token, lambda: hook(self.name, fault, count))
+        except Exception:
+            log.exception("lane=%s: the fault could not be announced", self.name)
+
+    def _renew(self) -> None:
+        """Close the engine in doubt and, unless it was given up, build it again; busy meanwhile."""
+        engine, self._engine = self._engine, None
+        self._begin(Job(lambda: None, Outcome(anyio.Event()), lambda: None, Stop(self._beats)))
+        try:
+            if engine is not None:
+                engine.close()
+        except Exception:
+            log.exception("lane=%s: the failed engine could not be closed", self.name)
+        try:
+            if not self.given_up and not self._closing:
+                self._ready_engine()
+        except Exception:
+            log.exception("lane=%s: the engine could not be built again; the next call tries once more", self.name)
+        finally:
+            self._beats.beat()
+            self._current = None
 
 
 def _tell(token: EventLoopToken, action: Callable[[], None]) -> None:
