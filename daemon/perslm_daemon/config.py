@@ -146,7 +146,7 @@ def shown(config: Config) -> list[Shown]:
 def _shown(config: Config, key: Key[Any]) -> Shown:
     value = value_of(config, key.name)
     if isinstance(key.kind, Secret) and value:
-        value = _MASK
+        value = key.kind.masked(value)
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, tuple):

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+MASK = "********"
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
@@ -125,6 +126,22 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Secret(Text):
     """Text that is masked wherever the configuration is printed, mistakes included."""
+
+    def masked(self, value: str) -> str:
+        """What is printed in place of a value."""
+        return MASK if value else ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUrl(Secret):
+    """A broker: nothing, our own, or a URL of which the password alone is masked."""
+
+    pattern: str = r"(own|mqtts?://([^\s/@]*@)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?)?"
+    described: str = '"" for none, "own", or mqtt://user:password@host:1883 (mqtts:// for TLS)'
+
+    def masked(self, value: str) -> str:
+        """The URL with its password masked."""
+        return re.sub(r"(//[^:@/]*:)[^@]*@", rf"\g<1>{MASK}@", value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from perslm_daemon.config_keys import (
+    BrokerUrl,
     Choice,
     Choices,
     Key,
@@ -32,6 +33,7 @@ PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
 _NAME = Text(r"[a-z0-9][a-z0-9_-]{0,63}", "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit")
 _MODEL_ID = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the id of a model as `perslm models list` shows it")
 _THREADS = Whole(1, 64)
+_TOPIC = Text(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}", "topic levels of a-z, A-Z, 0-9, _ and -")
 
 
 def _user_data_dir() -> Path:
@@ -153,6 +155,59 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Mqtt:
+    """The MQTT broker and how PersLM behaves there (docs/mqtt.md)."""
+
+    broker: str = key("", BrokerUrl(), "which broker; own runs a mosquitto on loopback beside the daemon")
+    password_file: Path | None = key(None, OptionalLocation(), "file with the password for the broker")
+    password: str = key("", Secret(), "the password itself, where no file can hold it (PERSLM_MQTT__PASSWORD)")
+    ca_file: Path | None = key(None, OptionalLocation(), "certificates that mqtts trusts; none: the system's")
+    cert_file: Path | None = key(None, OptionalLocation(), "our client certificate, where the broker asks for one")
+    key_file: Path | None = key(None, OptionalLocation(), "the client certificate's key")
+    base: str = key("perslm", _TOPIC, "first level of every topic")
+    response_topics: str = key(
+        "",
+        Text(),
+        "where Response Topics may lie, filters with commas between; none: BASE/+/response/#, BASE/_clients/#",
+    )
+    identities: bool = key(
+        False, Switch(), "the broker lets nobody but USER publish under …/as/USER: believe those names"
+    )
+    keepalive_s: int = key(30, Whole(5, 3600), "seconds after which a silent connection is tested")
+    protocol: str = key(
+        "auto", Choice(("auto", "5", "3.1.1")), "MQTT version; auto takes 5 where the broker has it"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the daemon watches of itself and of the board."""
+
+    interval_s: float = key(30.0, Real(0.2, 3600), "seconds between two reports of health")
+    hot_c: float = key(80.0, Real(20, 120), "degrees Celsius from which background work pauses")
+    memory_pressure: float = key(
+        10.0,
+        Real(0.1, 100),
+        "percent of the time that something waits for memory from which background work pauses",
+    )
+    stall_s: float = key(
+        120.0, Real(1, 3600), "seconds an engine may work without a sign of life before systemd hears no more"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Being found in the house without being told where to look (zeroconf)."""
+
+    enabled: bool = key(True, Switch(), "announce this assistant, and look for a broker where none is given")
+    interfaces: str = key(
+        "all",
+        Text(r"[A-Za-z0-9_.:-]+( *, *[A-Za-z0-9_.:-]+)*", "all, loopback, or names and addresses: eth0, 192.0.2.7"),
+        "network interfaces it is done on; all leaves loopback out unless there is nothing else",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The log."""
 
@@ -177,6 +232,9 @@ class Config:
     wake: Wake = field(default_factory=Wake)
     memory: Memory = field(default_factory=Memory)
     voice: Voice = field(default_factory=Voice)
+    mqtt: Mqtt = field(default_factory=Mqtt)
+    health: Health = field(default_factory=Health)
+    discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
@@ -190,6 +248,9 @@ SECTIONS: dict[str, type[Any]] = {
     "wake": Wake,
     "memory": Memory,
     "voice": Voice,
+    "mqtt": Mqtt,
+    "health": Health,
+    "discovery": Discovery,
     "log": Log,
 }
 

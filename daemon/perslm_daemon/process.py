@@ -19,3 +19,8 @@ def idle_cores(seconds: float = 0.2) -> float:
     """Cores that nobody used during the last `seconds`; measuring takes that long."""
     used = psutil.cpu_percent(interval=seconds, percpu=True)
     return sum(100 - percent for percent in used) / 100
+
+
+def thread_count(pid: int | None = None) -> int:
+    """Threads of a process (this one when None), native ones included."""
+    return int(psutil.Process(pid).num_threads())
