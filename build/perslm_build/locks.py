@@ -24,6 +24,7 @@ PYPROJECT = ROOT / "pyproject.toml"
 
 BUILT_HERE = (
     "llama-cpp-python",
+    "systemd-python",
     "srt",
     "docopt",
     "forbiddenfruit",

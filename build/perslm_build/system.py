@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,21 @@ def _ensurepip_works() -> bool:
     return importlib.util.find_spec("ensurepip") is not None
 
 
+def _has_library(name: str) -> bool:
+    """Whether pkg-config finds the headers of library `name`."""
+    if shutil.which("pkg-config") is None:
+        return False
+    return subprocess.run(["pkg-config", "--exists", name], capture_output=True, check=False).returncode == 0
+
+
 COMPILER = Need("a C and C++ compiler (cc, c++)", "g++", _compiler_works)
+PKG_CONFIG = Need("pkg-config", "pkg-config", lambda: shutil.which("pkg-config") is not None)
+SYSTEMD_HEADERS = Need("the headers of libsystemd", "libsystemd-dev", lambda: _has_library("libsystemd"))
+PYTHON_HEADERS = Need(
+    "the headers of Python",
+    f"python{sys.version_info[0]}.{sys.version_info[1]}-dev",
+    lambda: (Path(sysconfig.get_path("include")) / "Python.h").is_file(),
+)
 VENV = Need("Python's venv with pip", f"python{sys.version_info[0]}.{sys.version_info[1]}-venv", _ensurepip_works)
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perslm_build import locks
-from perslm_build.system import COMPILER, Need
+from perslm_build.system import COMPILER, PKG_CONFIG, PYTHON_HEADERS, SYSTEMD_HEADERS, Need
 from perslm_build.terminal import Reading, SetupError, say, seconds, step, watch
 
 _JOB_BYTES = 1_000_000_000  # the largest files of llama.cpp take about this much of a compiler
@@ -48,6 +48,7 @@ class Recipe:
     cmake_args: tuple[str, ...] = ()
     cmake_include: tuple[str, Path] | None = None  # (CMake project, file read right after its `project()`)
     settings: tuple[str, ...] = ()
+    cmake: bool = True  # what a native build is made with; else it is setuptools, which takes no build folder
 
 
 RECIPES = {
@@ -59,6 +60,10 @@ RECIPES = {
         cmake_include=("llama.cpp", locks.ROOT / "build" / "llama_cpp.cmake"),
         # Upstream installs every library and header a second time outside its package.
         settings=("wheel.exclude=/lib/**;/include/**;/bin/**",),
+    ),
+    # Headers only: it builds, installs and imports where systemd does not run.
+    "systemd-python": Recipe(
+        native=True, needs=(COMPILER, PYTHON_HEADERS, PKG_CONFIG, SYSTEMD_HEADERS), cmake=False
     ),
     "srt": Recipe(native=False),  # Vosk's
     "docopt": Recipe(native=False),  # num2words', for the tests
@@ -95,6 +100,8 @@ def fit(pin: locks.Pin) -> dict[str, object]:
         facts["platform"] = sysconfig.get_platform()
         facts["cpu"] = cpu_features(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         facts["options"] = [*recipe.cmake_args, *recipe.settings]
+        if not recipe.cmake:  # an extension of one Python; llama.cpp's wheel fits them all
+            facts["python"] = sysconfig.get_config_var("SOABI")
         if recipe.cmake_include is not None:
             facts["cmake_include"] = hashlib.sha256(recipe.cmake_include[1].read_bytes()).hexdigest()
     return facts
@@ -184,6 +191,7 @@ def _build(pin: locks.Pin, work: Path, logs: Path) -> None:
     recipe = RECIPES[pin.name]
     place = work / key(pin)
     workers = jobs(os.cpu_count() or 1, _available_bytes())
+    by_cmake = recipe.native and recipe.cmake
     how = f"once for this processor, {workers} at a time" if recipe.native else "pure Python"
     with step(f"Building {pin.name} {pin.version} ({how})"):
         python = _tools(work, logs)
@@ -201,11 +209,11 @@ def _build(pin: locks.Pin, work: Path, logs: Path) -> None:
             "--no-build-isolation",
             "--no-cache-dir",
         ]
-        settings = [*recipe.settings, *([f"build-dir={place / 'cmake'}"] if recipe.native else [])]
+        settings = [*recipe.settings, *([f"build-dir={place / 'cmake'}"] if by_cmake else [])]
         watch(
             [*argv, *(f"--config-settings={setting}" for setting in settings), "-w", place / "out", source],
             logs / f"build-{pin.name}.log",
-            reading=compile_progress() if recipe.native else lambda _: pin.name,
+            reading=compile_progress() if by_cmake else lambda _: pin.name,
             env=env,
         )
         _publish(pin, place)
