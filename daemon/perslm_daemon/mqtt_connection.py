@@ -1,0 +1,268 @@
+"""The door to aiomqtt and paho: one connection to a broker, as MQTT 5 or 3.1.1, with acknowledgements by hand.
+
+aiomqtt connects without MQTT 5 unless it is asked for, acknowledges by itself, and its bounded queue drops what
+does not fit. So its queue stays unbounded, and the broker waits instead: it sends no more than Receive Maximum (on
+3.1.1 its own limit) that are not acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from perslm_runtime.errors import ConfigError, PersLMError
+
+log = logging.getLogger("perslm.mqtt")
+
+RECEIVE_MAXIMUM = 256
+_SESSION_S = 7 * 24 * 3600
+_CONNECT_S = 4.0
+_UNSUPPORTED = frozenset({1, 132})
+_REFUSED = {4: "password", 134: "password", 5: "rights", 135: "rights"}
+
+
+class BrokerError(PersLMError):
+    """The broker cannot be reached, refuses us, or is gone; the message says what to do."""
+
+
+class WrongProtocolError(BrokerError):
+    """The broker does not speak MQTT 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the broker is and who we are there; the password is not printed."""
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @classmethod
+    def of(cls, url: str, **more: Path | None) -> Address:
+        """An address out of mqtt(s)://user:password@host:port. Raises `ConfigError`."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError("mqtt.broker is no URL: write mqtt://user:password@host:1883") from error
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ConfigError("mqtt.broker is no URL: write mqtt://host:1883, or mqtts://host:8883 for TLS")
+        tls = parts.scheme == "mqtts"
+        return cls(
+            parts.hostname,
+            port or (8883 if tls else 1883),
+            tls,
+            None if parts.username is None else unquote(parts.username),
+            None if parts.password is None else unquote(parts.password),
+            **more,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message that came in; it has to be acknowledged on the connection that brought it."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    qos: int
+    mid: int
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+class Connection:
+    """A connection that is up."""
+
+    def __init__(self, client: aiomqtt.Client, protocol: Literal["5", "3.1.1"]) -> None:
+        self._client = client
+        self.protocol = protocol
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Listen at QoS 1. Raises `BrokerError` where the broker does not allow it."""
+        for topic in topics:
+            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+            try:
+                granted = await (
+                    self._client.subscribe(topic, options=options)
+                    if self.protocol == "5"
+                    else self._client.subscribe(topic, qos=1)
+                )
+            except aiomqtt.MqttError as error:
+                raise BrokerError(str(error)) from error
+            if any((code.value if isinstance(code, ReasonCode) else int(code)) >= 128 for code in granted):
+                raise BrokerError(f"the broker does not let us listen to {topic}: allow it in the broker's ACL")
+
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1, correlation: bytes | None = None
+    ) -> None:
+        """Publish, and at QoS 1 wait until the broker has it. Raises `BrokerError`."""
+        properties = None
+        if correlation is not None and self.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho gives it no types
+            properties.CorrelationData = correlation
+        try:
+            await self._client.publish(topic, payload, qos, retain, properties)
+        except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a topic that paho does not take
+            raise BrokerError(f"nothing can be published to {topic[:80]}: {error}") from error
+
+    async def next(self) -> list[Delivery]:
+        """Wait for messages and give all that are there. Raises `BrokerError` when the connection is gone."""
+        messages = self._client.messages
+        try:
+            found = [_delivery(await anext(messages))]
+            found += [_delivery(await anext(messages)) for _ in range(min(len(messages), RECEIVE_MAXIMUM))]
+        except aiomqtt.MqttError as error:
+            raise BrokerError(f"the connection to the broker is gone: {_cause(error)}") from error
+        return found
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Let the broker forget a message. On a connection that is gone it does nothing: it is delivered again."""
+        if delivery.qos:
+            # aiomqtt passes no acknowledgement on, so paho's client inside it is asked.
+            self._client._client.ack(delivery.mid, delivery.qos)
+
+
+@asynccontextmanager
+async def connect(
+    address: Address, *, identifier: str, will: Will, keepalive_s: int, protocol: Literal["5", "3.1.1"]
+) -> AsyncIterator[Connection]:
+    """Connect with a session that outlives the connection; leaving the block disconnects cleanly.
+
+    Raises `WrongProtocolError` where MQTT 5 is not understood, else `BrokerError` with what to do.
+    """
+    client = _client(address, identifier, will, keepalive_s, protocol)
+    paho = client._client
+    paho.manual_ack_set(True)
+    paho.connect_timeout = _CONNECT_S
+    client.pending_calls_threshold = 10_000  # aiomqtt warns of more; answers are meant to go out together
+    try:
+        await client.__aenter__()
+    except aiomqtt.MqttError as error:
+        raise _explained(error, address) from error
+    except ValueError as error:
+        raise BrokerError(f"no connection to {address}: {error}") from error
+    try:
+        yield Connection(client, protocol)
+    finally:
+        client.timeout = 1.0
+        try:
+            await client.__aexit__(None, None, None)
+        except aiomqtt.MqttError as error:
+            log.debug("disconnect_failed error=%s", error)
+
+
+def _client(
+    address: Address, identifier: str, will: Will, keepalive_s: int, protocol: Literal["5", "3.1.1"]
+) -> aiomqtt.Client:
+    is_5 = protocol == "5"
+    properties = None
+    if is_5:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho gives it no types
+        properties.SessionExpiryInterval = _SESSION_S
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+    tls = None
+    if address.tls:
+        tls = aiomqtt.TLSParameters(
+            ca_certs=_text(address.ca_file),
+            certfile=_text(address.cert_file),
+            keyfile=_text(address.key_file),
+            cert_reqs=ssl.CERT_REQUIRED,
+        )
+    return aiomqtt.Client(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        identifier=identifier,
+        protocol=aiomqtt.ProtocolVersion.V5 if is_5 else aiomqtt.ProtocolVersion.V311,
+        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
+        clean_session=None if is_5 else False,
+        clean_start=False if is_5 else MQTT_CLEAN_START_FIRST_ONLY,  # all that 3.1.1 accepts
+        keepalive=keepalive_s,
+        timeout=_CONNECT_S,
+        properties=properties,
+        tls_params=tls,
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _delivery(message: aiomqtt.Message) -> Delivery:
+    properties = message.properties
+    return Delivery(
+        message.topic.value,
+        bytes(message.payload),
+        message.retain,
+        message.qos,
+        message.mid,
+        getattr(properties, "ResponseTopic", None),
+        getattr(properties, "CorrelationData", None),
+    )
+
+
+def _cause(error: BaseException) -> str:
+    return str(error.__cause__ or error)
+
+
+def _explained(error: aiomqtt.MqttError, address: Address) -> BrokerError:
+    """What went wrong while connecting, and what to do. aiomqtt hides the OSError behind `from None`."""
+    below = error.__context__
+    code = getattr(error, "rc", None)
+    number = code.value if isinstance(code, ReasonCode) else code
+    if number in _UNSUPPORTED:
+        return WrongProtocolError(f"{address} does not speak MQTT 5")
+    if number in _REFUSED:
+        what = "user name or password" if _REFUSED[number] == "password" else "access"
+        return BrokerError(
+            f"{address} refuses our {what}: check mqtt.broker's user and mqtt.password_file against the broker's"
+        )
+    return BrokerError(_explained_below(below, error, address))
+
+
+def _explained_below(below: BaseException | None, error: aiomqtt.MqttError, address: Address) -> str:
+    if isinstance(below, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {address} does not hold ({below.verify_message}): check mqtt.ca_file, the "
+            "certificate's names and dates, and this machine's clock"
+        )
+    if isinstance(below, ssl.SSLError):
+        return f"TLS with {address} fails ({below.reason}): is the port one for TLS, mqtt.cert_file right?"
+    if isinstance(below, socket.gaierror):
+        return f"no address is known for {address.host}: check the name in mqtt.broker and the DNS"
+    if isinstance(below, FileNotFoundError | PermissionError):
+        return f"{below.filename or 'a certificate file'} cannot be read: {below.strerror}"
+    return f"{address} cannot be reached ({error}): is the broker running there?"

@@ -1,0 +1,126 @@
+"""A real mosquitto on a free loopback port, and a plain paho client that talks to it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from perslm_daemon.broker import free_port, mosquitto
+
+WAIT_S = 8.0
+
+
+class Broker:
+    """A mosquitto that can be stopped and started again on its port."""
+
+    def __init__(self, folder: Path, lines: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._conf = folder / "mosquitto.conf"
+        text = [f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true", *lines]
+        if not any(line.startswith("allow_anonymous") for line in lines):
+            text.append("allow_anonymous true")
+        self._conf.write_text("\n".join(text) + "\n")
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [mosquitto(), "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, "mosquitto ended"
+            time.sleep(0.01)
+        raise AssertionError("mosquitto does not answer")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(WAIT_S)
+            self.process = None
+
+
+@contextmanager
+def running(folder: Path, *lines: str) -> Iterator[Broker]:
+    broker = Broker(folder, lines)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+class Client:
+    """A paho client in its own thread: what arrives lies in a queue. Its methods block: call them in a thread."""
+
+    def __init__(self, port: int, topics: tuple[str, ...] = (), **login: str) -> None:
+        self.arrived: queue.Queue[paho.MQTTMessage] = queue.Queue()
+        self._subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        if login:
+            self._client.username_pw_set(login["username"], login["password"])
+        self._client.on_message = lambda _client, _data, message: self.arrived.put(message)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        for topic in topics:
+            self._subscribed.clear()
+            self._client.subscribe(topic, qos=1)
+            assert self._subscribed.wait(WAIT_S)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str = b"",
+        *,
+        retain: bool = False,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+    ) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho gives it no types
+        if response_topic is not None:
+            properties.ResponseTopic = response_topic
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(WAIT_S)
+
+    def next(self, topic: str = "") -> paho.MQTTMessage:
+        """The next message, on `topic` where one is given."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            message = self.arrived.get(timeout=max(0.01, deadline - time.monotonic()))
+            if not topic or message.topic == topic:
+                return message
+
+    def next_json(self, topic: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.next(topic).payload)
+        return found
+
+    def until(self, topic: str, payload: bytes) -> None:
+        """Wait for a certain message."""
+        while self.next(topic).payload != payload:
+            pass
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
