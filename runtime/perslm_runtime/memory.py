@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perslm_runtime import recall as scoring
-from perslm_runtime.errors import InputError, MemoryStoreError
+from perslm_runtime.errors import InputError, MemoryDamaged
 from perslm_runtime.memory_db import Database, Row
 from perslm_runtime.memory_lines import (
     Entry,
+    believable_us,
     clean,
     from_line,
     from_us,
@@ -147,6 +148,7 @@ class Memory:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.file: Path | None = path
+        self.key = key
         self._weights = weights
         self._clock = clock
         self._database = Database(path, key)
@@ -166,11 +168,8 @@ class Memory:
         vector: Vector | None = None,
     ) -> int:
         """Store what was said and replied; its id returned, it is on the disk and survives a pulled plug."""
-        said, conversation, person = (
-            _filled(said, "turn"),
-            _filled(conversation, "conversation"),
-            _filled(person, "person"),
-        )
+        said, person = _filled(said, "turn"), _filled(person, "person")
+        conversation = _filled(conversation, "conversation")
         row = (_uid(), person, self._now_us(), conversation, said, clean(reply), interrupted, clean(model))
         with self._database.writing():
             self._database.rows(_ADD_PERSON, (person,))
@@ -314,7 +313,7 @@ class Memory:
     def check(self) -> None:
         """Raise `MemoryStoreError` when pages, indexes, or rows and words do not agree."""
         if found := self._database.check():
-            raise MemoryStoreError(f"{self.file} is damaged ({'; '.join(found[:3])}): restore a backup")
+            raise MemoryDamaged(f"{self.file} is damaged ({'; '.join(found[:3])}): restore a backup")
 
     def prove(self) -> str:
         """Check the whole file; say how many memories it holds."""
@@ -375,7 +374,8 @@ class Memory:
         return memory is not None
 
     def _now_us(self) -> int:
-        return to_us(self._clock())
+        latest = self._database.value("SELECT at_us FROM memory ORDER BY id DESC LIMIT 1")
+        return believable_us(self._clock(), latest)
 
 
 def _filled(text: str, what: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -17,10 +18,11 @@ from typing import Any, cast
 import apsw
 import sqlite_vec
 
-from perslm_runtime.errors import InputError, MemoryStoreError
+from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 
 APPLICATION_ID = 0x5065724C  # "PerL" in the file's header
 KEY_BYTES = 32
+_LOCK = re.compile(r"(?P<kind>READ|WRITE) +(?P<pid>-?\d+) +\w+:\w+:(?P<inode>\d+) ")
 _MIGRATION = re.compile(r"^-- migration (\d+):.*$", re.MULTILINE)
 _PLAIN_HEADER = b"SQLite format 3\x00"
 # More than the sign bits of 100,000 memories (6.5 MB), so that a scan stays decrypted in RAM.
@@ -33,9 +35,12 @@ _SENTENCES: tuple[tuple[tuple[type[apsw.Error], ...], str], ...] = (
     ((apsw.ReadOnlyError,), "{path} cannot be written: check its permissions, and whether its disk is read-only"),
     (
         (apsw.BusyError, apsw.LockedError),
-        "another program has been writing {path} for {seconds} seconds: close it and try again",
+        "{who} has been writing {path} for {seconds} seconds: close it and try again",
     ),
-    ((apsw.CorruptError,), "{path} is damaged ({error}): move it away and restore a backup"),
+    (
+        (apsw.CorruptError,),
+        "{path} is damaged ({error}): stop PersLM and restore a backup with `perslm memory restore`",
+    ),
     ((apsw.CantOpenError, apsw.IOError), "{path} cannot be read or written ({error}): check the disk"),
 )
 
@@ -43,25 +48,54 @@ SQLValue = None | int | float | str | bytes
 Row = tuple[Any, ...]
 
 
+def users_of(path: Path, *, writing: bool = False) -> list[str]:
+    """The other processes that have the database open (or, with `writing`, hold it locked), as far as Linux tells.
+
+    Read from /proc/locks, not by trying a lock: closing a file drops all POSIX locks that this process has on it.
+    """
+    inodes = {file.stat().st_ino for end in ("", "-shm") if (file := path.with_name(path.name + end)).exists()}
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    found = set()
+    for line in lines:  # "1: POSIX  ADVISORY  WRITE 4711 08:01:1189 120 120"; a blocked one has "->" in it
+        match = _LOCK.search(line)
+        if match and int(match["inode"]) in inodes and (match["kind"] == "WRITE" or not writing):
+            found.add(int(match["pid"]))
+    return [_program(pid) for pid in sorted(found - {os.getpid()}) if pid > 0]
+
+
+def _program(pid: int) -> str:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        name = "a program"
+    return f"{name} (process {pid})"
+
+
 class Database:
     """One connection to one memory file, used by one thread.
 
-    `key` is 32 raw bytes (ChaCha20-Poly1305; no password stretching). Opening creates the file (readable by its
-    owner only), runs missing migrations and empties the write-ahead log, so that words forgotten just before a
+    `key` is 32 raw bytes (ChaCha20-Poly1305; no password stretching). Opening creates a missing file (readable by
+    its owner only, and whole or not at all: an empty one is damage, never a new memory), checks its pages
+    (`quick_check`), runs missing migrations and empties the write-ahead log, so that words forgotten just before a
     power cut are gone.
-    Every method raises `MemoryStoreError` for what the disk or the file does.
+    Methods raise `MemoryStoreError` for what the disk or the file does: `MemoryDamaged` where it is the file.
     """
 
-    def __init__(self, path: Path, key: bytes | None) -> None:
+    def __init__(self, path: Path, key: bytes | None, *, new: bool = False) -> None:
         if key is not None and len(key) != KEY_BYTES:
             raise InputError(f"a memory key is {KEY_BYTES} bytes, this one has {len(key)}: pass its raw bytes")
         self.path = path
         self._key = key
+        if not new:
+            self._see_to_the_file()
         with self._errors():
             self._connection = self._open()
         try:
             with self._errors():
-                self._prepare()
+                self._prepare(new=new)
         except BaseException:
             self._connection.close()
             raise
@@ -111,7 +145,7 @@ class Database:
     def check(self) -> list[str]:
         """What is wrong with the file, if anything: pages, indexes, and the words index against the rows."""
         with self._errors():
-            found = [row[0] for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
+            found = self._damaged_pages()
             found += [
                 f"row {r[1]} of {r[0]} points nowhere"
                 for r in self._connection.execute("PRAGMA foreign_key_check")
@@ -132,9 +166,9 @@ class Database:
             with self._errors():
                 part.touch(mode=0o600)
                 self._connection.execute("VACUUM INTO ?", (str(part),))
-            _sync(part)
+            sync(part)
             part.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         except OSError as error:
             raise MemoryStoreError(
                 f"cannot write the backup {path}: {error.strerror}: choose another place"
@@ -146,16 +180,49 @@ class Database:
         """Close the file; the write-ahead log is folded into it. Closing twice is fine."""
         self._connection.close()
 
-    def _open(self) -> apsw.Connection:
+    def _see_to_the_file(self) -> None:
+        """Make the file if there is none; refuse what cannot be a memory."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except IsADirectoryError as error:
-            raise MemoryStoreError(f"{self.path} is a folder: give the memory a file name in it") from error
+            if self.path.is_dir():
+                raise MemoryStoreError(f"{self.path} is a folder: give the memory a file name in it")
+            if not self.path.exists():
+                self._make_whole()
+            os.close(os.open(self.path, os.O_RDWR | os.O_CLOEXEC))
+            size = self.path.stat().st_size
         except OSError as error:
             raise MemoryStoreError(
                 f"cannot open {self.path}: {error.strerror}: check its folder's permissions"
             ) from error
+        if size == 0:
+            raise MemoryDamaged(
+                f"{self.path} is damaged (it is empty): stop PersLM and restore a backup with "
+                "`perslm memory restore`, or delete the file to begin anew"
+            )
+
+    def _make_whole(self) -> None:
+        """Make the database beside its place, and put it there when it is on the disk; the first to do so wins."""
+        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}-", suffix=".new", dir=self.path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            try:
+                Database(part, self._key, new=True).close()
+            except MemoryStoreError as error:
+                raise type(error)(str(error).replace(str(part), str(self.path))) from error
+            sync(part)
+            try:
+                os.link(part, self.path)
+            except FileExistsError:
+                pass  # another process was first
+            except OSError:  # a file system without links, such as a memory stick's
+                part.rename(self.path)
+            sync(self.path.parent)
+        finally:
+            for end in ("", "-wal", "-shm", "-journal"):
+                part.with_name(part.name + end).unlink(missing_ok=True)
+
+    def _open(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         if self._key is not None:
             connection.pragma("cipher", "chacha20")
@@ -163,7 +230,10 @@ class Database:
         connection.set_busy_timeout(_BUSY_MS)
         return connection
 
-    def _prepare(self) -> None:
+    def _damaged_pages(self) -> list[str]:
+        return [row[0] for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
+
+    def _prepare(self, *, new: bool) -> None:
         db = self._connection
         with self.path.open("rb") as file:
             plain = file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
@@ -171,16 +241,20 @@ class Database:
             raise MemoryStoreError(f"{self.path} is not encrypted, but a key was given: open it without the key")
         version = db.pragma("user_version")
         application = db.pragma("application_id")
-        empty = db.pragma("schema_version") == 0
-        if not empty and application != APPLICATION_ID:
+        if not new and application != APPLICATION_ID:
             raise MemoryStoreError(f"{self.path} is a database, but not a PersLM memory: choose another file")
         migrations = _migrations()
         if version > len(migrations):
             raise MemoryStoreError(
                 f"{self.path} is of a newer PersLM (format {version}, not {len(migrations)}): update PersLM"
             )
-        if empty:
+        if new:
             db.pragma("auto_vacuum", 2)  # incremental; can only be chosen before the first table
+        if not new and (found := self._damaged_pages()):
+            raise MemoryDamaged(
+                f"{self.path} is damaged ({found[0].splitlines()[-1]}): stop PersLM and restore a backup with "
+                "`perslm memory restore`"
+            )
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
         db.pragma("secure_delete", True)
@@ -217,14 +291,18 @@ class Database:
         try:
             yield
         except apsw.Error as error:
-            raise MemoryStoreError(self._sentence(error)) from error
+            damaged = isinstance(error, apsw.CorruptError | apsw.NotADBError)
+            raise (MemoryDamaged if damaged else MemoryStoreError)(self._sentence(error)) from error
 
     def _sentence(self, error: apsw.Error) -> str:
         if isinstance(error, apsw.NotADBError) and self._key is None:
             return f"{self.path} is encrypted or not a memory: give its key, or choose another file"
+        who = "another program"
+        if isinstance(error, apsw.BusyError):
+            who = " and ".join(users_of(self.path, writing=True)) or who
         for kinds, sentence in _SENTENCES:
             if isinstance(error, kinds):
-                return sentence.format(path=self.path, error=error, seconds=_BUSY_MS // 1000)
+                return sentence.format(path=self.path, error=error, seconds=_BUSY_MS // 1000, who=who)
         return f"the memory {self.path} failed: {type(error).__name__}: {error}"
 
 
@@ -237,7 +315,8 @@ def _migrations() -> list[str]:
     return scripts
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -25,6 +25,7 @@ from perslm_runtime.errors import InputError
 FORMAT = "perslm-memory"
 VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOT_BEFORE = datetime(2025, 1, 1, tzinfo=UTC)  # PersLM is younger: an earlier clock is not set
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -64,6 +65,14 @@ def sameness(text: str) -> bytes:
 def to_us(when: datetime) -> int:
     """Microseconds since 1970 (UTC)."""
     return (when - _EPOCH) // _MICROSECOND
+
+
+def believable_us(now: datetime, latest_us: int | None) -> int:
+    """`to_us(now)`, unless the clock was never set (a board without one starts in 1970).
+
+    Then it is the time of the latest memory: what is said next was not said decades before it.
+    """
+    return to_us(now) if now >= _NOT_BEFORE else max(to_us(_NOT_BEFORE), latest_us or 0)
 
 
 def from_us(us: int) -> datetime:

@@ -1,0 +1,139 @@
+"""Copies of the memory for the day its file is damaged: made daily, few, checked, and without what was forgotten.
+
+A backup is the whole database under the same key, in a folder beside it. Backups are numbered, not dated: a board
+has no clock when it starts, and the newest has to be the newest.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
+from perslm_runtime.memory import Memory
+from perslm_runtime.memory_db import sync, users_of
+
+DAY_S = 86_400.0
+_NAME = re.compile(r"memory-(\d{6,})\.db")
+_ENDS = ("", "-wal", "-shm")
+_ALL = 1_000_000_000
+
+
+def folder_of(file: Path) -> Path:
+    """Where the backups of the memory `file` lie."""
+    return file.parent / "backups"
+
+
+def backups(folder: Path) -> list[Path]:
+    """The automatic backups in `folder`, the newest first."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_number, reverse=True)
+
+
+def due(folder: Path, *, clock: Callable[[], float] = time.time) -> bool:
+    """Whether the newest backup is a day old, or none is there, or the clock has jumped back by a day."""
+    newest = next(iter(backups(folder)), None)
+    return newest is None or abs(clock() - newest.stat().st_mtime) >= DAY_S
+
+
+def back_up(memory: Memory, folder: Path, keep: int = 3) -> Path:
+    """Check the whole memory, add a backup to `folder`, then drop all but the newest `keep`; returns it.
+
+    The backup appears whole (VACUUM INTO, fsync, rename) or not at all. A damaged memory raises `MemoryDamaged`,
+    a full disk `MemoryStoreError`, and then no older backup goes.
+    """
+    memory.check()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise MemoryStoreError(
+            f"cannot make the folder {folder}: {error.strerror}: check its permissions"
+        ) from error
+    there = backups(folder)
+    path = folder / f"memory-{_number(there[0]) + 1 if there else 1:06d}.db"
+    memory.backup(path)
+    for old in there[max(0, keep - 1) :]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def forget_in_backups(memory: Memory) -> int:
+    """Erase from the automatic backups what `memory` no longer holds; returns how many memories that were.
+
+    Called after `Memory.forget`, whose promise would otherwise last only until a backup is put back. A backup that
+    cannot be opened and changed is deleted: nothing would be known of what it still holds.
+    """
+    copies = backups(folder_of(memory.file)) if memory.file is not None else []
+    kept = {entry.uid for entry in memory.list(limit=_ALL)} if copies else set()
+    erased = 0
+    for path in copies:
+        try:
+            with closing(Memory(path, key=memory.key)) as copy:
+                gone = [entry.id for entry in copy.list(limit=_ALL) if entry.uid not in kept]
+                erased += copy.forget(ids=gone).count if gone else 0
+        except MemoryStoreError:
+            for end in _ENDS:
+                path.with_name(path.name + end).unlink(missing_ok=True)
+    return erased
+
+
+def restore(path: Path, backup: Path, *, key: bytes | None = None) -> Path | None:
+    """Put a copy of `backup` in the place of the memory `path`; returns where the file that was there lies now.
+
+    That file is moved aside with its log, never deleted. The copy is opened and checked first: a backup that is no
+    good raises `MemoryDamaged`, and everything stays as it was. Raises `MemoryStoreError` while a program uses
+    the memory.
+    """
+    if not backup.is_file():
+        raise InputError(f"{backup} is not there: `perslm memory backup` makes backups")
+    if users := users_of(path):
+        raise MemoryStoreError(f"{path} is in use by {' and '.join(users)}: stop it and try again")
+    part = path.with_name(f".{path.name}.restoring")
+    try:
+        _copy(backup, part)
+        try:
+            with closing(Memory(part, key=key)) as copy:
+                copy.check()
+        except MemoryStoreError as error:
+            told = str(error).replace(str(part), str(backup))
+            raise MemoryDamaged(f"nothing was restored, this backup is no good: {told}") from error
+        sync(part)
+        aside = _move_aside(path)
+        part.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        raise MemoryStoreError(f"{backup} could not be restored: {error.strerror}: check the disk") from error
+    finally:
+        for end in _ENDS:
+            part.with_name(part.name + end).unlink(missing_ok=True)
+    return aside
+
+
+def _copy(backup: Path, part: Path) -> None:
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    shutil.copyfile(backup, part)
+
+
+def _move_aside(path: Path) -> Path | None:
+    """Rename the file, then its log: a crash between leaves no file, which is told, and never an old log."""
+    if not any(path.with_name(path.name + end).exists() for end in _ENDS):
+        return None
+    number = 1
+    while any(path.with_name(f"{path.name}.damaged-{number}{end}").exists() for end in _ENDS):
+        number += 1
+    aside = path.with_name(f"{path.name}.damaged-{number}")
+    for end in _ENDS:
+        file = path.with_name(path.name + end)
+        if file.exists():
+            file.rename(aside.with_name(aside.name + end))
+    return aside
+
+
+def _number(path: Path) -> int:
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found else 0
