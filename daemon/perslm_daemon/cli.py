@@ -16,7 +16,17 @@ from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
-from perslm_daemon import bench, cli_ask, cli_config, cli_doctor, cli_memory, cli_models, cli_run, cli_speech
+from perslm_daemon import (
+    bench,
+    cli_ask,
+    cli_config,
+    cli_daemon,
+    cli_doctor,
+    cli_memory,
+    cli_models,
+    cli_run,
+    cli_speech,
+)
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
 from perslm_daemon.terminal import note, printable
@@ -100,7 +110,17 @@ def build(session: Session) -> typer.Typer:
         session.verbose = verbose
         context.obj = session
 
-    for module in (cli_ask, cli_run, cli_speech, cli_memory, cli_models, cli_config, cli_doctor, bench):
+    for module in (
+        cli_ask,
+        cli_run,
+        cli_daemon,
+        cli_speech,
+        cli_memory,
+        cli_models,
+        cli_config,
+        cli_doctor,
+        bench,
+    ):
         module.register(app)
     return app
 

@@ -10,20 +10,22 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import anyio
 import anyio.to_thread
 import typer
 
+from perslm_daemon import cli_remote
+from perslm_daemon.cli_remote import LOCAL_HELP, Shown
 from perslm_daemon.cli_session import Session, session_of
-from perslm_daemon.terminal import note, printable, put, put_json
+from perslm_daemon.terminal import note, put, put_json
 from perslm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from perslm_daemon.app import Assistant, Report
     from perslm_daemon.config_sections import Config
-    from perslm_daemon.turn import Event, Turn
+    from perslm_daemon.turn import Turn
     from perslm_runtime.audio import Pcm
 
 _LONGEST_STDIN = 64_000  # characters: more than any context holds
@@ -43,6 +45,8 @@ def ask(
     audio: Annotated[Path | None, typer.Option(help="A WAV file with the spoken question.")] = None,
     speak: Annotated[Path | None, typer.Option(help="Write the spoken answer to this WAV file.")] = None,
     conversation: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
+    *,
+    local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
 ) -> None:
     """Ask one question, typed or recorded, and print the answer; it is remembered."""
     session = session_of(context)
@@ -50,15 +54,25 @@ def ask(
     if speak is not None:
         _check_writable(speak)
     sound = _read_question(session.config, audio) if audio else None
+    daemon = cli_remote.running(session, local=local, hears=sound is not None, speaks=speak is not None)
+    if daemon is not None:
+        cli_remote.ask(session, daemon, question, sound, speak, conversation)
+        return
     anyio.run(_ask, session, question, sound, speak, conversation)
 
 
 def chat(
     context: typer.Context,
     conversation: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
+    *,
+    local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
 ) -> None:
     """Talk with the assistant in the terminal."""
     session = session_of(context)
+    daemon = cli_remote.running(session, local=local)
+    if daemon is not None:
+        anyio.run(_talk, cli_remote.Turns(session, daemon), conversation)
+        return
     anyio.run(_chat, session, conversation)
 
 
@@ -105,7 +119,7 @@ async def _ask(session: Session, text: str, sound: Pcm | None, speak: Path | Non
     from perslm_daemon.turn import Ask
 
     wanted = Ask(text, sound, speak=speak is not None, conversation=conversation, person=session.config.person)
-    show = _Shown(printing=not session.json)
+    show = Shown(printing=not session.json)
     async with _started(session, hears=sound is not None, speaks=speak is not None) as assistant:
         turn = await assistant.pipeline.ask(wanted, show.event)
     if speak is not None:
@@ -118,81 +132,11 @@ async def _ask(session: Session, text: str, sound: Pcm | None, speak: Path | Non
         note(f"perslm: {problem}")
 
 
-class _Shown:
-    """Shows a turn's events as they come and keeps its sound."""
-
-    def __init__(self, *, printing: bool) -> None:
-        self._printing = printing
-        self._sound: list[Pcm] = []
-
-    async def event(self, event: Event) -> None:
-        from perslm_daemon.turn import Heard, Remembered, Sentence, Spoken
-
-        match event:
-            case Spoken(_, sound):
-                self._sound.append(sound)
-            case Heard(text) if self._printing:
-                note(f"heard: {text}")
-            case Remembered(memories) if self._printing:
-                for memory in memories:
-                    note(f"recalled ({memory.score:.2f}): {memory.text}")
-            case Sentence(_, text) if self._printing:
-                sys.stdout.write(printable(text))
-                sys.stdout.flush()
-            case _:
-                pass
-
-    def end(self) -> None:
-        if self._printing:
-            put()
-
-    def sound(self) -> Pcm | None:
-        """Everything that was spoken, in one piece."""
-        import numpy as np
-
-        from perslm_runtime.audio import Pcm
-
-        if not self._sound:
-            return None
-        samples = np.concatenate([sound.samples for sound in self._sound])
-        return Pcm(samples, self._sound[0].rate_hz)
-
-    def write(self, target: Path) -> None:
-        from perslm_runtime.audio import write_wav
-
-        sound = self.sound()
-        if sound is None:
-            raise InputError("the answer has no words that could be spoken: it was printed only")
-        write_wav(target, sound)
-
-
 def turn_as_json(turn: Turn, spoken: Path | None = None) -> dict[str, object]:
     """A turn as `ask --json` prints it."""
-    times = turn.timings
-    return {
-        "turn": turn.id,
-        "heard": turn.heard,
-        "reply": turn.reply,
-        "recalled": [
-            {"id": memory.id, "text": memory.text, "score": round(memory.score, 3), "why": memory.why}
-            for memory in turn.recalled
-        ],
-        "model": turn.model,
-        "timings_ms": {
-            name: None if value is None else round(value, 1)
-            for name, value in (
-                ("stt", times.stt),
-                ("recall", times.recall),
-                ("first_token", times.first_token),
-                ("first_audio", times.first_audio),
-                ("total", times.total),
-            )
-        },
-        "remembered_as": turn.remembered_as,
-        "interrupted": turn.interrupted,
-        "spoken": spoken,
-        "problems": list(turn.problems),
-    }
+    from perslm_daemon.control_verbs import turn_data
+
+    return cli_remote.turn_as_json(turn_data(turn), spoken)
 
 
 @asynccontextmanager
@@ -216,15 +160,15 @@ def _put_report(report: Report) -> None:
 
 async def _chat(session: Session, conversation: str) -> None:
     async with _started(session, hears=False, speaks=False) as assistant:
-        await _talk(session, assistant, conversation)
+        await _talk(_LocalTurns(session, assistant), conversation)
 
 
-async def _talk(session: Session, assistant: Assistant, conversation: str) -> None:
+async def _talk(turns: ChatTurns, conversation: str) -> None:
     """Read questions and print answers until the input ends."""
     if sys.stdin.isatty():
         note(_CHAT_HELP)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_on_ctrl_c, assistant, tasks.cancel_scope)
+        tasks.start_soon(_stop_on_ctrl_c, turns, tasks.cancel_scope)
         number = 0
         while (line := await _read_line()) is not None:
             match line.strip():
@@ -238,33 +182,57 @@ async def _talk(session: Session, assistant: Assistant, conversation: str) -> No
                     number += 1
                     conversation = f"{conversation or 'chat'}-{number}"
                 case text:
-                    await _chat_turn(session, assistant, text, conversation)
+                    await _chat_turn(turns, text, conversation)
         tasks.cancel_scope.cancel()
 
 
-async def _chat_turn(session: Session, assistant: Assistant, text: str, conversation: str) -> None:
-    from perslm_daemon.turn import Ask
-
-    show = _Shown(printing=not session.json)
-    wanted = Ask(text, conversation=conversation, person=session.config.person)
+async def _chat_turn(turns: ChatTurns, text: str, conversation: str) -> None:
     try:
-        turn = await assistant.pipeline.ask(wanted, show.event)
+        await turns.turn(text, conversation)
     except InputError as error:
         note(f"perslm: {error}")
-        return
-    if session.json:
-        put_json(turn_as_json(turn))
-    else:
-        put(" ..." if turn.interrupted else "")
-    for problem in turn.problems:
-        note(f"perslm: {problem}")
 
 
-async def _stop_on_ctrl_c(assistant: Assistant, scope: anyio.CancelScope) -> None:
+class ChatTurns(Protocol):
+    """Who answers a chat: the engines of this process, or a running PersLM."""
+
+    def interrupt(self) -> bool:
+        """End the reply that is being given; False when none is."""
+
+    async def turn(self, text: str, conversation: str) -> None:
+        """Ask and show the answer. Raises `InputError` for a question that cannot be used."""
+
+
+class _LocalTurns:
+    """A chat's turns by the engines of this process."""
+
+    def __init__(self, session: Session, assistant: Assistant) -> None:
+        self._session = session
+        self._assistant = assistant
+
+    def interrupt(self) -> bool:
+        return self._assistant.pipeline.interrupt()
+
+    async def turn(self, text: str, conversation: str) -> None:
+        from perslm_daemon.turn import Ask
+
+        session = self._session
+        show = Shown(printing=not session.json)
+        wanted = Ask(text, conversation=conversation, person=session.config.person)
+        turn = await self._assistant.pipeline.ask(wanted, show.event)
+        if session.json:
+            put_json(turn_as_json(turn))
+        else:
+            put(" ..." if turn.interrupted else "")
+        for problem in turn.problems:
+            note(f"perslm: {problem}")
+
+
+async def _stop_on_ctrl_c(turns: ChatTurns, scope: anyio.CancelScope) -> None:
     """Ctrl-C ends the reply that is being given; at the prompt it ends the chat."""
     with anyio.open_signal_receiver(signal.SIGINT) as signals:
         async for _ in signals:
-            if not assistant.pipeline.interrupt():
+            if not turns.interrupt():
                 put()
                 scope.cancel()
 
@@ -301,7 +269,7 @@ async def _demo(session: Session) -> None:
         if sys.stdin.isatty() and not session.json:
             put("")
             put("Now it is your turn. Type a question.")
-            await _talk(session, assistant, "")
+            await _talk(_LocalTurns(session, assistant), "")
 
 
 async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
@@ -314,7 +282,7 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
     write_wav(question, await _spoken_question(assistant))
     if assistant.parts.memory is not None:
         await assistant.pipeline.remember(_DEMO_FACT, _DEMO_PERSON)
-    show = _Shown(printing=False)
+    show = Shown(printing=False)
     sound = resample(read_wav(question), SPEECH_RATE_HZ)
     try:
         turn = await assistant.pipeline.ask(Ask(sound=sound, speak=True, person=_DEMO_PERSON), show.event)

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from perslm_daemon import terminal
+from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, command_group, session_of
 from perslm_daemon.stores import open_memory, open_models
 from perslm_daemon.terminal import put, put_json, put_table
 from perslm_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from perslm_daemon.control_client import Connection
     from perslm_runtime.embed import Embedder
-    from perslm_runtime.memory import Memory, Receipt
+    from perslm_runtime.memory import Memory
     from perslm_runtime.memory_lines import Entry
 
 _BACKFILL = 64  # vectors that are made up for after adding a fact: under a second
@@ -49,14 +51,25 @@ def register(app: typer.Typer) -> None:
 def add(context: typer.Context, text: Annotated[str, typer.Argument(help="The fact, as one sentence.")]) -> None:
     """Remember a fact durably."""
     session = session_of(context)
+    daemon = running(session)
+    added = _add_there(session, daemon, text) if daemon else _add_here(session, text)
+    if session.json:
+        put_json({"id": added["id"], "text": text, "with_vector": added["with_vector"]})
+    else:
+        put(f"remembered as {added['id']}")
+
+
+def _add_there(session: Session, daemon: Connection, text: str) -> dict[str, Any]:
+    with daemon:
+        return daemon.ask("memory.add", {"text": text, "person": session.config.person})
+
+
+def _add_here(session: Session, text: str) -> dict[str, Any]:
     with _opened(session, meaning=True) as (memory, embedder):
         fact = memory.remember_fact(text, person=session.config.person, source="told")
         if embedder is not None:
             _make_up_for_vectors(session, memory, embedder)
-    if session.json:
-        put_json({"id": fact, "text": text, "with_vector": embedder is not None})
-    else:
-        put(f"remembered as {fact}")
+    return {"id": fact, "with_vector": embedder is not None}
 
 
 def search(
@@ -67,28 +80,39 @@ def search(
 ) -> None:
     """Find memories by words and by meaning, the best first, with their scores and why they were found."""
     session = session_of(context)
-    with _opened(session, meaning=True) as (memory, embedder):
-        vector = None if embedder is None else _embed(embedder, [query])[0]
-        found = memory.search(query, vector=vector, k=most, person=session.config.person)
+    daemon = running(session)
+    found = _search_there(session, daemon, query, most) if daemon else _search_here(session, query, most)
     if session.json:
-        put_json(
-            [
-                {
-                    "id": m.id,
-                    "kind": m.kind,
-                    "text": m.text,
-                    "score": m.score,
-                    "when": m.when.isoformat(),
-                    "why": m.why,
-                }
-                for m in found
-            ]
-        )
+        put_json(found)
     elif found:
-        rows = [(str(m.id), f"{m.score:.3f}", m.kind, _day(m.when), m.text, m.why) for m in found]
+        rows = [
+            (
+                str(m["id"]),
+                f"{m['score']:.3f}",
+                m["kind"],
+                _day(datetime.fromisoformat(m["when"])),
+                m["text"],
+                m["why"],
+            )
+            for m in found
+        ]
         put_table(("ID", "SCORE", "KIND", "WHEN", "TEXT", "WHY"), rows)
     else:
         terminal.note("nothing is remembered of that")
+
+
+def _search_there(session: Session, daemon: Connection, query: str, most: int) -> list[dict[str, Any]]:
+    with daemon:
+        answer = daemon.ask("memory.search", {"text": query, "k": most, "person": session.config.person})
+    return list(answer["memories"])
+
+
+def _search_here(session: Session, query: str, most: int) -> list[dict[str, Any]]:
+    from perslm_daemon.control_verbs import found_data
+
+    with _opened(session, meaning=True) as (memory, embedder):
+        vector = None if embedder is None else _embed(embedder, [query])[0]
+        return found_data(memory.search(query, vector=vector, k=most, person=session.config.person))
 
 
 def list_memories(
@@ -137,16 +161,24 @@ def forget(
             found = ids or list(memory.matching(text=text, since=moment))
         if len(found) > 1 and not yes and not terminal.confirm(f"Forget {len(found)} memories for good?"):
             raise InputError("nothing was forgotten")
-        receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
-    _put_receipt(receipt, as_json=session.json)
+        daemon = running(session)
+        if daemon is None:
+            receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
+            done = {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
+    if daemon is not None:  # its running conversation has to forget, too
+        asked = {"ids": ids, "text": text, "since": moment and moment.isoformat(), "everything": everything}
+        with daemon:
+            done = daemon.ask("memory.forget", asked)
+    _put_receipt(done, as_json=session.json)
 
 
-def _put_receipt(receipt: Receipt, *, as_json: bool) -> None:
+def _put_receipt(done: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        put_json({"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()})
-    elif receipt.count:
-        ids = ", ".join(map(str, receipt.ids[:20])) + (" …" if receipt.count > 20 else "")
-        put(f"forgotten for good: {receipt.count} (id {ids}) at {receipt.at.astimezone():%Y-%m-%d %H:%M:%S}")
+        put_json(done)
+    elif done["forgotten"]:
+        ids = ", ".join(map(str, done["ids"][:20])) + (" …" if done["forgotten"] > 20 else "")
+        at = datetime.fromisoformat(done["at"]).astimezone()
+        put(f"forgotten for good: {done['forgotten']} (id {ids}) at {at:%Y-%m-%d %H:%M:%S}")
     else:
         terminal.note("nothing matched, so nothing was forgotten")
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from perslm_daemon import speaker
+from perslm_daemon.cli_remote import LOCAL_HELP, running, sound_of
 from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.stores import open_models
 from perslm_daemon.terminal import printable, put, put_json
 from perslm_runtime.errors import CatalogError, InputError
 
 if TYPE_CHECKING:
+    from perslm_daemon.control_client import Connection
     from perslm_runtime.audio import Pcm
     from perslm_runtime.catalog import Store
     from perslm_runtime.stt import Transcript, Utterance
@@ -131,40 +134,73 @@ def say(
     out: Annotated[
         Path | None, typer.Option(metavar="OUT.wav", help="File to write; without it, the loudspeaker.")
     ] = None,
+    local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
 ) -> None:
     """Speak a text, aloud or into a WAV file."""
-    from perslm_runtime.lane import Stop
-    from perslm_runtime.tts import Piper
-
     session = session_of(context)
     words = sys.stdin.read() if text == "-" else text
     if not any(c.isalnum() for c in words):
         raise InputError("there is nothing to say: give a text with words")
     player = None if out else speaker.player()
+    daemon = running(session, local=local, speaks=True)
+    told = _say_there(daemon, words, player, out) if daemon else _say_here(session, words, player, out)
+    if session.json:
+        put_json(told)
+    elif out:
+        put(f"{told['seconds']:.1f} s of speech are in {out}")
+
+
+def _say_here(session: Session, words: str, player: Sequence[str] | None, out: Path | None) -> dict[str, Any]:
+    """Speak with a voice of this process."""
+    from perslm_runtime.lane import Stop
+    from perslm_runtime.tts import Piper
+
     voice = session.config.tts
     folder = open_models(session.config).folder(voice.id)
     began = time.perf_counter()
     with closing(Piper(folder, voice.threads, length_scale=voice.length_scale, volume=voice.volume)) as piper:
         loaded = time.perf_counter()
         pieces = _Timed(piper.speak(words, Stop()))
-        if player:
-            seconds = speaker.play(player, pieces, piper.rate_hz)
-        elif out:
-            seconds = _write(out, pieces)
-    told = {
+        seconds = _put_sound(player, out, pieces, piper.rate_hz)
+    return _said(out, seconds, voice.id, began, loaded, pieces.first)
+
+
+def _say_there(daemon: Connection, words: str, player: Sequence[str] | None, out: Path | None) -> dict[str, Any]:
+    """Speak with the voice of the running PersLM; its sound comes here."""
+    began = time.perf_counter()
+    with daemon:
+        events = daemon.events("speech", {"text": words})
+        first = next(events, None)
+        if first is None:
+            raise InputError("the voice found nothing to say in this text")
+        rate_hz = int(first[0]["rate_hz"])
+        pieces = _Timed(sound_of(frame, rate_hz) for _, frame in chain([first], events))
+        seconds = _put_sound(player, out, pieces, rate_hz)
+        for _ in events:
+            pass  # a player that left early: the answer comes after the sound
+    return _said(out, seconds, daemon.answer["voice"], began, began, pieces.first)
+
+
+def _put_sound(player: Sequence[str] | None, out: Path | None, pieces: Iterable[Pcm], rate_hz: int) -> float:
+    """Play or write; return the seconds of sound."""
+    if player:
+        return speaker.play(player, pieces, rate_hz)
+    return _write(out, pieces) if out else 0.0
+
+
+def _said(
+    out: Path | None, seconds: float, voice: str, began: float, loaded: float, first: float | None
+) -> dict[str, Any]:
+    return {
         "out": str(out) if out else None,
         "seconds": round(seconds, 3),
-        "voice": voice.id,
+        "voice": voice,
         "timings_ms": {
             "load": _ms(loaded - began),
-            "first_audio": _ms((pieces.first or loaded) - loaded),
+            "first_audio": _ms((first or loaded) - loaded),
             "total": _ms(time.perf_counter() - began),
         },
     }
-    if session.json:
-        put_json(told)
-    elif out:
-        put(f"{seconds:.1f} s of speech are in {out}")
 
 
 class _Timed:

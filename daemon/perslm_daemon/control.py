@@ -44,9 +44,9 @@ MAX_LINE_BYTES = 2 * 1024 * 1024
 MAX_CLIENTS = 32
 """Connections at once; the next is told that there are too many."""
 
-_IDLE_S = 60.0  # between two requests; the command line connects once per request
-_REQUEST_S = 30.0  # from a request's first byte to its last
-_SEND_S = 10.0  # a reader that takes nothing for so long has stopped reading
+IDLE_S = 60.0  # between two requests; the command line connects once per request
+REQUEST_S = 30.0  # from a request's first byte to its last
+SEND_S = 10.0  # a reader that takes nothing for so long has stopped reading
 _BEHIND_BYTES = 16 * 1024 * 1024  # a reader may be so far behind: five minutes of speech
 _GONE_POLL_S = 0.05
 _LAST_WORDS_S = 0.3
@@ -269,7 +269,7 @@ class _Client:
     async def line(self) -> bytes | None:
         """The next line, None when there is none. Raises `_LostError` when it is too long or late."""
         if not self._buffer:
-            with anyio.move_on_after(_IDLE_S):
+            with anyio.move_on_after(IDLE_S):
                 await self._more()
         if not self._buffer:
             return None
@@ -281,7 +281,7 @@ class _Client:
                     end = seen  # the last line of a pipe may lack its end
                     break
         if late.cancelled_caught:
-            raise _LostError(f"the line was not finished within {_REQUEST_S:.0f} s")
+            raise _LostError(f"the line was not finished within {REQUEST_S:.0f} s")
         if end < 0 or end > MAX_LINE_BYTES:
             raise _LostError(f"the line has more than {MAX_LINE_BYTES} bytes")
         line = bytes(self._buffer[:end])
@@ -294,7 +294,7 @@ class _Client:
             while len(self._buffer) < size and await self._more():
                 pass
         if len(self._buffer) < size:
-            raise _LostError(f"the frame of {size} bytes did not come within {_REQUEST_S:.0f} s")
+            raise _LostError(f"the frame of {size} bytes did not come within {REQUEST_S:.0f} s")
         frame = bytes(self._buffer[:size])
         del self._buffer[:size]
         return frame
@@ -380,7 +380,7 @@ class _Client:
 
     async def _send(self, data: bytes) -> None:
         try:
-            with anyio.fail_after(_SEND_S):
+            with anyio.fail_after(SEND_S):
                 await self._loop.sock_sendall(self._socket, data)
             self._behind -= len(data)
         except OSError:
@@ -389,4 +389,4 @@ class _Client:
 
 
 def _deadline() -> anyio.CancelScope:
-    return anyio.CancelScope(deadline=anyio.current_time() + _REQUEST_S)
+    return anyio.CancelScope(deadline=anyio.current_time() + REQUEST_S)

@@ -44,6 +44,7 @@ class Connection:
     def __init__(self, connected: socket.socket, greeting: Mapping[str, Any], stream: BinaryIO) -> None:
         self.greeting = greeting
         self.answer: dict[str, Any] = {}
+        self.open = True
         self._socket = connected
         self._stream = stream
 
@@ -55,6 +56,7 @@ class Connection:
 
     def close(self) -> None:
         """Hang up, from any thread: what is being asked is cancelled, and remembered as interrupted."""
+        self.open = False
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever reads
         self._stream.close()
@@ -115,15 +117,15 @@ class Connection:
         return frame
 
 
-def connect(data_dir: Path) -> Connection | None:
+def connect(data_dir: Path, greeting_s: float = _GREETING_S) -> Connection | None:
     """The PersLM that runs with this data folder, or None when there is none.
 
     Raises `BusyError` when it takes no more connections, and `NotRunningError` when something holds the socket
-    and does not answer.
+    and does not answer within `greeting_s`.
     """
     path = data_dir / SOCKET_NAME
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connected.settimeout(_GREETING_S)
+    connected.settimeout(greeting_s)
     try:
         connected.connect(str(path))
     except PermissionError as error:

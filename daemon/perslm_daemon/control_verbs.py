@@ -6,7 +6,7 @@ read this user's files anyway reaches them (the socket is 0600).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError, InputError, MemoryStoreError
 from perslm_runtime.lane import Lane
-from perslm_runtime.memory import Memory
+from perslm_runtime.memory import Memory, Recalled
 
 AskTurn = Callable[[Ask, Tell], Awaitable[Turn]]
 
@@ -137,18 +137,7 @@ class SocketVerbs:
 
         def look(store: Memory, _stop: object) -> list[dict[str, Any]]:
             vector = None if vectors is None else vectors[0]
-            found = store.search(args.text, vector=vector, k=args.k, person=args.person)
-            return [
-                {
-                    "id": one.id,
-                    "kind": one.kind,
-                    "text": one.text,
-                    "score": one.score,
-                    "when": one.when.isoformat(),
-                    "why": one.why,
-                }
-                for one in found
-            ]
+            return found_data(store.search(args.text, vector=vector, k=args.k, person=args.person))
 
         return {"memories": await memory.call(look)}
 
@@ -163,6 +152,21 @@ class SocketVerbs:
         if self._pipeline.parts.memory is None:
             raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
         return self._pipeline.parts.memory
+
+
+def found_data(found: Iterable[Recalled]) -> list[dict[str, Any]]:
+    """Memories as `memory.search` answers them and `perslm memory search --json` prints them."""
+    return [
+        {
+            "id": one.id,
+            "kind": one.kind,
+            "text": one.text,
+            "score": one.score,
+            "when": one.when.isoformat(),
+            "why": one.why,
+        }
+        for one in found
+    ]
 
 
 def turn_data(turn: Turn) -> dict[str, Any]:
