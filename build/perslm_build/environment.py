@@ -29,7 +29,9 @@ class Environment:
     folder: Path
     lock: str
     with_built_wheels: bool = True
+    editable: bool = True  # whether it runs this folder's sources, or a copy made when it was set up
     covers: tuple[str, ...] = ()  # locks whose every package is in this one, in the same version
+    needs: tuple[system.Need, ...] = ()  # programs that what is installed here starts
 
     @property
     def python(self) -> Path:
@@ -46,8 +48,8 @@ class Environment:
         return self.folder / "setup-logs"
 
 
-RUN = Environment(locks.ROOT / ".venv", "board")
-TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",))
+RUN = Environment(locks.ROOT / ".venv", "board", needs=(system.MOSQUITTO,))
+TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",), needs=(system.MOSQUITTO, system.OPENSSL))
 TRAIN = Environment(locks.ROOT / ".venv-train", "train", with_built_wheels=False)
 
 
@@ -59,10 +61,17 @@ def _built_pins(env: Environment) -> list[locks.Pin]:
     return locks.read(f"{env.lock}-sdists") if env.with_built_wheels else []
 
 
-def _project_digest() -> str:
-    """What of pyproject.toml an editable install depends on: its metadata and commands, no linter's setting."""
+def _project_digest(env: Environment) -> str:
+    """What the installed project depends on: metadata and commands, no linter's setting; of a copy, its files too."""
     tables = tomllib.loads(locks.PYPROJECT.read_text(encoding="utf-8"))
-    return _hash(str(locks.ROOT), tables["project"], tables["tool"]["hatch"])
+    files = [] if env.editable else [hashlib.sha256(path.read_bytes()).hexdigest() for path in _sources()]
+    return _hash(str(locks.ROOT), tables["project"], tables["tool"]["hatch"], *files)
+
+
+def _sources() -> list[Path]:
+    folders = ("runtime", "daemon", "training_host", "models", "edge_configs")
+    files = (path for folder in folders for path in (locks.ROOT / folder).rglob("*"))
+    return sorted(path for path in files if path.is_file() and "__pycache__" not in path.parts)
 
 
 def wanted(env: Environment) -> dict[str, str]:
@@ -72,7 +81,7 @@ def wanted(env: Environment) -> dict[str, str]:
         "tools": locks.digest("tools"),
         f"packages-{env.lock}": locks.digest(env.lock),
         **{f"wheel-{pin.name}": _hash(wheels.fit(pin)) for pin in _built_pins(env)},
-        "project": _project_digest(),
+        "project": _project_digest(env),
     }
 
 
@@ -99,13 +108,15 @@ def complete(env: Environment) -> bool:
 
 def set_up(env: Environment) -> None:
     """Bring `env` to what is wanted. Raises SetupError with the next step; what is done stays done."""
+    logs = locks.ROOT / ".cache" / "setup-logs"
     if complete(env):
+        system.provide(env.needs, logs)
         return
     system.check_machine()
     pins = _built_pins(env)
     to_build = [pin for pin in pins if wheels.cached(pin) is None]
     needs = [need for pin in to_build for need in wheels.RECIPES[pin.name].needs]
-    system.provide([system.VENV, *needs], locks.ROOT / ".cache" / "setup-logs")
+    system.provide([system.VENV, *env.needs, *needs], logs)
     goal, done = wanted(env), stamped(env)
     if done.get("python") != goal["python"]:
         with step(f"Virtual environment {env.folder.name}"):
@@ -150,7 +161,8 @@ def _part(env: Environment, part: str, pins: list[locks.Pin]) -> None:
             _pip(env, name, ["--no-index", "--force-reinstall", str(built[name])])
     elif part == "project":
         with step("PersLM itself"):
-            _pip(env, "perslm", ["--no-index", "--no-build-isolation", "--editable", str(locks.ROOT)])
+            how = ["--editable"] if env.editable else ["--force-reinstall"]
+            _pip(env, "perslm", ["--no-index", "--no-build-isolation", *how, str(locks.ROOT)])
             watch([env.python, "-m", "pip", "check"], env.logs / "pip-check.log")
 
 

@@ -65,8 +65,14 @@ SYSTEMD_HEADERS = Need("the headers of libsystemd", "libsystemd-dev", lambda: _h
 PYTHON_HEADERS = Need(
     "the headers of Python",
     f"python{sys.version_info[0]}.{sys.version_info[1]}-dev",
-    lambda: (Path(sysconfig.get_path("include")) / "Python.h").is_file(),
+    (Path(sysconfig.get_path("include")) / "Python.h").is_file,
 )
+MOSQUITTO = Need(
+    "mosquitto, the MQTT broker",
+    "mosquitto",
+    lambda: shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is not None,
+)
+OPENSSL = Need("openssl, for the tests' certificates", "openssl", lambda: shutil.which("openssl") is not None)
 VENV = Need("Python's venv with pip", f"python{sys.version_info[0]}.{sys.version_info[1]}-venv", _ensurepip_works)
 
 
