@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from perslm_daemon import control, control_client
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.control import ControlSocket
-from perslm_daemon.control_claim import LONGEST_PATH_BYTES
+from perslm_daemon.control_claim import LONGEST_PATH_BYTES, require_free
 from perslm_daemon.control_client import SOCKET_NAME, NotRunningError
 from perslm_daemon.control_verbs import SocketRequest, SocketVerbs
 from perslm_daemon.pipeline import Pipeline
@@ -280,7 +280,10 @@ async def test_one_that_runs_is_told_apart_from_one_that_died(tmp_path: Path) ->
         second = ControlSocket(path, Verbs({}), Bulletin())
         with pytest.raises(ConfigError, match=rf"already runs with this data folder \(pid {os.getpid()}\)"):
             await second.serve()
+        with pytest.raises(ConfigError, match="already runs"):
+            await in_thread(require_free, path)
         assert (await in_thread(asked, tmp_path, "echo", "first"))["text"] == "first"
+    await in_thread(require_free, path)
     async with serving(tmp_path):
         assert (await in_thread(asked, tmp_path, "echo", "again"))["text"] == "again"
 

@@ -51,6 +51,13 @@ class Claim:
         os.close(self._lock)
 
 
+def require_free(path: Path) -> None:
+    """Raise `ConfigError` when another PersLM holds the folder: asked before engines are loaded for nothing."""
+    lock = path.with_suffix(".lock")
+    if lock.exists():
+        os.close(_lock(lock))
+
+
 def _lock(path: Path) -> int:
     """Open and lock `path`, and write this process's id into it; it is not removed, which would race."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
