@@ -208,6 +208,17 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class HomeAssistant:
+    """How PersLM shows itself to Home Assistant over MQTT (docs/home-assistant.md)."""
+
+    enabled: bool = key(True, Switch(), "announce this assistant to Home Assistant; false takes it out again")
+    discovery_prefix: str = key("homeassistant", _TOPIC, "the discovery prefix that Home Assistant is set to")
+    style: str = key(
+        "device", Choice(("device", "single")), "single announces entity by entity, for versions before 2024.11"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The log."""
 
@@ -233,6 +244,7 @@ class Config:
     memory: Memory = field(default_factory=Memory)
     voice: Voice = field(default_factory=Voice)
     mqtt: Mqtt = field(default_factory=Mqtt)
+    homeassistant: HomeAssistant = field(default_factory=HomeAssistant)
     health: Health = field(default_factory=Health)
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
@@ -249,6 +261,7 @@ SECTIONS: dict[str, type[Any]] = {
     "memory": Memory,
     "voice": Voice,
     "mqtt": Mqtt,
+    "homeassistant": HomeAssistant,
     "health": Health,
     "discovery": Discovery,
     "log": Log,
