@@ -1,10 +1,11 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
+export DESTDIR PROFILE
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress bench models setup train-setup lock check-lock clean
+.PHONY: help run test check format stress bench models setup train-setup lock check-lock install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +42,12 @@ lock: ## write the hashed locks anew from pyproject.toml (ARGS=--upgrade for new
 
 check-lock: ## resolve the board's lock for arm64 on Python 3.11 and 3.13, installing nothing
 	$(HOUSE) check-lock
+
+install: ## as a systemd service, by root (PROFILE=pi5 DESTDIR=folder PYTHON=/usr/bin/python3)
+	$(HOUSE) install
+
+uninstall: ## remove the service; configuration, models and memories stay
+	$(HOUSE) uninstall
 
 clean: ## remove environments and tool caches; models, memories and built wheels stay
 	$(HOUSE) clean

@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from perslm_build import install
+from perslm_build.environment import RUN
+from perslm_build.terminal import SetupError
+from perslm_daemon.config import Flags, load
+from perslm_daemon.config_sections import PROFILES
+from perslm_daemon.limits import dropin
+
 SYSTEMD = Path(__file__).parents[1] / "systemd"
 UNITS = ("perslm.service", "perslm-broker.service")
 MOST_EXPOSED = 20  # tenths: systemd-analyze's --threshold
@@ -143,3 +150,69 @@ def test_the_users_of_the_units_are_made_and_own_their_folders(tmp_path: Path) -
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "etc/credstore").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var/lib/perslm").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_board_gets_the_memory_of_its_profile_and_the_system_keeps_some(profile: str) -> None:
+    board = load(Flags(profile=profile), environ={}).board
+    said = dict(line.split("=") for line in dropin(board, profile).splitlines() if "=" in line)
+    assert int(said["MemoryHigh"]) == board.budget_mb * 1_000_000
+    assert int(said["MemoryHigh"]) <= int(said["MemoryMax"]) <= (board.total_mb - 100) * 1_000_000
+    assert int(said["CPUWeight"]) == board.cpu_weight
+
+
+@pytest.mark.parametrize(("version", "backoff"), [(252, False), (253, False), (254, True), (257, True)])
+def test_what_is_laid_down_is_verified_and_taken_away_again(board: Path, version: int, backoff: bool) -> None:
+    limits = dropin(load(Flags(profile="pi5"), environ={}).board, "pi5")
+    for unit in UNITS:
+        (board / install.UNITS / unit).unlink()
+    written = install.lay_down(board, limits, version)
+    assert install.lay_down(board, limits, version) == written
+    assert any(path.name == "20-backoff.conf" for path in written) is backoff
+    if not backoff or systemd_version() >= 254:
+        assert verify(board) == ""
+    mine = board / install.DROPINS / "override.conf"
+    mine.write_text("[Service]\n")
+    assert sorted(install.take_away(board)) == sorted(written)
+    assert mine.exists()
+    mine.unlink()
+    assert install.take_away(board) == []
+    assert not [path for path in board.rglob("*perslm*") if path.is_file() and path.parent.name != "bin"]
+
+
+def test_make_install_with_destdir_lays_down_files_and_uninstall_removes_them(tmp_path: Path) -> None:
+    if not RUN.python.exists():
+        pytest.skip("this environment was not made by `make`")
+    env = {**os.environ, "DESTDIR": str(tmp_path), "PROFILE": "zero2w"}
+    root = SYSTEMD.parent
+    made = subprocess.run(["make", "install"], cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert "CPUWeight=50\n" in (tmp_path / install.DROPINS / "10-board.conf").read_text()
+    gone = subprocess.run(["make", "uninstall"], cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert gone.returncode == 0, gone.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_install_without_rights_says_what_to_type() -> None:
+    if os.geteuid() != 0:
+        with pytest.raises(SetupError, match="sudo make install"):
+            install.install()
+    else:
+        found = subprocess.run(
+            ["make", "install"],
+            cwd=SYSTEMD.parent,
+            env={"PATH": os.environ["PATH"], "DESTDIR": ""},
+            user=65534,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode != 0
+        assert "sudo make install" in found.stderr or "ermission denied" in found.stderr
+
+
+def test_every_key_of_the_units_is_explained() -> None:
+    page = (SYSTEMD.parent / "docs/systemd.md").read_text()
+    for unit in UNITS:
+        for key in service_of(unit):
+            assert key in page, f"{key} of {unit}"

@@ -62,7 +62,7 @@ def _built_pins(env: Environment) -> list[locks.Pin]:
 
 
 def _project_digest(env: Environment) -> str:
-    """What the installed project depends on: metadata and commands, no linter's setting; of a copy, its files too."""
+    """What the installed project depends on: metadata and commands, no linter's setting; a copy's files too."""
     tables = tomllib.loads(locks.PYPROJECT.read_text(encoding="utf-8"))
     files = [] if env.editable else [hashlib.sha256(path.read_bytes()).hexdigest() for path in _sources()]
     return _hash(str(locks.ROOT), tables["project"], tables["tool"]["hatch"], *files)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from perslm_build import install as service
 from perslm_build import locks, stress, training
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
 from perslm_build.terminal import SetupError, say, watch
@@ -155,6 +156,18 @@ def train_setup(_: Sequence[str]) -> int:
     return 0
 
 
+def install(_: Sequence[str]) -> int:
+    """Install PersLM as a systemd service of this machine (root; DESTDIR= lays the files elsewhere)."""
+    service.install()
+    return 0
+
+
+def uninstall(_: Sequence[str]) -> int:
+    """Remove the service again; configuration, models and memories stay (root)."""
+    service.uninstall()
+    return 0
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove the environments and tool caches; models, memories and built wheels stay."""
     for name in _CLEANED:
@@ -177,6 +190,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train-setup": train_setup,
     "lock": lock,
     "check-lock": check_lock,
+    "install": install,
+    "uninstall": uninstall,
     "clean": clean,
 }
 

@@ -59,6 +59,11 @@ class Board:
         "memory bandwidth that decoding reaches, in GB/s: tokens per second are about this divided by the "
         "model's size in GB",
     )
+    cpu_weight: int = key(
+        100,
+        Whole(1, 10_000),
+        "PersLM's share of busy processors as a service; others have 100 (systemd's CPUWeight)",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,9 @@ class Discovery:
     enabled: bool = key(True, Switch(), "announce this assistant, and look for a broker where none is given")
     interfaces: str = key(
         "all",
-        Text(r"[A-Za-z0-9_.:-]+( *, *[A-Za-z0-9_.:-]+)*", "all, loopback, or names and addresses: eth0, 192.0.2.7"),
+        Text(
+            r"[A-Za-z0-9_.:-]+( *, *[A-Za-z0-9_.:-]+)*", "all, loopback, or names and addresses: eth0, 192.0.2.7"
+        ),
         "network interfaces it is done on; all leaves loopback out unless there is nothing else",
     )
 
