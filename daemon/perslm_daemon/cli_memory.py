@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perslm_daemon import terminal
+from perslm_daemon import cli_backup, terminal
 from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, command_group, session_of
 from perslm_daemon.stores import open_memory, open_models
@@ -39,13 +39,16 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add `memory` to the command line."""
-    memory = command_group(app, "memory", "Add, search, list and forget memories; export and import them.")
+    memory = command_group(
+        app, "memory", "Add, search, list and forget memories; export, back up and restore them."
+    )
     memory.command()(add)
     memory.command()(search)
     memory.command("list")(list_memories)
     memory.command()(forget)
     memory.command("export")(export_lines)
     memory.command("import")(import_lines)
+    cli_backup.register(memory)
 
 
 def add(context: typer.Context, text: Annotated[str, typer.Argument(help="The fact, as one sentence.")]) -> None:
@@ -148,6 +151,8 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Erase memories so that no byte is left in the file; more than one only with --yes or a confirmation."""
+    from perslm_runtime.memory_backup import forget_in_backups
+
     session = session_of(context)
     words = what or []
     named = [int(word) for word in words if word.isascii() and word.isdigit()]
@@ -164,6 +169,7 @@ def forget(
         daemon = running(session)
         if daemon is None:
             receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
+            forget_in_backups(memory)
             done = {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
     if daemon is not None:  # its running conversation has to forget, too
         asked = {"ids": ids, "text": text, "since": moment and moment.isoformat(), "everything": everything}

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.embed import Embedder
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled, Receipt
+from perslm_runtime.memory_backup import back_up as make_backup
+from perslm_runtime.memory_backup import due, folder_of, forget_in_backups
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
@@ -74,8 +77,17 @@ def remember(
 def forget(
     memory: Memory, _stop: Stop, ids: Sequence[int], text: str | None, since: datetime | None, everything: bool
 ) -> Receipt:
-    """Forget by ids, by words and time, or everything."""
-    return memory.forget(ids=ids, text=text, since=since, everything=everything)
+    """Forget by ids, by words and time, or everything; in the automatic backups too."""
+    receipt = memory.forget(ids=ids, text=text, since=since, everything=everything)
+    forget_in_backups(memory)
+    return receipt
+
+
+def back_up(memory: Memory, _stop: Stop) -> Path | None:
+    """Add a backup if the newest is a day old; the backup, or None. One long call: seconds for a large memory."""
+    if memory.file is None or not due(folder := folder_of(memory.file)):
+        return None
+    return make_backup(memory, folder)
 
 
 def missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:

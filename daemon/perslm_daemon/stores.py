@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perslm_runtime.errors import ConfigError, MemoryStoreError
+from perslm_runtime.errors import ConfigError, MemoryDamaged, MemoryStoreError
 
 if TYPE_CHECKING:
     from perslm_daemon.config_sections import Config
@@ -27,13 +29,38 @@ def open_memory(config: Config, embedder: str | None = None) -> Memory:
     """Open the memory in the data folder, both made when they are missing; the caller closes it.
 
     `embedder` names what will make the vectors handed in; None keeps the store's. Raises MemoryStoreError, and
-    ConfigError for a key that cannot be used.
+    ConfigError for a key that cannot be used. A memory that is damaged, or gone while its backups are there,
+    raises MemoryDamaged with the last good backup and the commands that put it back: none is made in its place.
     """
     from perslm_runtime.memory import Memory  # noqa: PLC0415 - only commands that touch memory pay
+    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
 
     make_data_dir(config)
     path = memory_file(config)
-    return Memory(path, key=_memory_key(config, path), embedder=embedder)
+    folder = folder_of(path)
+    if not path.exists() and backups(folder):
+        raise MemoryDamaged(
+            f"{path} is gone, but it has backups: {_how_to_restore(config)}. To begin anew, move {folder} away"
+        )
+    try:
+        return Memory(path, key=memory_key(config, path), embedder=embedder)
+    except MemoryDamaged as error:
+        raise MemoryDamaged(f"{error}: {_how_to_restore(config)}") from error
+
+
+def _how_to_restore(config: Config) -> str:
+    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
+
+    folder = folder_of(memory_file(config))
+    newest = next(iter(backups(folder)), None)
+    command = f"perslm --data-dir {shlex.quote(str(config.data_dir))} memory restore"
+    if newest is None:
+        return f"there is no backup in {folder}; `{command} FILE` takes one from elsewhere"
+    made = datetime.fromtimestamp(newest.stat().st_mtime).astimezone()
+    return (
+        f"the last good backup is {newest} ({made:%Y-%m-%d %H:%M}); stop PersLM (`sudo systemctl stop perslm`), "
+        f"then `{command}` puts it back and keeps the file that is there now"
+    )
 
 
 def memory_file(config: Config) -> Path:
@@ -52,7 +79,7 @@ def make_data_dir(config: Config) -> Path:
     return config.data_dir
 
 
-def _memory_key(config: Config, database: Path) -> bytes | None:
+def memory_key(config: Config, database: Path) -> bytes | None:
     """Return the 32 bytes that encrypt the memory, or None; a key file that is missing is made once."""
     if not config.memory.encrypt:
         return None
@@ -61,7 +88,7 @@ def _memory_key(config: Config, database: Path) -> bytes | None:
     path = config.memory.key_file or config.data_dir / "memory.key"
     try:
         if not path.exists():
-            if database.exists():
+            if database.exists() or database.with_name("backups").exists():
                 raise ConfigError(f"the key file {path} is missing and {database} needs it: put it back")
             _make_key(path)
         text = path.read_text(encoding="ascii").strip()
