@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -302,7 +303,7 @@ class BrokerLink:
             if connection is None:
                 continue
             try:
-                await connection.publish(topic, payload, correlation=correlation)
+                await connection.publish(topic, payload, correlation=correlation, limit_s=math.inf)
             except BrokerError as error:
                 log.debug("publish_again topic=%s error=%s", topic, error)
                 if self._connection is connection:

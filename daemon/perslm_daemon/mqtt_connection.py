@@ -106,6 +106,7 @@ class Connection:
 
     def __init__(self, client: aiomqtt.Client, protocol: Literal["5", "3.1.1"]) -> None:
         self._client = client
+        self._lost = False
         self.protocol = protocol
 
     async def subscribe(self, topics: Sequence[str]) -> None:
@@ -124,27 +125,42 @@ class Connection:
                 raise BrokerError(f"the broker does not let us listen to {topic}: allow it in the broker's ACL")
 
     async def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1, correlation: bytes | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        limit_s: float = _CONNECT_S,
     ) -> None:
-        """Publish, and at QoS 1 wait until the broker has it. Raises `BrokerError`."""
+        """Publish at QoS 1 and wait until the broker has it. Raises `BrokerError`."""
         properties = None
         if correlation is not None and self.protocol == "5":
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho gives it no types
             properties.CorrelationData = correlation
         try:
-            await self._client.publish(topic, payload, qos, retain, properties)
+            # Without a time limit of its own a wait costs no task; `lose` ends it.
+            await self._client.publish(topic, payload, 1, retain, properties, timeout=limit_s)
         except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a topic that paho does not take
             raise BrokerError(f"nothing can be published to {topic[:80]}: {error}") from error
+        if self._lost:
+            raise BrokerError(f"the connection broke before the broker had {topic[:80]}")
+
+    def lose(self) -> None:
+        """Wake whoever waits for the broker to confirm: nothing will come on this connection."""
+        self._lost = True
+        for confirmed in list(self._client._pending_publishes.values()):
+            confirmed.set()
 
     async def next(self) -> list[Delivery]:
         """Wait for messages and give all that are there. Raises `BrokerError` when the connection is gone."""
-        messages = self._client.messages
+        waiting = self._client._queue  # its iterator starts a task for each message
         try:
-            found = [_delivery(await anext(messages))]
-            found += [_delivery(await anext(messages)) for _ in range(min(len(messages), RECEIVE_MAXIMUM))]
+            if waiting.empty():
+                return [_delivery(await anext(self._client.messages))]
+            return [_delivery(waiting.get_nowait()) for _ in range(min(waiting.qsize(), RECEIVE_MAXIMUM))]
         except aiomqtt.MqttError as error:
             raise BrokerError(f"the connection to the broker is gone: {_cause(error)}") from error
-        return found
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the broker forget a message. On a connection that is gone it does nothing: it is delivered again."""
@@ -172,9 +188,11 @@ async def connect(
         raise _explained(error, address) from error
     except ValueError as error:
         raise BrokerError(f"no connection to {address}: {error}") from error
+    connection = Connection(client, protocol)
     try:
-        yield Connection(client, protocol)
+        yield connection
     finally:
+        connection.lose()
         client.timeout = 1.0
         try:
             await client.__aexit__(None, None, None)
