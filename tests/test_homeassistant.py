@@ -24,13 +24,13 @@ from perslm_daemon.homeassistant import (
     clipped,
 )
 from perslm_daemon.settings import Setting, SettingValue
-from perslm_daemon.topics import RequestTopic, SetTopic, Topics, event_payload, payload_of
+from perslm_daemon.topics import RequestTopic, SetTopic, Topics, event_payload, matches, payload_of
 from perslm_daemon.verb_table import AskArgs, SayArgs
 from perslm_daemon.verbs import Args, Verb, decode
 
 PAGE = Path(__file__).parents[1] / "docs/home-assistant.md"
 NODES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True)
-FEW = settings(max_examples=40, deadline=None, database=None)
+FEW = settings(max_examples=25, deadline=None, database=None)
 
 AVAILABILITY = {"availability", "availability_mode", "availability_template", "availability_topic"}
 AVAILABILITY |= {"payload_available", "payload_not_available"}
@@ -374,7 +374,9 @@ def test_a_change_of_style_asks_for_migration_then_announces_then_clears(
     new: Literal["device", "single"], old: Literal["device", "single"]
 ) -> None:
     one, before = home(style=new), {message.topic for message in home(style=old).announcements()}
-    steps = one.migration()
+    assert all(any(matches(topic, wanted) for wanted in one.old_filters) for topic in before)
+    assert one.migration([]) == one.announcements()
+    steps = one.migration([*before, "homeassistant/light/another/lamp/config"])
     asked = [m for m in steps if not m.retain]
     cleared = [m for m in steps if m.retain and not m.payload]
     assert {m.topic for m in asked} == {m.topic for m in cleared} == before
@@ -383,8 +385,9 @@ def test_a_change_of_style_asks_for_migration_then_announces_then_clears(
 
 
 def test_switched_off_it_clears_and_says_nothing() -> None:
-    one = home(enabled=False)
-    assert all(message.payload == b"" for message in [*one.announcements(), *one.migration()])
+    one, old = home(enabled=False), {message.topic for message in home(style="single").announcements()}
+    assert {message.topic for message in one.migration(old)} > old
+    assert all(message.payload == b"" for message in [*one.announcements(), *one.migration(old)])
     assert one.states("last_reply", "secret") == one.birth("homeassistant/status", b"online") == []
 
 

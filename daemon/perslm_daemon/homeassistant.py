@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from perslm_daemon.config_sections import Config
 from perslm_daemon.settings import Setting
-from perslm_daemon.topics import Topics, as_json
+from perslm_daemon.topics import Topics, as_json, matches
 
 LONGEST_STATE = 255
 """Characters of a state; Home Assistant refuses a longer one."""
@@ -29,7 +29,6 @@ EVENTS = ("heard", "reply", "interrupted", "error", "warning")
 ACTIVITIES = ("idle", "listening", "processing", "responding")
 
 _COMMANDS_EXPIRE_S = 60  # newer Home Assistants tell the broker so: no announcement an hour late
-_OTHER: dict[str, Literal["device", "single"]] = {"device": "single", "single": "device"}
 _TEXTS = ("last_heard", "last_reply")
 _JSON_TEXT = "{{ {'text': value} | to_json }}"  # a text that begins with { stays a text
 
@@ -161,21 +160,27 @@ class HomeAssistant:
     def removal(self) -> list[Message]:
         """Take the device out of Home Assistant, and our texts off the broker."""
         return [
-            *(Message(topic, b"") for topic in self._config_topics(self._style)),
+            *(Message(topic, b"") for topic in self._config_topics()),
             *(Message(self._text_topic(name), b"") for name in _TEXTS),
         ]
 
-    def migration(self) -> list[Message]:
+    @property
+    def old_filters(self) -> tuple[str, ...]:
+        """Where the other style would have left retained configurations of this node, for `migration`."""
+        if self._style == "single":
+            return (self._device_topic(),)
+        return (f"{self._prefix}/+/perslm_{self._topics.node}/+/config",)
+
+    def migration(self, found: Iterable[str]) -> list[Message]:
         """As `announcements`, but first taking over what the other style announced, with history and names.
 
-        Publish it at the first connection of a run; where the other style announced nothing it does no harm.
+        `found` are the topics that hold retained messages under `old_filters`. Only those are touched: Home
+        Assistant logs a warning for each message on the wrong one of two topics of an entity.
         """
-        if not self._enabled:
-            return self.removal() + [Message(topic, b"") for topic in self._config_topics(_OTHER[self._style])]
-        old = self._config_topics(_OTHER[self._style])
+        old = sorted(topic for topic in found if any(matches(topic, wanted) for wanted in self.old_filters))
         ask = as_json({"migrate_discovery": True})
         return [
-            *(Message(topic, ask, retain=False) for topic in old),
+            *(Message(topic, ask, retain=False) for topic in old if self._enabled),
             *self.announcements(),
             *(Message(topic, b"") for topic in old),
         ]
@@ -186,8 +191,8 @@ class HomeAssistant:
     def _single_topic(self, entity: Entity) -> str:
         return f"{self._prefix}/{entity.platform}/perslm_{self._topics.node}/{entity.id}/config"
 
-    def _config_topics(self, style: str) -> list[str]:
-        if style == "device":
+    def _config_topics(self) -> list[str]:
+        if self._style == "device":
             return [self._device_topic()]
         return [self._single_topic(entity) for entity in self._known().values()]
 
