@@ -16,9 +16,10 @@ import pytest
 
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
-from perslm_daemon.serve import Running, Wish, Wishes, serve
+from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event, Sentence
 from perslm_daemon.verbs import MAX_PAYLOAD_BYTES, Request, Response
+from perslm_daemon.ways import Running
 from perslm_runtime.errors import ConfigError
 from real_models import models_dir
 

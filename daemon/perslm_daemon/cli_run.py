@@ -19,7 +19,8 @@ from perslm_daemon.terminal import note, put_json
 if TYPE_CHECKING:
     from perslm_daemon.app import Report
     from perslm_daemon.config_sections import Config
-    from perslm_daemon.serve import Running, Wishes
+    from perslm_daemon.serve import Wishes
+    from perslm_daemon.ways import Running
 
 
 def register(app: typer.Typer) -> None:
@@ -82,10 +83,19 @@ def _reporter(session: Session) -> Callable[[Report], None]:
 
 
 def _tell_ready(session: Session, running: Running) -> None:
+    node, verbs = running.config.node, list(running.verbs.names)
     if session.json:
-        put_json({"state": "online", "node": running.config.node, "verbs": list(running.verbs.names)})
+        put_json({"state": "online", "node": node, "verbs": verbs, "broker": running.broker})
         return
     for missing in running.assistant.degraded:
         note(f"perslm: goes on without {missing.part}: {missing.reason}")
-    note(f"PersLM runs as {running.config.node!r}. It answers: {', '.join(running.verbs.names)}.")
+    note(f"PersLM runs as {node!r}. It answers: {', '.join(verbs)}.")
+    note('  terminal   perslm ask "What is the capital of Italy?"')
+    if running.broker:
+        host, _, port = running.broker.rpartition(":")
+        at, topic = f"-h {host} -p {port}", f"{running.config.mqtt.base}/{node}"
+        note(f"  MQTT       mosquitto_sub {at} -v -t '{topic}/#' &")
+        note(f"             mosquitto_pub {at} -t {topic}/request/ask -m 'What is the capital of Italy?'")
+    else:
+        note("  MQTT       no broker: set mqtt.broker to own, or to mqtt://HOST")
     note("Ctrl-C stops it.")

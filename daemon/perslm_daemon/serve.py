@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 
 import anyio
@@ -19,10 +19,13 @@ import anyio.to_thread
 from perslm_daemon.app import Assistant, Report, start
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
+from perslm_daemon.control_claim import require_free
+from perslm_daemon.control_client import SOCKET_NAME
+from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.speaking import Loudspeaker, SoundOut
 from perslm_daemon.verb_table import Table
-from perslm_daemon.verbs import Verbs
+from perslm_daemon.ways import Running, open_ways
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
@@ -61,18 +64,6 @@ class Wishes:
         return wish
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What the adapters are given."""
-
-    config: Config
-    assistant: Assistant
-    bulletin: Bulletin
-    settings: Settings
-    table: Table
-    verbs: Verbs
-
-
 async def serve(
     load: Callable[[], Config],
     wishes: Wishes,
@@ -85,13 +76,23 @@ async def serve(
     A configuration with mistakes ends the start, and on a reload is told and left out of account.
     """
     config = await anyio.to_thread.run_sync(load)
+    # Told before a minute of loading: two daemons on one memory would undo each other's work.
+    await anyio.to_thread.run_sync(require_free, config.data_dir / SOCKET_NAME)
+    notifier = Notifier()
+    notifier.step("Starting the engines")
+
+    def told(report: Report) -> None:
+        notifier.step(f"{report.part} is ready: {report.proof}")
+        if on_report is not None:
+            on_report(report)
+
     while True:
         voice = config.voice.enabled
         async with start(
             config, hears=voice, speaks=voice, voice_essential=False, on_report=on_report
         ) as assistant:
             while True:
-                wish = await _run_adapters(config, assistant, wishes, on_ready)
+                wish = await _run_adapters(config, assistant, wishes, notifier, on_ready)
                 if wish is Wish.STOP:
                     return
                 before, config = config, await _reloaded(load, config)
@@ -100,19 +101,29 @@ async def serve(
 
 
 async def _run_adapters(
-    config: Config, assistant: Assistant, wishes: Wishes, on_ready: Callable[[Running], None] | None
+    config: Config,
+    assistant: Assistant,
+    wishes: Wishes,
+    notifier: Notifier,
+    on_ready: Callable[[Running], None] | None,
 ) -> Wish:
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_in_common(config, assistant, wishes))
-        await stack.enter_async_context(_adapters(running))
+        ways = await stack.enter_async_context(open_ways(running, notifier))
         running.bulletin.post("state", {"state": "online"})
+        ways.announce()
         log.info("online node=%s verbs=%s", config.node, ",".join(running.verbs.names))
+        notifier.ready(_status_line(running))
         if on_ready is not None:
-            on_ready(running)
+            on_ready(replace(running, broker=ways.broker))
         wish = await wishes.next()
         log.info("leaving wish=%s", wish.value)
-        running.bulletin.post("state", {"state": "offline"})
+        if wish is Wish.STOP:
+            notifier.stopping()
+        else:
+            notifier.reloading()
         assistant.pipeline.interrupt()
+        running.bulletin.post("state", {"state": "offline"})
         return wish
 
 
@@ -136,14 +147,6 @@ async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> As
             time.monotonic(),
         )
         yield Running(config, assistant, bulletin, settings, table, table.verbs())
-
-
-@asynccontextmanager
-async def _adapters(running: Running) -> AsyncIterator[None]:
-    """The ways in. A way that cannot be opened is told and the others are."""
-    async with anyio.create_task_group() as tasks:
-        yield
-        tasks.cancel_scope.cancel()
 
 
 async def _sound_out(stack: AsyncExitStack, assistant: Assistant) -> tuple[SoundOut | None, str]:
@@ -192,6 +195,11 @@ async def _reloaded(load: Callable[[], Config], before: Config) -> Config:
     except PersLMError as error:
         log.warning("reload_failed error=%s", error)
         return before
+
+
+def _status_line(running: Running) -> str:
+    missing = ", ".join(one.part for one in running.assistant.degraded)
+    return f"{running.config.node} answers" + (f"; goes on without {missing}" if missing else "")
 
 
 def _engines_differ(before: Config, after: Config) -> bool:

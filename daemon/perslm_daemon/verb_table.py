@@ -115,6 +115,7 @@ class Table:
             "models": {
                 report.part: report.file.parent.name if report.file else report.name
                 for report in self.assistant.reports
+                if report.part != "memory"
             },
             "degraded": [{"part": one.part, "reason": one.reason} for one in self.assistant.degraded],
             "health": values.get("health", {}),
@@ -125,10 +126,10 @@ class Table:
         person = request.person or self.config.person
         speak = args.speak and self.sound is not None
         wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person)
-        return ask_data(await self.turn(wanted, tell))
+        return ask_data(await self.turn(wanted, tell, aloud=speak))
 
-    async def turn(self, wanted: Ask, tell: Tell) -> Turn:
-        """Run a turn and keep the bulletin up to date; plays the sound where there is a loudspeaker."""
+    async def turn(self, wanted: Ask, tell: Tell, *, aloud: bool = False) -> Turn:
+        """Run a turn and keep the bulletin up to date; `aloud` plays the sound on this machine's loudspeaker."""
         pipeline, bulletin = self.assistant.pipeline, self.bulletin
 
         async def told(event: Event) -> None:
@@ -137,7 +138,7 @@ class Table:
             elif isinstance(event, Heard):
                 bulletin.post("last_heard", event.text)
             await tell(event)
-            if self.sound is not None and isinstance(event, Spoken):
+            if aloud and self.sound is not None and isinstance(event, Spoken):
                 await self.sound.take(event.sound)
 
         bulletin.post("activity", "processing")
