@@ -32,13 +32,13 @@ SERVICE = "_perslm._tcp.local."
 BROKER = "_mqtt._tcp.local."
 
 _LOOK_S = 15.0  # how often the addresses are looked at: a new lease is found before somebody goes to see
-_LISTEN_S = 0.3  # and 1.2 s of probing: who has just spoken may hold its next multicast answer back for a second
+_LISTEN_S = 0.5  # and 1.2 s of probing: who has just spoken may hold its next multicast answer back for a second
 _GOODBYE_S = 1.0  # the longest that a stop may take
 _SETTLED_S = 1.25  # nothing new for so long: also who held an answer back has given it
 _LONGEST = 58  # a label has 63 bytes, and "-9999" has to fit
 _MOST_FOUND = 64  # anybody may announce anything; so much is looked at
 # Answers by unicast, which zeroconf asks for first, reach any one of the programs that share port 5353 on a
-# machine (this daemon and Avahi, say); what is asked aloud is answered to all.
+# machine: a probe alone misses a name in use there (measured). Asked aloud, all of them hear the answer.
 _ALOUD = DNSQuestionType.QM
 # The address may be gone by the time it is bound (OSError, RuntimeError); the rest is zeroconf's own.
 _REFUSALS = (OSError, RuntimeError, Error)
