@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from perslm_runtime.errors import EngineError, InputError, LaneClosed
 from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.lane_faults import RebuildPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -157,3 +158,41 @@ def test_any_interleaving_of_use_and_interrupt_leaves_no_thread(steps: list[str]
 
     anyio.run(run)
     assert lanes_alive() == []
+
+
+async def test_a_stream_of_a_lane_that_was_left_is_refused() -> None:
+    async with Lane("count", Counter) as lane:
+        pass
+    with pytest.raises(LaneClosed):
+        async with lane.stream(Counter.count, 3):
+            pass
+
+
+@settings(max_examples=25, deadline=None, database=None)
+@given(st.lists(st.sampled_from(["call", "cancel", "fail"]), max_size=8))
+def test_any_interleaving_with_rebuilds_closes_every_engine_once_and_leaves_no_thread(steps: list[str]) -> None:
+    engines: list[Counter] = []
+
+    def build() -> Counter:
+        engines.append(Counter())
+        return engines[-1]
+
+    async def run() -> None:
+        async with Lane("count", build, rebuild=RebuildPolicy(times=99)) as lane:
+            for step in steps:
+                if step == "call":
+                    assert await lane.call(lambda engine, _stop: engine) is engines[-1]
+                elif step == "fail":
+                    with pytest.raises(EngineError):
+                        await lane.call(lambda _engine, _stop: 1 // 0)
+                else:
+                    with anyio.move_on_after(0.001):
+                        async with lane.stream(Counter.count, 10_000, 0.0005) as numbers:
+                            async for _ in numbers:
+                                pass
+
+    anyio.run(run)
+    assert lanes_alive() == []
+    # A fault that was the last thing before leaving is not followed by another engine, or only just.
+    assert max(1, steps.count("fail")) <= len(engines) <= steps.count("fail") + 1
+    assert all(engine.closed_in == engine.thread for engine in engines)

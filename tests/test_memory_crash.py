@@ -12,11 +12,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 
+from perslm_daemon import engine_calls
+from perslm_daemon.turn import Ask
 from perslm_runtime.errors import MemoryStoreError
+from perslm_runtime.lane import Lane
+from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.memory import Memory
+from perslm_runtime.memory_backup import back_up, backups
 
 ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "3"))
 KEY = bytes(range(32))
@@ -141,6 +148,44 @@ def test_a_full_disk_is_an_error_loses_nothing_and_passes(small_disk: Path) -> N
     memory = Memory(path)
     assert_whole(memory, told, set())
     memory.close()
+
+
+def fill_up(ballast: Path) -> None:
+    ballast.write_bytes(bytes(shutil.disk_usage(ballast.parent).free - 8192))
+
+
+def test_a_backup_that_finds_no_room_leaves_the_ones_before_it(small_disk: Path) -> None:
+    memory = Memory(small_disk / "memory.db")
+    memory.remember_fact("kept")
+    folder = small_disk / "backups"
+    there = [back_up(memory, folder, keep=1)]
+    ballast = small_disk / "ballast"
+    fill_up(ballast)
+    with pytest.raises(MemoryStoreError, match="space"):
+        back_up(memory, folder, keep=1)
+    assert list(folder.iterdir()) == there
+    ballast.unlink()
+    assert backups(folder) == there
+    assert back_up(memory, folder, keep=1) not in there
+    memory.close()
+
+
+@pytest.mark.anyio
+async def test_a_disk_that_fills_up_in_a_turn_is_told_and_costs_neither_the_memory_nor_its_lane(
+    small_disk: Path,
+) -> None:
+    ballast = small_disk / "ballast"
+    ask = Ask("turn " * 4000, conversation="c")
+    async with Lane("memory", lambda: Memory(small_disk / "memory.db"), rebuild=RebuildPolicy()) as lane:
+        kept = await lane.call(engine_calls.remember, ask, "reply", None, False, "m")
+        await anyio.to_thread.run_sync(fill_up, ballast)
+        for _ in range(5):
+            with pytest.raises(MemoryStoreError, match="what was remembered before is safe"):
+                await lane.call(engine_calls.remember, ask, "reply", None, False, "m")
+        await anyio.to_thread.run_sync(ballast.unlink)
+        after = await lane.call(engine_calls.remember, ask, "reply", None, False, "m")
+        assert [turn.id for turn in await lane.call(lambda memory, _stop: memory.list())] == [after, kept]
+        assert lane.rebuilt == 0
 
 
 def test_a_read_only_disk_is_an_error_with_the_next_step(small_disk: Path) -> None:
