@@ -127,7 +127,7 @@ def test_the_watchdogs_time_is_read_where_it_is_meant_for_us(
 
 
 def test_a_credential_is_read_without_its_line_end(tmp_path: Path) -> None:
-    (tmp_path / "perslm_mqtt_password").write_text("geheim wort\n")
+    (tmp_path / "mqtt_password").write_text("geheim wort\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert credential("mqtt_password", environ) == "geheim wort"
     assert credential("memory_key", environ) is None

@@ -148,7 +148,7 @@ def test_the_users_of_the_units_are_made_and_own_their_folders(tmp_path: Path) -
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    assert (tmp_path / "etc/perslm/credentials").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "etc/credstore").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var/lib/perslm").stat().st_mode & 0o777 == 0o700
 
 

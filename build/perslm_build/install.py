@@ -111,7 +111,7 @@ def uninstall() -> None:
         shutil.rmtree(HOME, ignore_errors=True)
         if _running():
             _systemctl("daemon-reload")
-        say("Kept: /etc/perslm, /var/lib/perslm, /var/lib/perslm-broker and the two users.")
+        say("Kept: /etc/perslm, /etc/credstore, /var/lib/perslm, /var/lib/perslm-broker and the two users.")
 
 
 def _check_rights() -> None:

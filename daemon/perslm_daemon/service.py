@@ -100,16 +100,13 @@ def _line(text: str) -> str:
 
 
 def credential(name: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """A secret that systemd loaded for this service, without its line end; None where there is none.
-
-    The unit loads a folder under the id `perslm`, so its file NAME arrives as perslm_NAME.
-    """
+    """A secret that systemd loaded for this service, without its line end; None where there is none."""
     environ = os.environ if environ is None else environ
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return None
     try:
-        return Path(folder, f"perslm_{name}").read_text(encoding="utf-8").rstrip("\r\n")
+        return Path(folder, name).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         return None
 
