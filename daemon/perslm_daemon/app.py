@@ -26,6 +26,7 @@ from perslm_daemon.turn import Parts
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
+from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.llama import LlamaOptions, Sampling
 from perslm_runtime.model import ChatModel
 from perslm_runtime.prompt import EXAMPLES
@@ -35,6 +36,9 @@ from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
 
 log = logging.getLogger("perslm.start")
+
+# How long an engine may ignore its stop before it counts as hanging: one Whisper window takes 10 s on a Pi 4.
+_STOP_S = 30.0
 
 
 class Engine(Protocol):
@@ -168,7 +172,9 @@ class _PartStarter:
         def proved(engine: EngineT, _stop: object) -> tuple[str, Path | None, str, int]:
             return engine.name, engine.file, engine.prove(), resident_bytes()
 
-        lane = await self._stack.enter_async_context(Lane(part, weighed))
+        lane = await self._stack.enter_async_context(
+            Lane(part, weighed, rebuild=RebuildPolicy(), on_fault=_log_fault, stop_s=_STOP_S)
+        )
         began = time.perf_counter()
         name, file, proof, after = await lane.call(proved)
         report = Report(part, name, file, max(0, after - before[0]), lane.load_s, proof)
@@ -198,6 +204,10 @@ class _PartStarter:
             log.warning("part=%s degraded=%s", part, type(error).__name__)
             self.degraded.append(Degraded(part, str(error)))
             return None
+
+
+def _log_fault(part: str, error: BaseException, count: int) -> None:
+    log.error("part=%s fault=%s count=%d", part, type(error).__name__, count)
 
 
 def open_model(

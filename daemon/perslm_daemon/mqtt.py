@@ -22,6 +22,7 @@ import anyio.to_thread
 
 from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.config_sections import Mqtt
+from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant
 from perslm_daemon.journal import Accepted, Journal
 from perslm_daemon.mqtt_connection import (
     Address,
@@ -67,8 +68,10 @@ class BrokerLink:
         bulletin: Bulletin,
         settings: Settings,
         journal: Journal,
+        home_assistant: HomeAssistant | None = None,
     ) -> None:
         link = settings_of_link
+        self._home_assistant = home_assistant
         self._link = link
         self._address = address
         self._topics = Topics(link.base, node)
@@ -162,10 +165,39 @@ class BrokerLink:
 
     async def _arrive(self, connection: Connection) -> None:
         await connection.subscribe(self._topics.subscriptions)
+        await self._announce(connection)
         for name, value in self._bulletin.current().items():
             await self._publish_value(connection, name, value)
         self._connection = connection
         self._up.set()
+
+    async def _announce(self, connection: Connection) -> None:
+        """Tell Home Assistant what there is; a broker that forbids it costs only this."""
+        home = self._home_assistant
+        if home is None:
+            return
+        try:
+            await connection.subscribe([home.birth_topic])
+            for message in home.announcements():
+                await connection.publish(message.topic, message.payload, retain=message.retain)
+        except BrokerError as error:
+            log.warning("home_assistant_not_told error=%s", error)
+            self._bulletin.tell("warning", message=f"Home Assistant cannot be told: {error}")
+
+    async def _welcome(self, home: HomeAssistant, payload: bytes) -> None:
+        """Home Assistant has started: tell it all again, after a moment in which others do not."""
+        messages = home.birth(home.birth_topic, payload)
+        if not messages:
+            return
+        await anyio.sleep(random.uniform(*BIRTH_DELAY_S))  # noqa: S311 - jitter, no secret
+        connection = self._connection
+        if connection is None:
+            return  # the next connection tells it
+        try:
+            for message in messages:
+                await connection.publish(message.topic, message.payload, retain=message.retain)
+        except BrokerError as error:
+            log.debug("birth_not_answered error=%s", error)
 
     async def _say_goodbye(self, connection: Connection) -> None:
         """Publish `offline` and answer what is under way, within `_GOODBYE_S`; else the last will says it."""
@@ -211,6 +243,10 @@ class BrokerLink:
                     self._start(self._change, job.setting, delivery.payload, delivery.retained)
 
     def _admitted(self, delivery: Delivery) -> Job | SetTopic | None:
+        home = self._home_assistant
+        if home is not None and delivery.topic == home.birth_topic:
+            self._start(self._welcome, home, delivery.payload)
+            return None
         topic = self._topics.read(delivery.topic)
         if isinstance(topic, RequestTopic):
             return self._requests.admit(topic, delivery)
@@ -294,6 +330,9 @@ class BrokerLink:
     async def _publish_value(self, connection: Connection, name: str, value: object) -> None:
         if is_level(name) and name not in RESERVED:
             await connection.publish(self._topics.value(name), payload_of(value), retain=True)
+        if self._home_assistant is not None:
+            for message in self._home_assistant.states(name, value):
+                await connection.publish(message.topic, message.payload, retain=message.retain)
 
     async def _publish(self, topic: str, payload: bytes, correlation: bytes | None) -> None:
         """Publish on this connection or, where it breaks, on the next."""

@@ -68,7 +68,7 @@ class Pipeline:
         self._turn = anyio.Lock()
         self._waiting = 0
         self._scope: anyio.CancelScope | None = None
-        self._conversation: tuple[str, str] | None = None
+        self._conversation: tuple[str, str, int] | None = None
         self._idle_scope: anyio.CancelScope | None = None
         self._idle_done = anyio.Event()
         self._idle_done.set()
@@ -265,7 +265,7 @@ class Pipeline:
 
     async def _enter_conversation(self, ask: Ask) -> None:
         """Make the model's conversation the asked one: continue it, or start it with what is on record."""
-        wanted = (ask.person, ask.conversation)
+        wanted = (ask.person, ask.conversation, self.parts.model.rebuilt)
         if wanted == self._conversation:
             return
         earlier: list[tuple[str, str]] = []
@@ -321,11 +321,13 @@ class Pipeline:
             await self._idle_done.wait()
 
     async def _idle(self) -> None:
-        """Summarise a long conversation and compute missing vectors; the next ask stops it at once."""
+        """Summarise a long conversation, compute missing vectors, back up daily; the next ask stops it at once."""
         try:
             with anyio.CancelScope() as self._idle_scope:
                 await self.parts.model.call(engine_calls.compact)
                 await self._fill_vectors()
+                if self.parts.memory is not None:
+                    await self.parts.memory.call(engine_calls.back_up)
         except PersLMError as error:
             log.warning("idle_failed error=%s", type(error).__name__)
         finally:

@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The one answer to a request; `data` is {} on error. `kind` is the error's class, for exit codes; not sent."""
+    """The one answer to a request; `data` is {} on error. `kind`, the error's class, is not sent."""
 
     status: Literal["ok", "error"]
     data: Mapping[str, Any]

@@ -7,9 +7,10 @@ Opened in order, closed in the exact reverse: first nobody is told of us any mor
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -25,8 +26,10 @@ from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
 from perslm_daemon.discovery import Announcer, Card, find_broker, identity
 from perslm_daemon.health import Health
+from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink, address_of
+from perslm_daemon.mqtt_connection import Address
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
@@ -34,10 +37,13 @@ from perslm_daemon.verbs import Verbs
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
+from perslm_runtime.lane_watch import find_hang, leave_without_joining
 
 log = logging.getLogger("perslm.serve")
 
-_LOOK_FOR_BROKER_S = 2.0
+_LOOK_FOR_BROKER_S = 3.0  # `find_broker` settles 1.25 s after the last new answer
+_WATCH_S = 1.0
+_OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,13 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
     """
     config = running.config
     async with AsyncExitStack() as stack:
-        url = await _broker_url(stack, running)
+        url, found = await _broker_url(stack, running)
         journal = await _journal(stack, running) if url else None
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
         await _open_control(tasks, running, health)
-        broker = await _open_mqtt(tasks, running, url, journal) if journal is not None else ""
+        broker = await _open_mqtt(tasks, running, url, journal, found=found) if journal is not None else ""
         announcer = await _announcer(stack, running) if config.discovery.enabled else None
         yield Ways(broker, announcer)
 
@@ -97,7 +103,21 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
         running.config.health, running.bulletin, lanes, beat=notifier.alive, beat_s=notifier.watchdog_s
     )
     tasks.start_soon(health.run)
+    tasks.start_soon(_leave_when_hung, running, lanes)
     return health
+
+
+async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[Any]]]) -> None:
+    """End the process when an engine ignores its stop: say so, let the broker hear it, join nothing."""
+    while True:
+        await anyio.sleep(_WATCH_S)
+        hang = find_hang(lanes(), silent_s=running.config.health.stall_s)
+        if hang is not None:
+            log.critical("hung error=%s", hang)
+            running.bulletin.tell("error", message=str(hang))
+            running.bulletin.post("state", {"state": "offline"})
+            await anyio.sleep(_OFFLINE_S)
+            leave_without_joining(hang)
 
 
 async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> None:
@@ -115,23 +135,25 @@ async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> N
     await tasks.start(control.serve)
 
 
-async def _broker_url(stack: AsyncExitStack, running: Running) -> str:
-    """The broker to use: the configured one, our own, or one that announces itself; "" for none."""
+async def _broker_url(stack: AsyncExitStack, running: Running) -> tuple[str, bool]:
+    """The broker to use ("" for none), and whether it was found: a found one gets no password."""
     config = running.config
     if config.mqtt.broker == "own":
         try:
-            return await stack.enter_async_context(own_broker(config.data_dir / "broker", config.mqtt.base))
+            own = own_broker(config.data_dir / "broker", config.mqtt.base)
+            return await stack.enter_async_context(own), False
         except (PersLMError, OSError) as error:
             _warn(running, f"the own broker did not start: {error}")
-            return ""
+            return "", False
     if config.mqtt.broker or not config.discovery.enabled:
-        return config.mqtt.broker
+        return config.mqtt.broker, False
     found = await find_broker(_LOOK_FOR_BROKER_S, config.discovery.interfaces)
     if found is None:
-        return ""
+        return "", True
     log.info("broker_found name=%s", found.name)
-    host = found.addresses[0] if found.addresses else found.host
-    return f"mqtt://[{host}]:{found.port}" if ":" in host else f"mqtt://{host}:{found.port}"
+    # A link-local address with its interface ("fe80::1%2") has no place in a URL.
+    host = next((address for address in found.addresses if "%" not in address), found.host)
+    return (f"mqtt://[{host}]:{found.port}" if ":" in host else f"mqtt://{host}:{found.port}"), True
 
 
 async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
@@ -144,11 +166,13 @@ async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
     return journal
 
 
-async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Journal) -> str:
+async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Journal, *, found: bool) -> str:
     config = running.config
     try:
-        address = await anyio.to_thread.run_sync(address_of, config.mqtt, url)
-    except PersLMError as error:
+        read = Address.of if found else partial(address_of, config.mqtt)
+        address = await anyio.to_thread.run_sync(read, url)
+        device_id = await anyio.to_thread.run_sync(identity, config.data_dir)
+    except (PersLMError, OSError) as error:
         _warn(running, f"MQTT is off: {error}")
         return ""
     link = BrokerLink(
@@ -159,6 +183,14 @@ async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Jour
         bulletin=running.bulletin,
         settings=running.settings,
         journal=journal,
+        home_assistant=HomeAssistant.from_config(
+            config,
+            version=__version__,
+            verbs=running.verbs.names,
+            settings=running.settings.table,
+            values=running.bulletin.current,
+            device_id=device_id,
+        ),
     )
     await tasks.start(link.run)
     return f"{address.host}:{address.port}"

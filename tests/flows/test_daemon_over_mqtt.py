@@ -1,0 +1,98 @@
+"""The whole daemon as a process on a real broker: what a home sees of it, from its birth to its last will."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import mosquitto
+from real_models import models_dir
+
+pytestmark = pytest.mark.usefixtures("small_gguf")
+COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "--json", "run", "--profile", "dev"]
+
+
+@contextmanager
+def daemon(folder: Path, broker: str) -> Iterator[subprocess.Popen[str]]:
+    settings = {
+        "mqtt.broker": broker,
+        "models_dir": str(models_dir()),
+        "node": "kitchen",
+        "voice.enabled": "false",
+        "embed.enabled": "false",
+        "discovery.enabled": "false",
+        "model.max_reply_tokens": "24",
+    }
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    with subprocess.Popen(
+        [*COMMAND, "--data-dir", str(folder), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        online = json.loads(child.stdout.readline())
+        assert online["state"] == "online"
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def test_a_home_asks_commands_and_loses_the_daemon_over_mqtt(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    with mosquitto.running(tmp_path / "broker") as broker:
+        home = mosquitto.Client(broker.port, ("perslm/kitchen/#", "homeassistant/#"))
+        with daemon(tmp_path / "data", broker.url) as child:
+            home.until("perslm/kitchen/state", b'{"state": "online"}')
+            home.publish(
+                "perslm/kitchen/request/remember", '{"text": "The key is under the pot.", "transaction": "a"}'
+            )
+            kept = home.next_json("perslm/kitchen/response/remember")
+            assert (kept["status"], kept["transaction"]) == ("ok", "a")
+            home.publish("perslm/kitchen/request/ask", '{"text": "Where is the key?", "transaction": "b"}')
+            first = home.next_json("perslm/kitchen/reply/b")
+            assert (first["seq"], first["final"]) == (0, False)
+            answer = home.next_json("perslm/kitchen/response/ask")
+            assert "pot" in answer["data"]["text"]
+            assert answer["data"]["recalled"][0]["text"] == "The key is under the pot."
+            home.publish("perslm/kitchen/request/ask", "{broken")
+            assert "no valid JSON" in home.next_json("perslm/kitchen/response/ask")["error"]
+            home.publish("perslm/kitchen/memory/set", "OFF")
+            home.until("perslm/kitchen/memory", b"OFF")
+            told = mosquitto.Client(broker.port, ("homeassistant/device/perslm_kitchen/config",))
+            announced = told.next_json()
+            assert {"device", "origin", "components"} <= set(announced)
+            told.close()
+            began = time.monotonic()
+            child.send_signal(signal.SIGTERM)
+            home.until("perslm/kitchen/state", b'{"state": "offline"}')
+            _, errors = child.communicate(timeout=10)
+            assert child.returncode == 0, errors
+            assert time.monotonic() - began < 5, "2 s on an idle machine; other tests may compute beside it"
+        with daemon(tmp_path / "data", broker.url) as child:
+            home.until("perslm/kitchen/state", b'{"state": "online"}')
+            child.kill()
+            home.until("perslm/kitchen/state", b'{"state": "offline"}')
+        home.close()
+
+
+def test_the_daemon_brings_its_own_broker_and_ends_it(tmp_path: Path) -> None:
+    with daemon(tmp_path / "data", "own") as child:
+        status = subprocess.run(
+            [*COMMAND[:3], "--data-dir", str(tmp_path / "data"), "--json", "status"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert json.loads(status.stdout)["node"] == "kitchen", status.stderr
+        child.send_signal(signal.SIGTERM)
+        _, errors = child.communicate(timeout=10)
+    assert child.returncode == 0, errors
+    assert "Traceback" not in errors
