@@ -10,7 +10,7 @@ ARGS ?=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-run: ## set up what is missing, answer one question by voice, then chat
+run: ## set up what is missing, answer one question by voice, then run the daemon
 	$(HOUSE) run
 
 test: ## set up what is missing and run the tests (ARGS="-k name" goes to pytest)

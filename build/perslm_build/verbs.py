@@ -50,10 +50,18 @@ def _pull_models(env: Environment, which: str = "--needed") -> None:
 
 
 def run(_: Sequence[str]) -> int:
-    """Set up, pull the small models, speak one turn, then chat."""
+    """Set up, pull the small models, speak one turn, then run the daemon in the foreground.
+
+    Without a terminal it ends after the turn: a build job has nobody to talk to.
+    """
     set_up(RUN)
     _pull_models(RUN)
-    return _become(RUN, "perslm", "demo")
+    if not sys.stdin.isatty():
+        return _become(RUN, "perslm", "demo", "--no-chat")
+    if (status := _call(RUN, "perslm", "demo", "--no-chat")) != 0:
+        return status
+    say("Now the daemon:")
+    return _become(RUN, "perslm", "run", "--own-broker")
 
 
 def setup(_: Sequence[str]) -> int:

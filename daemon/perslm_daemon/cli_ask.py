@@ -76,13 +76,17 @@ def chat(
     anyio.run(_chat, session, conversation)
 
 
-def demo(context: typer.Context) -> None:
+def demo(
+    context: typer.Context,
+    *,
+    no_chat: Annotated[bool, typer.Option("--no-chat", help="End after the demonstration.")] = False,
+) -> None:
     """Show the main job: a spoken question is heard, something remembered is found, the answer is spoken.
 
     What the demonstration remembers is forgotten at its end. With a terminal, a chat follows.
     """
     session = session_of(context)
-    anyio.run(_demo, session)
+    anyio.run(_demo, session, sys.stdin.isatty() and not session.json and not no_chat)
 
 
 # ask
@@ -256,7 +260,7 @@ _DEMO_FACT = "My sister's name is Ana."
 _DEMO_QUESTION = "What is the name of my sister?"
 
 
-async def _demo(session: Session) -> None:
+async def _demo(session: Session, chats: bool) -> None:
     from perslm_daemon.app import start
 
     note("Starting the engines:")
@@ -266,7 +270,7 @@ async def _demo(session: Session) -> None:
         turn = await _demo_turn(session, assistant)
         if session.json:
             put_json(turn_as_json(turn, _answer_file(session)))
-        if sys.stdin.isatty() and not session.json:
+        if chats:
             put("")
             put("Now it is your turn. Type a question.")
             await _talk(_LocalTurns(session, assistant), "")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
 from perslm_daemon import config as configuration
 from perslm_daemon.cli_session import Session, session_of
+from perslm_daemon.service import log_to_journal
 from perslm_daemon.terminal import note, put_json
 
 if TYPE_CHECKING:
@@ -28,14 +30,21 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
-def run(context: typer.Context) -> None:
+def run(
+    context: typer.Context,
+    *,
+    own_broker: Annotated[
+        bool, typer.Option("--own-broker", help="Bring an MQTT broker where none is configured.")
+    ] = False,
+) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew."""
     session = session_of(context)
     _ = session.config  # mistakes are told before anything starts
-    anyio.run(_run, session)
+    log_to_journal()
+    anyio.run(_run, session, own_broker)
 
 
-async def _run(session: Session) -> None:
+async def _run(session: Session, own_broker: bool) -> None:
     from perslm_daemon.serve import Wishes, serve
 
     wishes = Wishes()
@@ -47,7 +56,9 @@ async def _run(session: Session) -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_take_signals, wishes, ready, tasks.cancel_scope)
-        await serve(_loader(session), wishes, on_report=_reporter(session), on_ready=on_ready)
+        await serve(
+            _loader(session, own_broker=own_broker), wishes, on_report=_reporter(session), on_ready=on_ready
+        )
         tasks.cancel_scope.cancel()
 
 
@@ -64,12 +75,15 @@ async def _take_signals(wishes: Wishes, ready: anyio.Event, scope: anyio.CancelS
                 scope.cancel()  # still starting: the part being built is waited for, the next is not begun
 
 
-def _loader(session: Session) -> Callable[[], Config]:
+def _loader(session: Session, *, own_broker: bool) -> Callable[[], Config]:
     """Read the configuration with this run's flags; the first reading is the one that was checked already."""
     first = [session.config]
 
     def load() -> Config:
-        return first.pop() if first else configuration.load(session.flags)
+        config = first.pop() if first else configuration.load(session.flags)
+        if own_broker and not config.mqtt.broker:
+            return replace(config, mqtt=replace(config.mqtt, broker="own"))
+        return config
 
     return load
 

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -64,6 +64,8 @@ class Pipeline:
         self._recall_k = recall_k
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
+        self.relief: Callable[[], Awaitable[None]] | None = None
+        """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
         self._turn = anyio.Lock()
         self._waiting = 0
@@ -324,6 +326,8 @@ class Pipeline:
         """Summarise a long conversation, compute missing vectors, back up daily; the next ask stops it at once."""
         try:
             with anyio.CancelScope() as self._idle_scope:
+                if self.relief is not None:
+                    await self.relief()
                 await self.parts.model.call(engine_calls.compact)
                 await self._fill_vectors()
                 if self.parts.memory is not None:

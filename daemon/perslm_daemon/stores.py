@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perslm_daemon.service import credential
 from perslm_runtime.errors import ConfigError, MemoryDamaged, MemoryStoreError
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def memory_key(config: Config, database: Path) -> bytes | None:
     """Return the 32 bytes that encrypt the memory, or None; a key file that is missing is made once."""
     if not config.memory.encrypt:
         return None
-    if config.memory.key_hex:
-        return bytes.fromhex(config.memory.key_hex)
+    given = config.memory.key_hex or credential("memory_key")
+    if given:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", given):
+            raise ConfigError("the credential memory_key must be 64 hexadecimal digits: put the right one there")
+        return bytes.fromhex(given)
     path = config.memory.key_file or config.data_dir / "memory.key"
     try:
         if not path.exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from perslm_daemon.app import Assistant
 from perslm_daemon.broker import own_broker
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.config_sections import Config
+from perslm_daemon.config_sections import Config, Mqtt
 from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
@@ -30,7 +30,7 @@ from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink, address_of
 from perslm_daemon.mqtt_connection import Address
-from perslm_daemon.service import Notifier
+from perslm_daemon.service import Notifier, credential
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
@@ -96,12 +96,14 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
     parts = running.assistant.parts
 
     def lanes() -> Sequence[Lane[Any]]:
-        every = (parts.model, parts.memory, parts.embed, parts.stt, parts.tts)
+        assistant = running.assistant
+        every = (parts.model, parts.memory, parts.embed, parts.stt, parts.tts, assistant.vad, assistant.wake)
         return [lane for lane in every if lane is not None]
 
     health = Health(
         running.config.health, running.bulletin, lanes, beat=notifier.alive, beat_s=notifier.watchdog_s
     )
+    running.assistant.pipeline.relief = health.pressure.relief
     tasks.start_soon(health.run)
     tasks.start_soon(_leave_when_hung, running, lanes)
     return health
@@ -169,7 +171,7 @@ async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
 async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Journal, *, found: bool) -> str:
     config = running.config
     try:
-        read = Address.of if found else partial(address_of, config.mqtt)
+        read = Address.of if found else partial(_address, config.mqtt)
         address = await anyio.to_thread.run_sync(read, url)
         device_id = await anyio.to_thread.run_sync(identity, config.data_dir)
     except (PersLMError, OSError) as error:
@@ -194,6 +196,13 @@ async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Jour
     )
     await tasks.start(link.run)
     return f"{address.host}:{address.port}"
+
+
+def _address(link: Mqtt, url: str) -> Address:
+    """Where to connect; systemd's credential is the password where the configuration has none."""
+    address = address_of(link, url)
+    secret = credential("mqtt_password") if address.password is None else None
+    return address if secret is None else replace(address, username=address.username or "perslm", password=secret)
 
 
 async def _announcer(stack: AsyncExitStack, running: Running) -> Announcer | None:
