@@ -127,6 +127,18 @@ def test_parts_of_a_key_do_not_run_into_each_other() -> None:
     assert key_of("a", b"b") == key_of("a", "b")
 
 
+def test_a_released_request_may_come_again_also_after_a_restart(path: Path) -> None:
+    journal = Journal(path)
+    journal.accept([ASK])
+    journal.release([ASK.key, "never seen"])
+    assert not journal.known(ASK.key)
+    journal.close()
+    again = Journal(path)
+    assert not again.known(ASK.key)
+    assert again.unanswered() == []
+    again.close()
+
+
 def test_a_closed_journal_says_so(path: Path) -> None:
     journal = Journal(path)
     journal.close()

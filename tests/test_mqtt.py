@@ -258,6 +258,22 @@ async def test_the_fourth_request_for_the_model_is_told_busy(broker: Broker, hom
         assert [one["status"] for one in answers] == ["ok"] * 3
 
 
+async def test_a_request_that_met_a_busy_model_may_be_repeated_under_its_key(
+    broker: Broker, home: Home, client: Client
+) -> None:
+    async with home.linked(broker.url):
+        for name in "abc":
+            await thread(client.publish, f"{ROOT}/request/hold", json.dumps({"transaction": name}))
+        await thread(client.publish, f"{ROOT}/request/hold", '{"transaction": "d"}')
+        assert "busy" in (await thread(client.next_json, f"{ROOT}/response/hold"))["error"]
+        home.release.set()
+        for _ in "abc":
+            await thread(client.next_json, f"{ROOT}/response/hold")
+        await thread(client.publish, f"{ROOT}/request/hold", '{"transaction": "d"}')
+        answer = await thread(client.next_json, f"{ROOT}/response/hold")
+        assert (answer["status"], answer["transaction"]) == ("ok", "d")
+
+
 async def test_identity_is_believed_only_where_the_broker_binds_it(
     broker: Broker, home: Home, client: Client
 ) -> None:

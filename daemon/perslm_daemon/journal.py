@@ -94,6 +94,13 @@ class Journal:
             entry = self._entries[key]
             self._entries[key] = _Entry(entry.accepted, entry.until, answer)
 
+    def release(self, keys: Iterable[str]) -> None:
+        """Forget requests that were refused before they did anything: the same key may come again at once."""
+        batch = [key for key in keys if key in self._entries]
+        self._append({"key": key, "released": True} for key in batch)
+        for key in batch:
+            self._entries.pop(key, None)
+
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._file is not None:
@@ -124,6 +131,8 @@ class Journal:
             record = _record(line)
             if record is None:
                 damaged += 1
+            elif "released" in record:
+                self._entries.pop(record["key"], None)
             elif "answer" in record:
                 entry = self._entries.get(record["key"])
                 if entry is not None:

@@ -217,7 +217,7 @@ class BrokerLink:
                 "PersLM stopped while this was under way: ask again later", accepted.transaction
             ).as_json()
             if job.durable:
-                await self._on_disk(self._journal.finish, [(accepted.key, answer)])
+                await self._release(job)
         await connection.publish(accepted.answer_to, answer, correlation=accepted.correlation)
 
     async def _take_messages(self, connection: Connection) -> None:
@@ -284,8 +284,14 @@ class BrokerLink:
     async def _refuse(self, job: Job, durable: bool) -> None:
         answer = (job.refused or refusal("busy")).as_json()
         if durable:
-            await self._written(job.accepted.key, answer)
+            await self._release(job)  # nothing was done: "busy" must not be the answer for ten minutes
         await self._publish(job.accepted.answer_to, answer, job.accepted.correlation)
+
+    async def _release(self, job: Job) -> None:
+        try:
+            await self._on_disk(self._journal.release, [job.accepted.key])
+        except OSError as error:
+            log.warning("journal_failed error=%s", error)
 
     async def _answer_again(self, accepted: Accepted, answer: bytes | None) -> None:
         """A duplicate: the same answer; nothing while the first is still being carried out, whose answer comes."""
