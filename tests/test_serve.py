@@ -30,6 +30,7 @@ def settings(folder: Path, *more: str) -> Flags:
     fast = (
         "voice.enabled=false",
         "embed.enabled=false",
+        "discovery.enabled=false",
         "model.max_reply_tokens=24",
         f"models_dir={models_dir()}",
     )

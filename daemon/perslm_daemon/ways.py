@@ -42,6 +42,7 @@ from perslm_runtime.lane_watch import find_hang, leave_without_joining
 log = logging.getLogger("perslm.serve")
 
 _LOOK_FOR_BROKER_S = 3.0  # `find_broker` settles 1.25 s after the last new answer
+_LOOK_AGAIN_S = 60.0
 _WATCH_S = 1.0
 _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
 
@@ -81,13 +82,18 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
     """
     config = running.config
     async with AsyncExitStack() as stack:
-        url, found = await _broker_url(stack, running)
-        journal = await _journal(stack, running) if url else None
+        url = await _broker_url(stack, running)
+        looks = not config.mqtt.broker and config.discovery.enabled
+        journal = await _journal(stack, running) if url or looks else None
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
         await _open_control(tasks, running, health)
-        broker = await _open_mqtt(tasks, running, url, journal, found=found) if journal is not None else ""
+        broker = ""
+        if journal is not None and url:
+            broker = await _open_mqtt(tasks, running, partial(_address, config.mqtt, url), journal)
+        elif journal is not None:
+            tasks.start_soon(_join_broker_when_found, tasks, running, journal)
         announcer = await _announcer(stack, running) if config.discovery.enabled else None
         yield Ways(broker, announcer)
 
@@ -137,25 +143,30 @@ async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> N
     await tasks.start(control.serve)
 
 
-async def _broker_url(stack: AsyncExitStack, running: Running) -> tuple[str, bool]:
-    """The broker to use ("" for none), and whether it was found: a found one gets no password."""
+async def _broker_url(stack: AsyncExitStack, running: Running) -> str:
+    """The configured broker, or our own; "" for none."""
     config = running.config
-    if config.mqtt.broker == "own":
-        try:
-            own = own_broker(config.data_dir / "broker", config.mqtt.base)
-            return await stack.enter_async_context(own), False
-        except (PersLMError, OSError) as error:
-            _warn(running, f"the own broker did not start: {error}")
-            return "", False
-    if config.mqtt.broker or not config.discovery.enabled:
-        return config.mqtt.broker, False
-    found = await find_broker(_LOOK_FOR_BROKER_S, config.discovery.interfaces)
-    if found is None:
-        return "", True
+    if config.mqtt.broker != "own":
+        return config.mqtt.broker
+    try:
+        own = own_broker(config.data_dir / "broker", config.mqtt.base)
+        return await stack.enter_async_context(own)
+    except (PersLMError, OSError) as error:
+        _warn(running, f"the own broker did not start: {error}")
+        return ""
+
+
+async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal) -> None:
+    """Look for a broker that announces itself until there is one; it gets no password of ours."""
+    while True:
+        found = await find_broker(_LOOK_FOR_BROKER_S, running.config.discovery.interfaces)
+        if found is not None:
+            break
+        await anyio.sleep(_LOOK_AGAIN_S)
     log.info("broker_found name=%s", found.name)
     # A link-local address with its interface ("fe80::1%2") has no place in a URL.
     host = next((address for address in found.addresses if "%" not in address), found.host)
-    return (f"mqtt://[{host}]:{found.port}" if ":" in host else f"mqtt://{host}:{found.port}"), True
+    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal)
 
 
 async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
@@ -168,11 +179,12 @@ async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
     return journal
 
 
-async def _open_mqtt(tasks: TaskGroup, running: Running, url: str, journal: Journal, *, found: bool) -> str:
+async def _open_mqtt(
+    tasks: TaskGroup, running: Running, address_of_broker: Callable[[], Address], journal: Journal
+) -> str:
     config = running.config
     try:
-        read = Address.of if found else partial(_address, config.mqtt)
-        address = await anyio.to_thread.run_sync(read, url)
+        address = await anyio.to_thread.run_sync(address_of_broker)
         device_id = await anyio.to_thread.run_sync(identity, config.data_dir)
     except (PersLMError, OSError) as error:
         _warn(running, f"MQTT is off: {error}")

@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "
 
 
 @contextmanager
-def daemon(folder: Path, broker: str) -> Iterator[subprocess.Popen[str]]:
+def daemon(folder: Path, broker: str, **more: str) -> Iterator[subprocess.Popen[str]]:
     settings = {
         "mqtt.broker": broker,
         "models_dir": str(models_dir()),
@@ -30,6 +30,7 @@ def daemon(folder: Path, broker: str) -> Iterator[subprocess.Popen[str]]:
         "embed.enabled": "false",
         "discovery.enabled": "false",
         "model.max_reply_tokens": "24",
+        **{name.replace("__", "."): value for name, value in more.items()},
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     with subprocess.Popen(
@@ -96,3 +97,25 @@ def test_the_daemon_brings_its_own_broker_and_ends_it(tmp_path: Path) -> None:
         _, errors = child.communicate(timeout=10)
     assert child.returncode == 0, errors
     assert "Traceback" not in errors
+
+
+def test_a_daemon_without_a_broker_joins_the_one_that_announces_itself(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    child = Path(__file__).parents[1] / "discovery_child.py"
+    with mosquitto.running(tmp_path / "broker") as broker:
+        home = mosquitto.Client(broker.port, ("perslm/kitchen/state",))
+        announcing = subprocess.Popen(
+            [sys.executable, str(child), "broker", f"a-{tmp_path.name}", str(broker.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert announcing.stdout is not None
+            assert "announced" in announcing.stdout.readline()
+            found = {"discovery__enabled": "true", "discovery__interfaces": "loopback"}
+            with daemon(tmp_path / "data", "", **found):
+                home.until("perslm/kitchen/state", b'{"state": "online"}')
+        finally:
+            announcing.communicate(timeout=10)
+        home.close()
