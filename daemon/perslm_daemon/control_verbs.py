@@ -15,7 +15,7 @@ import msgspec
 
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.turn import Ask, Spoken, Tell, Turn
+from perslm_daemon.turn import Ask, Spoken, Tell, Turn, timings_data
 from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError, InputError, MemoryStoreError
@@ -171,7 +171,6 @@ def found_data(found: Iterable[Recalled]) -> list[dict[str, Any]]:
 
 def turn_data(turn: Turn) -> dict[str, Any]:
     """A turn as the verb `turn` answers it and `perslm ask --json` prints it."""
-    times = turn.timings
     return {
         "turn": turn.id,
         "heard": turn.heard,
@@ -181,16 +180,7 @@ def turn_data(turn: Turn) -> dict[str, Any]:
             for memory in turn.recalled
         ],
         "model": turn.model,
-        "timings_ms": {
-            name: None if value is None else round(value, 1)
-            for name, value in (
-                ("stt", times.stt),
-                ("recall", times.recall),
-                ("first_token", times.first_token),
-                ("first_audio", times.first_audio),
-                ("total", times.total),
-            )
-        },
+        "timings_ms": timings_data(turn.timings),
         "remembered_as": turn.remembered_as,
         "interrupted": turn.interrupted,
         "problems": list(turn.problems),

@@ -5,7 +5,6 @@ Knows topics, verbs and the journal; how messages travel is handed in as `Publis
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 from perslm_daemon.journal import Accepted, key_of
 from perslm_daemon.topics import ReplyPart, RequestTopic, Topics, is_level, may_answer
 from perslm_daemon.turn import Event, Sentence
-from perslm_daemon.verbs import MAX_PAYLOAD_BYTES, Request, Response, Verbs, refusal, transaction_of
+from perslm_daemon.verbs import Request, Response, Verbs, field_of, refusal, transaction_of
 
 log = logging.getLogger("perslm.mqtt")
 
@@ -219,11 +218,5 @@ def _closing(response: Response, said: int) -> ReplyPart:
 
 
 def _sent_at(payload: bytes) -> float | None:
-    if len(payload) > MAX_PAYLOAD_BYTES or not payload.lstrip().startswith(b"{"):
-        return None
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    value = found.get("sent_at") if isinstance(found, dict) else None
+    value = field_of(payload, "sent_at")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

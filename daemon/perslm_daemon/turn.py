@@ -137,6 +137,18 @@ class Progress:
         return (time.perf_counter() - self.known) * 1000
 
 
+def timings_data(timings: Timings) -> dict[str, float | None]:
+    """Milliseconds by name, rounded to tenths."""
+    named = {
+        "stt": timings.stt,
+        "recall": timings.recall,
+        "first_token": timings.first_token,
+        "first_audio": timings.first_audio,
+        "total": timings.total,
+    }
+    return {name: None if value is None else round(value, 1) for name, value in named.items()}
+
+
 def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
     """What was recalled, less the turns that only say a recalled fact again ("remember that ...")."""
     facts = [memory.text.strip(" .").lower() for memory in found if memory.kind == "fact"]

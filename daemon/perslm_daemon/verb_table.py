@@ -19,7 +19,7 @@ from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
 from perslm_daemon.speaking import SoundOut
-from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Timings, Turn
+from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, timings_data
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
 from perslm_runtime.errors import InputError
@@ -230,18 +230,6 @@ def ask_data(turn: Turn) -> dict[str, Any]:
         "interrupted": turn.interrupted,
         "problems": list(turn.problems),
     }
-
-
-def timings_data(timings: Timings) -> dict[str, float | None]:
-    """Milliseconds by name, rounded to tenths."""
-    named = {
-        "stt": timings.stt,
-        "recall": timings.recall,
-        "first_token": timings.first_token,
-        "first_audio": timings.first_audio,
-        "total": timings.total,
-    }
-    return {name: None if value is None else round(value, 1) for name, value in named.items()}
 
 
 def memory_data(memory: Recalled) -> dict[str, Any]:

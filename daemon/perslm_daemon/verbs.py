@@ -148,11 +148,16 @@ class Verbs:
 
 def transaction_of(payload: bytes) -> str | None:
     """The `transaction` of a request that may be wrong in other ways, so that its error can be matched."""
+    value = field_of(payload, "transaction")
+    return value if isinstance(value, str) else None
+
+
+def field_of(payload: bytes, name: str) -> object:
+    """One field of a request that may be wrong in other ways; None where it is missing or cannot be read."""
     if len(payload) > MAX_PAYLOAD_BYTES or not payload.lstrip().startswith(b"{"):
         return None
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    value = found.get("transaction") if isinstance(found, dict) else None
-    return value if isinstance(value, str) else None
+    return found.get(name) if isinstance(found, dict) else None
