@@ -308,8 +308,8 @@ def _play(sound: Pcm) -> None:
 
     try:
         speaker.play(speaker.player(), (sound,), sound.rate_hz)
-    except InputError as error:
-        note(f"not played: {error}")
+    except InputError:
+        note("There is no loudspeaker here: the answer is in the file named below.")
 
 
 def _answer_file(session: Session) -> Path:

@@ -136,14 +136,14 @@ class Table:
             if isinstance(event, Sentence):
                 bulletin.post("activity", "responding")
             elif isinstance(event, Heard):
-                bulletin.post("last_heard", event.text)
+                self._heard(event.text)
             await tell(event)
             if aloud and self.sound is not None and isinstance(event, Spoken):
                 await self.sound.take(event.sound)
 
         bulletin.post("activity", "processing")
         if wanted.text:
-            bulletin.post("last_heard", wanted.text)
+            self._heard(wanted.text)
         try:
             done = await pipeline.ask(wanted, told)
         finally:
@@ -154,6 +154,10 @@ class Table:
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
         return done
+
+    def _heard(self, text: str) -> None:
+        self.bulletin.post("last_heard", text)
+        self.bulletin.tell("heard", text=text)
 
     async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Interrupt the running turn and what is being said."""

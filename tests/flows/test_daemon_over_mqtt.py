@@ -57,6 +57,8 @@ def test_a_home_asks_commands_and_loses_the_daemon_over_mqtt(tmp_path: Path) -> 
             kept = home.next_json("perslm/kitchen/response/remember")
             assert (kept["status"], kept["transaction"]) == ("ok", "a")
             home.publish("perslm/kitchen/request/ask", '{"text": "Where is the key?", "transaction": "b"}')
+            heard = home.next_json("perslm/kitchen/event")
+            assert heard == {"event_type": "heard", "text": "Where is the key?"}
             first = home.next_json("perslm/kitchen/reply/b")
             assert (first["seq"], first["final"]) == (0, False)
             answer = home.next_json("perslm/kitchen/response/ask")
