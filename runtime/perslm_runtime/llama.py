@@ -133,7 +133,7 @@ class Llama:
         params.n_threads = self.options.threads
         params.n_threads_batch = self.options.batch_threads
         params.flash_attn_type = _c.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash else _c.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        # Without flash attention a quantized V makes the context fail (engines-and-memory 4.7).
+        # Without flash attention a quantized V makes the context fail.
         self.kv = kv if flash else "f16"
         params.type_k = params.type_v = _KV_TYPES[self.kv]
         params.abort_callback = self._abort
