@@ -89,7 +89,6 @@ def test_the_head_is_restored_after_a_restart_and_answers_the_same(small_gguf: P
     assert (first.head_from, second.head_from) == ("prefill", "snapshot")
     assert end.reused_tokens == second.head_tokens
     assert again == said
-    assert second.head_ms < first.head_ms / 3, "far from the 1/20 that the benchmark shows, on purpose"
 
 
 @pytest.mark.parametrize("damage", ["torn", "foreign", "other system text"])
