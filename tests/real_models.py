@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from perslm_daemon.config_sections import Config
 from perslm_runtime.llama import LlamaOptions
 from perslm_runtime.model import ChatModel
-from perslm_runtime.prompt import EXAMPLES, SYSTEM_TEXT
+from perslm_runtime.prompt import EXAMPLES
 
 
 def models_dir() -> Path:
@@ -37,7 +38,7 @@ def build_model(file: Path, snapshots: Path | None = None, **changes: int | str)
     return ChatModel(
         file,
         options,
-        system=str(changes.get("system", SYSTEM_TEXT)),
+        system=str(changes.get("system", Config().model.system_prompt)),
         examples=EXAMPLES,
         max_reply_tokens=int(changes.get("max_reply_tokens", 48)),
         snapshots=snapshots,

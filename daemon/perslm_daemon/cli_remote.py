@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from perslm_daemon import control_client
 from perslm_daemon.cli_session import Session
+from perslm_daemon.config_sections import ENGINE_KEYS
 from perslm_daemon.control_client import Connection, NotRunningError
 from perslm_daemon.terminal import note, printable, put, put_json
 from perslm_runtime.errors import InputError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from perslm_runtime.audio import Pcm
 
 LOCAL_HELP = "Start the engines in this process even if PersLM runs."
-_ENGINES = ("models_dir", "board", "model", "embed", "stt", "tts", "wake", "memory", "voice")
+_NOT_HEEDED = ("board", *ENGINE_KEYS)
 
 
 def running(
@@ -34,7 +35,7 @@ def running(
 
     It has to with `local`, and when this command line sets engine keys that the running one would not heed.
     """
-    own = any(one.partition("=")[0].partition(".")[0].strip() in _ENGINES for one in session.flags.settings)
+    own = any(one.partition("=")[0].partition(".")[0].strip() in _NOT_HEEDED for one in session.flags.settings)
     if local or own:
         return None
     connection = control_client.connect(session.config.data_dir)

@@ -84,6 +84,8 @@ class Model:
     repeat_penalty: float = key(
         1.1, Real(1.0, 2.0), "how much words the reply has used lose weight; small models loop at 1"
     )
+    # A plain sentence of the kind small models were tuned with: "You are PersLM, a friendly voice assistant" made
+    # SmolLM2-135M answer "L'Etoile de la Cite" to the capital of France.
     system_prompt: str = key(
         "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud.",
         Text(),
@@ -273,6 +275,10 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery": Discovery,
     "log": Log,
 }
+
+
+ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
+"""Keys and sections the engines are built from: changing one needs engines built anew."""
 
 
 def _walk() -> Iterator[Key[Any]]:

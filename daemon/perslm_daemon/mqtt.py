@@ -22,7 +22,7 @@ import anyio.to_thread
 
 from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.config_sections import Mqtt
-from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant
+from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant, Message
 from perslm_daemon.journal import Accepted, Journal
 from perslm_daemon.mqtt_connection import (
     Address,
@@ -178,8 +178,7 @@ class BrokerLink:
             return
         try:
             await connection.subscribe([home.birth_topic])
-            for message in home.announcements():
-                await connection.publish(message.topic, message.payload, retain=message.retain)
+            await _publish_all(connection, home.announcements())
         except BrokerError as error:
             log.warning("home_assistant_not_told error=%s", error)
             self._bulletin.tell("warning", message=f"Home Assistant cannot be told: {error}")
@@ -194,8 +193,7 @@ class BrokerLink:
         if connection is None:
             return  # the next connection tells it
         try:
-            for message in messages:
-                await connection.publish(message.topic, message.payload, retain=message.retain)
+            await _publish_all(connection, messages)
         except BrokerError as error:
             log.debug("birth_not_answered error=%s", error)
 
@@ -337,8 +335,7 @@ class BrokerLink:
         if is_level(name) and name not in RESERVED:
             await connection.publish(self._topics.value(name), payload_of(value), retain=True)
         if self._home_assistant is not None:
-            for message in self._home_assistant.states(name, value):
-                await connection.publish(message.topic, message.payload, retain=message.retain)
+            await _publish_all(connection, self._home_assistant.states(name, value))
 
     async def _publish(self, topic: str, payload: bytes, correlation: bytes | None) -> None:
         """Publish on this connection or, where it breaks, on the next."""
@@ -379,6 +376,11 @@ class BrokerLink:
 
     async def _on_disk(self, function: Callable[[Any], R], argument: Any) -> R:
         return await anyio.to_thread.run_sync(partial(function, argument), limiter=self._disk)
+
+
+async def _publish_all(connection: Connection, messages: Sequence[Message]) -> None:
+    for message in messages:
+        await connection.publish(message.topic, message.payload, retain=message.retain)
 
 
 def address_of(link: Mqtt, url: str) -> Address:

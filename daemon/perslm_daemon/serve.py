@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from perslm_daemon.app import Assistant, Report, start
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.config_sections import Config
+from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.service import Notifier
@@ -31,8 +31,6 @@ from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
 
 log = logging.getLogger("perslm.serve")
-
-_ENGINE_SECTIONS = ("data_dir", "models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
 
 
 class Wish(Enum):
@@ -203,4 +201,4 @@ def _status_line(running: Running) -> str:
 
 
 def _engines_differ(before: Config, after: Config) -> bool:
-    return any(getattr(before, name) != getattr(after, name) for name in _ENGINE_SECTIONS)
+    return any(getattr(before, name) != getattr(after, name) for name in ("data_dir", *ENGINE_KEYS))

@@ -5,12 +5,12 @@ The mouth of this slice. Queues with priorities, ducking and chimes come with li
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 
-from perslm_daemon import speaker
+from perslm_daemon import engine_calls, speaker
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import Cancelled
 from perslm_runtime.lane import Lane, Stop
@@ -55,7 +55,7 @@ class SoundOut:
     async def say(self, text: str) -> float:
         """Speak a text; returns the seconds of sound that were heard."""
         seconds = 0.0
-        async with self._voice.stream(_pieces, speakable(text)) as sounds:
+        async with self._voice.stream(engine_calls.speak, speakable(text)) as sounds:
             async for sound in sounds:
                 seconds += await self.take(sound)
         return seconds
@@ -77,7 +77,3 @@ def _chunks(sound: Pcm, stop: Stop) -> Iterator[Pcm]:
     for start in range(0, len(sound.samples), step):
         stop.check()
         yield Pcm(sound.samples[start : start + step], sound.rate_hz)
-
-
-def _pieces(voice: Piper, stop: Stop, text: str) -> Generator[Pcm, None, None]:
-    yield from voice.speak(text, stop)

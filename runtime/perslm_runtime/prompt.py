@@ -22,10 +22,6 @@ CHATML = """\
 {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 """Used for files without a template: the form most small instruction models were trained on."""
 
-SYSTEM_TEXT = "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud."
-"""A plain sentence of the kind small models were tuned with: "You are PersLM, a friendly voice assistant" made
-SmolLM2-135M answer "L'Etoile de la Cite" to the capital of France."""
-
 # A 135M model follows examples, not instructions: with these turns in the head it answers 13 of 14 probe
 # questions from what it was told, without them 7. They are part of the saved prefix: no turn pays for them.
 EXAMPLES: tuple[tuple[str, str], ...] = (
