@@ -172,9 +172,7 @@ class _PartStarter:
         def proved(engine: EngineT, _stop: object) -> tuple[str, Path | None, str, int]:
             return engine.name, engine.file, engine.prove(), resident_bytes()
 
-        lane = await self._stack.enter_async_context(
-            Lane(part, weighed, rebuild=RebuildPolicy(), on_fault=_log_fault, stop_s=_STOP_S)
-        )
+        lane = await self._stack.enter_async_context(Lane(part, weighed, rebuild=RebuildPolicy(), stop_s=_STOP_S))
         began = time.perf_counter()
         name, file, proof, after = await lane.call(proved)
         report = Report(part, name, file, max(0, after - before[0]), lane.load_s, proof)
@@ -204,10 +202,6 @@ class _PartStarter:
             log.warning("part=%s degraded=%s", part, type(error).__name__)
             self.degraded.append(Degraded(part, str(error)))
             return None
-
-
-def _log_fault(part: str, error: BaseException, count: int) -> None:
-    log.error("part=%s fault=%s count=%d", part, type(error).__name__, count)
 
 
 def open_model(
