@@ -48,8 +48,10 @@ class Environment:
         return self.folder / "setup-logs"
 
 
+TEST_NEEDS = (system.MOSQUITTO, system.OPENSSL, system.PULSEAUDIO, system.PACTL, system.ALSA_PULSE)
+
 RUN = Environment(locks.ROOT / ".venv", "board", needs=(system.MOSQUITTO,))
-TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",), needs=(system.MOSQUITTO, system.OPENSSL))
+TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",), needs=TEST_NEEDS)
 TRAIN = Environment(locks.ROOT / ".venv-train", "train", with_built_wheels=False)
 
 

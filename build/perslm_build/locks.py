@@ -25,6 +25,7 @@ PYPROJECT = ROOT / "pyproject.toml"
 BUILT_HERE = (
     "llama-cpp-python",
     "systemd-python",
+    "pyaudio",
     "srt",
     "docopt",
     "forbiddenfruit",

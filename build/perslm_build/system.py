@@ -67,6 +67,18 @@ PYTHON_HEADERS = Need(
     f"python{sys.version_info[0]}.{sys.version_info[1]}-dev",
     (Path(sysconfig.get_path("include")) / "Python.h").is_file,
 )
+PORTAUDIO_HEADERS = Need(
+    "the headers of PortAudio", "portaudio19-dev", lambda: _has_library("portaudio-2.0")
+)
+PULSEAUDIO = Need(
+    "PulseAudio, for the tests' microphone", "pulseaudio", lambda: shutil.which("pulseaudio") is not None
+)
+PACTL = Need("pactl, for the tests' microphone", "pulseaudio-utils", lambda: shutil.which("pactl") is not None)
+ALSA_PULSE = Need(
+    "ALSA's way to PulseAudio",
+    "libasound2-plugins",
+    lambda: any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")),
+)
 MOSQUITTO = Need(
     "mosquitto, the MQTT broker",
     "mosquitto",

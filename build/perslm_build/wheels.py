@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perslm_build import locks
-from perslm_build.system import COMPILER, PKG_CONFIG, PYTHON_HEADERS, SYSTEMD_HEADERS, Need
+from perslm_build.system import COMPILER, PKG_CONFIG, PORTAUDIO_HEADERS, PYTHON_HEADERS, SYSTEMD_HEADERS, Need
 from perslm_build.terminal import Reading, SetupError, say, seconds, step, watch
 
 _JOB_BYTES = 1_000_000_000  # the largest files of llama.cpp take about this much of a compiler
@@ -65,6 +65,7 @@ RECIPES = {
     "systemd-python": Recipe(
         native=True, needs=(COMPILER, PYTHON_HEADERS, PKG_CONFIG, SYSTEMD_HEADERS), cmake=False
     ),
+    "pyaudio": Recipe(native=True, needs=(COMPILER, PYTHON_HEADERS, PORTAUDIO_HEADERS), cmake=False),
     "srt": Recipe(native=False),  # Vosk's
     "docopt": Recipe(native=False),  # num2words', for the tests
     "forbiddenfruit": Recipe(native=False),  # blockbuster's, for the tests
