@@ -48,7 +48,14 @@ class Environment:
         return self.folder / "setup-logs"
 
 
-TEST_NEEDS = (system.MOSQUITTO, system.OPENSSL, system.PULSEAUDIO, system.PACTL, system.ALSA_PULSE)
+TEST_NEEDS = (
+    system.MOSQUITTO,
+    system.OPENSSL,
+    system.PULSEAUDIO,
+    system.PACTL,
+    system.ALSA_PULSE,
+    system.RECORDINGS,
+)
 
 RUN = Environment(locks.ROOT / ".venv", "board", needs=(system.MOSQUITTO,))
 TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",), needs=TEST_NEEDS)

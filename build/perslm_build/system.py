@@ -67,9 +67,7 @@ PYTHON_HEADERS = Need(
     f"python{sys.version_info[0]}.{sys.version_info[1]}-dev",
     (Path(sysconfig.get_path("include")) / "Python.h").is_file,
 )
-PORTAUDIO_HEADERS = Need(
-    "the headers of PortAudio", "portaudio19-dev", lambda: _has_library("portaudio-2.0")
-)
+PORTAUDIO_HEADERS = Need("the headers of PortAudio", "portaudio19-dev", lambda: _has_library("portaudio-2.0"))
 PULSEAUDIO = Need(
     "PulseAudio, for the tests' microphone", "pulseaudio", lambda: shutil.which("pulseaudio") is not None
 )
@@ -78,6 +76,11 @@ ALSA_PULSE = Need(
     "ALSA's way to PulseAudio",
     "libasound2-plugins",
     lambda: any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")),
+)
+RECORDINGS = Need(
+    "recorded speech, for the tests",
+    "pocketsphinx-testdata",
+    Path("/usr/share/pocketsphinx/test/data/librivox").is_dir,
 )
 MOSQUITTO = Need(
     "mosquitto, the MQTT broker",

@@ -68,6 +68,12 @@ class LaneHung(PersLMError):
     exit_code = 8
 
 
+class DeviceError(PersLMError):
+    """A microphone or loudspeaker is not there, was lost, or is held by another program."""
+
+    exit_code = 9
+
+
 class Cancelled(PersLMError):
     """A native call stopped early because it was told to (barge-in, Ctrl-C, shutdown)."""
 
