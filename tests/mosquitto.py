@@ -112,6 +112,15 @@ class Client:
             if not topic or message.topic == topic:
                 return message
 
+    def all(self, within_s: float = 0.3) -> list[paho.MQTTMessage]:
+        """Everything that has arrived, or does so before nothing came for `within_s`."""
+        found: list[paho.MQTTMessage] = []
+        try:
+            while True:
+                found.append(self.arrived.get(timeout=within_s))
+        except queue.Empty:
+            return found
+
     def next_json(self, topic: str = "") -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.next(topic).payload)
         return found

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from perslm_daemon.board_state import board_state
-from perslm_daemon.bulletin import Bulletin, Happening
+from perslm_daemon.bulletin import Bulletin, Happening, Listener, Notice
 from perslm_daemon.config_sections import Health as Wanted
 from perslm_daemon.health import Health, Pressure
 from perslm_runtime.lane import Lane, Stop
@@ -71,6 +72,12 @@ def health(
     return Health(wanted, bulletin, lambda: lanes, beat=beat, beat_s=0.15, root=root), bulletin
 
 
+def waiting(notices: Listener) -> Iterator[Notice]:
+    with suppress(anyio.WouldBlock):
+        while True:
+            yield notices.receive_nowait()
+
+
 async def test_the_figures_of_this_very_process_are_posted_again_and_again() -> None:
     watch, bulletin = health()
     posts = 0
@@ -116,11 +123,7 @@ async def test_heat_pauses_background_work_warns_once_and_ends_below_the_limit(b
             figures = await watch.report()
             assert (watch.pressure.reason is not None) is paused, celsius
             assert figures.as_fields()["ok"] is not paused
-        warnings = [
-            notice
-            for notice in (notices.receive_nowait() for _ in range(notices.statistics().current_buffer_used))  # type: ignore[attr-defined]  # the listener's stream is a memory stream
-            if isinstance(notice, Happening)
-        ]
+        warnings = [notice for notice in waiting(notices) if isinstance(notice, Happening)]
     assert [warning.fields["what"] for warning in warnings] == ["temperature"]
     assert "81.0 °C" in warnings[0].fields["text"]
 
@@ -174,11 +177,7 @@ async def beats_while(work_polls: bool | None) -> tuple[int, int, list[str]]:
             early = len(beats)
             await anyio.sleep(0.4)
             later = len(beats) - early
-            warned = [
-                str(notice.fields["text"])
-                for notice in (notices.receive_nowait() for _ in range(notices.statistics().current_buffer_used))  # type: ignore[attr-defined]  # the listener's stream is a memory stream
-                if isinstance(notice, Happening)
-            ]
+            warned = [str(notice.fields["text"]) for notice in waiting(notices) if isinstance(notice, Happening)]
             tasks.cancel_scope.cancel()
             lane._engine.let_go.set()  # type: ignore[union-attr]  # it is there: the lane is open
     return early, later, warned

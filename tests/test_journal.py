@@ -40,6 +40,22 @@ def test_an_answer_is_kept_for_the_next_process(path: Path) -> None:
     again.close()
 
 
+def test_an_answer_that_the_broker_may_not_have_is_told_to_the_next_process(path: Path) -> None:
+    journal = Journal(path)
+    journal.accept([ASK, Accepted("k2", "say")])
+    journal.finish([("k1", b"one"), ("k2", b"two")])
+    journal.deliver(["k2", "never heard of"])
+    journal.close()
+    again = Journal(path)
+    assert again.undelivered() == [(ASK, b"one")]
+    again.deliver(["k1"])
+    again.close()
+    third = Journal(path)
+    assert third.undelivered() == []
+    assert third.answer("k1") == b"one"
+    third.close()
+
+
 def test_a_request_is_forgotten_after_ten_minutes_and_not_before(path: Path) -> None:
     now = [0.0]
     journal = Journal(path, clock=lambda: now[0])

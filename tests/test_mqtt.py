@@ -218,6 +218,46 @@ async def test_a_request_that_a_crash_cut_short_is_answered_at_the_next_start(
     assert home.counted == 0
 
 
+async def test_an_answer_that_a_crash_kept_from_the_broker_is_sent_at_the_next_start_and_once(
+    broker: Broker, home: Home, client: Client
+) -> None:
+    journal = await thread(Journal, home.path)
+    await thread(journal.accept, [Accepted("k", "count", "perslm/_clients/me", b"c", "t9")])
+    await thread(journal.finish, [("k", b'{"status": "ok", "data": {"count": 1}}')])
+    await thread(journal.close)
+    answers = []
+    for _ in range(2):
+        async with home.linked(broker.url):
+            answers += [one for one in await thread(client.all) if one.topic == "perslm/_clients/me"]
+    assert [json.loads(message.payload)["data"] for message in answers] == [{"count": 1}]
+    assert home.counted == 0
+
+
+async def test_a_stop_right_after_an_answer_does_not_send_it_again(
+    broker: Broker, home: Home, client: Client
+) -> None:
+    for number in range(20):
+        async with home.linked(broker.url):
+            answer = await asked(client, "count", f'{{"transaction": "n{number}"}}')
+            assert answer["data"] == {"count": number + 1}
+    assert not [message for message in await thread(client.all) if message.topic == f"{ROOT}/response/count"]
+
+
+async def test_a_request_without_a_key_is_answered_too_when_a_crash_cut_it_short(
+    broker: Broker, home: Home, client: Client
+) -> None:
+    async with home.linked(broker.url):
+        await thread(client.publish, f"{ROOT}/request/hold", "{}")
+        await home.held.wait()
+        kept = await thread(home.path.read_bytes)
+    await thread(home.path.write_bytes, kept)  # as if the power had gone while it was under way
+    await thread(client.all)
+    async with home.linked(broker.url):
+        answer = await thread(client.next_json, f"{ROOT}/response/hold")
+        assert "not known whether it was carried out" in answer["error"]
+    assert home.holding == 1
+
+
 async def test_an_old_request_changes_nothing(broker: Broker, home: Home, client: Client) -> None:
     async with home.linked(broker.url):
         answer = await asked(client, "count", '{"sent_at": 1000000000}')

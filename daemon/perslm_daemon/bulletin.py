@@ -6,16 +6,15 @@ and given to whoever listens later (on MQTT it is a retained topic of that name)
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import anyio
-from anyio.abc import ObjectReceiveStream
-from anyio.streams.memory import MemoryObjectSendStream
 
-_WAITING = 256  # notices a slow listener may be behind; then it loses the oldest events, never a value
+_MOST_EVENTS = 256  # that a slow listener may be behind: then it loses the oldest, never a value's last state
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,68 @@ class Happening:
 Notice = Value | Happening
 
 
+class Listener:
+    """Notices for one listener, in order. A value that changes while it waits is given once, as it is by then.
+
+    So a listener that is behind has one notice per value before it and at most 256 events; of events it then loses
+    the oldest, and is told how many.
+    """
+
+    def __init__(self) -> None:
+        self._order: deque[str | Happening] = deque()
+        self._values: dict[str, Any] = {}
+        self._events = 0
+        self._lost = 0
+        self._news = anyio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notice:
+        return await self.receive()
+
+    async def receive(self) -> Notice:
+        """Wait for the next notice; cancelling loses none."""
+        while not self._order and not self._lost:
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self.receive_nowait()
+
+    def receive_nowait(self) -> Notice:
+        """The next notice; raises `anyio.WouldBlock` where none waits."""
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return Happening("warning", {"what": "lost", "message": f"{lost} events came too fast and are lost"})
+        if not self._order:
+            raise anyio.WouldBlock
+        first = self._order.popleft()
+        if isinstance(first, str):
+            return Value(first, self._values.pop(first))
+        self._events -= 1
+        return first
+
+    def put(self, notice: Notice) -> None:
+        """Let it wait."""
+        if isinstance(notice, Value):
+            if notice.name not in self._values:
+                self._order.append(notice.name)
+            self._values[notice.name] = notice.value
+        else:
+            if self._events == _MOST_EVENTS:
+                self._order.remove(next(one for one in self._order if isinstance(one, Happening)))
+                self._events -= 1
+                self._lost += 1
+            self._order.append(notice)
+            self._events += 1
+        self._news.set()
+
+
 class Bulletin:
     """Values and events of the daemon. Used in the event loop only; posting never waits."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
-        self._listeners: list[MemoryObjectSendStream[Notice]] = []
+        self._listeners: list[Listener] = []
 
     def post(self, name: str, value: Any) -> None:
         """Set a value; listeners hear of it when it is another than before."""
@@ -60,25 +115,17 @@ class Bulletin:
         return dict(self._values)
 
     @asynccontextmanager
-    async def listen(self) -> AsyncIterator[ObjectReceiveStream[Notice]]:
-        """A stream of notices, beginning with every current value.
-
-        A listener that falls too far behind loses notices; it can read `current` again whenever it likes.
-        """
-        sender, receiver = anyio.create_memory_object_stream[Notice](_WAITING)
+    async def listen(self) -> AsyncIterator[Listener]:
+        """Notices from now on, beginning with every current value."""
+        listener = Listener()
         for name, value in self._values.items():
-            sender.send_nowait(Value(name, value))
-        self._listeners.append(sender)
+            listener.put(Value(name, value))
+        self._listeners.append(listener)
         try:
-            async with receiver:
-                yield receiver
+            yield listener
         finally:
-            self._listeners.remove(sender)
-            sender.close()
+            self._listeners.remove(listener)
 
     def _tell(self, notice: Notice) -> None:
         for listener in self._listeners:
-            try:
-                listener.send_nowait(notice)
-            except anyio.WouldBlock:
-                continue
+            listener.put(notice)

@@ -1,8 +1,11 @@
 """What was asked over a network that delivers twice: requests that were accepted, and the answers they got.
 
-A request is on disk before it is acknowledged, and its answer before it is sent. Entries are remembered for ten
-minutes of running time and for ten more after a restart: the wall clock, which jumps by years on a board without a
-clock, has no say. One line per record, with a checksum; a torn or damaged line is left out and counted.
+A request is on disk before it is acknowledged, and its answer before it is sent; that the broker has the answer is
+noted without waiting for the disk, so that after a crash an answer may be sent once more, never not at all.
+
+Entries are remembered for ten minutes of running time and for ten more after a restart: the wall clock, which
+jumps by years on a board without a clock, has no say. One line per record, with a checksum; a torn or damaged line
+is left out and counted.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 log = logging.getLogger("perslm.journal")
@@ -39,6 +42,7 @@ class _Entry:
     accepted: Accepted
     until: float
     answer: bytes | None = None
+    delivered: bool = False
 
 
 class Journal:
@@ -79,6 +83,14 @@ class Journal:
         """Requests without an answer; right after opening: those that the last process did not finish."""
         return [entry.accepted for entry in self._entries.values() if entry.answer is None]
 
+    def undelivered(self) -> list[tuple[Accepted, bytes]]:
+        """Requests whose answer the broker is not known to have, with it; for right after opening."""
+        return [
+            (entry.accepted, entry.answer)
+            for entry in self._entries.values()
+            if entry.answer is not None and not entry.delivered
+        ]
+
     def accept(self, requests: Iterable[Accepted]) -> None:
         """Write requests down; when it returns they outlive the power going. One fsync for all of them."""
         batch = list(requests)
@@ -92,7 +104,15 @@ class Journal:
         self._append(_answer_record(key, answer) for key, answer in batch)
         for key, answer in batch:
             entry = self._entries[key]
-            self._entries[key] = _Entry(entry.accepted, entry.until, answer)
+            self._entries[key] = replace(entry, answer=answer)
+
+    def deliver(self, keys: Iterable[str]) -> None:
+        """Note that the broker has these answers. Not synced: what a crash loses of it is sent once more."""
+        batch = [key for key in keys if key in self._entries]
+        self._append(({"key": key, "delivered": True} for key in batch), sync=False)
+        for key in batch:
+            entry = self._entries[key]
+            self._entries[key] = replace(entry, delivered=True)
 
     def release(self, keys: Iterable[str]) -> None:
         """Forget requests that were refused before they did anything: the same key may come again at once."""
@@ -107,7 +127,7 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _append(self, records: Iterable[dict[str, object]]) -> None:
+    def _append(self, records: Iterable[dict[str, object]], *, sync: bool = True) -> None:
         if self._file is None:
             raise OSError("the journal is closed")
         data = b"".join(map(_line, records))
@@ -117,7 +137,8 @@ class Journal:
             self._forget_old()
             self._rewrite()
         _write(self._file, data)
-        os.fdatasync(self._file)
+        if sync:
+            os.fdatasync(self._file)
         self._size += len(data)
 
     def _load(self) -> int:
@@ -133,10 +154,14 @@ class Journal:
                 damaged += 1
             elif "released" in record:
                 self._entries.pop(record["key"], None)
-            elif "answer" in record:
+            elif "answer" in record or "delivered" in record:
                 entry = self._entries.get(record["key"])
                 if entry is not None:
-                    self._entries[record["key"]] = _Entry(entry.accepted, until, record["answer"].encode("utf-8"))
+                    self._entries[record["key"]] = (
+                        replace(entry, answer=record["answer"].encode("utf-8"))
+                        if "answer" in record
+                        else replace(entry, delivered=True)
+                    )
             else:
                 accepted = _accepted(record)
                 self._entries[accepted.key] = _Entry(accepted, until)
@@ -174,6 +199,8 @@ class Journal:
             yield _accepted_record(entry.accepted)
             if entry.answer is not None:
                 yield _answer_record(key, entry.answer)
+            if entry.delivered:
+                yield {"key": key, "delivered": True}
 
 
 def key_of(*parts: bytes | str) -> str:

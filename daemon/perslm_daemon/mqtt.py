@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +24,7 @@ from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant, Message
 from perslm_daemon.journal import Accepted, Journal
+from perslm_daemon.journal_writer import JournalWriter
 from perslm_daemon.mqtt_connection import (
     Address,
     BrokerError,
@@ -55,6 +56,14 @@ _GOODBYE_S = 0.8
 R = TypeVar("R")
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A request that is being carried out, and its answer once that is known and not yet on its way."""
+
+    job: Job
+    answer: bytes | None = None
+
+
 class BrokerLink:
     """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published."""
 
@@ -84,11 +93,10 @@ class BrokerLink:
         self._protocol: Literal["5", "3.1.1"] = "3.1.1" if link.protocol == "3.1.1" else "5"
         self._connection: Connection | None = None
         self._up = asyncio.Event()
-        self._disk = anyio.CapacityLimiter(1)
+        self._writer = JournalWriter(journal, bulletin)
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._under_way: dict[int, Job] = {}
-        self._answers: list[tuple[str, bytes, asyncio.Future[None]]] = []
-        self._answers_wait = asyncio.Event()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._on_their_way: dict[str, Connection] = {}
 
     @property
     def connected(self) -> bool:
@@ -99,7 +107,9 @@ class BrokerLink:
         """Keep the link up. `task_status` is told at the first connection, or at the first failure to connect."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._write_answers)
+            tasks.start_soon(self._writer.run)
+            for accepted, answer in self._journal.undelivered():
+                tasks.start_soon(self._deliver, accepted, answer)
             for accepted in self._journal.unanswered():
                 tasks.start_soon(self._answer_lost, accepted)
             tasks.start_soon(self._tell_bulletin)
@@ -202,21 +212,28 @@ class BrokerLink:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_GOODBYE_S):
             try:
                 await connection.publish(self._topics.state, state_payload("offline"), retain=True)
-                for job in list(self._under_way.values()):
-                    await self._answer_stopped(connection, job)
+                # The broker takes things in order: what was sent before "offline" has arrived.
+                sent = [key for key, way in self._on_their_way.items() if way is connection]
+                for one in list(self._under_way.values()):
+                    sent += await self._answer_stopped(connection, one)
+                await self._writer.deliver(sent)
             except (BrokerError, OSError) as error:
                 log.info("goodbye_not_delivered error=%s", error)
 
-    async def _answer_stopped(self, connection: Connection, job: Job) -> None:
+    async def _answer_stopped(self, connection: Connection, one: _UnderWay) -> list[str]:
+        """Answer what has none yet; the keys of the answers in the journal that the broker has now."""
+        job, answer = one.job, one.answer
         accepted = job.accepted
-        answer = self._journal.answer(accepted.key) if job.durable else None
         if answer is None:
             answer = refusal(
                 "PersLM stopped while this was under way: ask again later", accepted.transaction
             ).as_json()
             if job.durable:
-                await self._release(job)
+                await self._writer.release(job.accepted.key)
+        elif job.durable:  # it was done, and the stop came before that was written down
+            await self._writer.finish_now(accepted.key, answer)
         await connection.publish(accepted.answer_to, answer, correlation=accepted.correlation)
+        return [accepted.key] if job.durable else []
 
     async def _take_messages(self, connection: Connection) -> None:
         while True:
@@ -230,7 +247,7 @@ class BrokerLink:
             fresh = set(durable)
             if durable:
                 try:
-                    await self._on_disk(self._journal.accept, list(durable.values()))
+                    await self._writer.accept(durable.values())
                 except OSError as error:
                     jobs = [_unwritten(job, error) for job in jobs]
             for delivery, job in zip(deliveries, jobs, strict=True):
@@ -263,33 +280,39 @@ class BrokerLink:
             if taken is not job:
                 self._start(self._refuse, taken, job.durable)
             else:
-                self._under_way[id(job)] = job
-                self._start(self._answer, job)
+                one = self._under_way[id(job)] = _UnderWay(job)
+                self._start(self._answer, one)
 
     def _start(self, function: Callable[..., Any], *args: object) -> None:
         if self._tasks is not None:
             self._tasks.start_soon(function, *args)
 
-    async def _answer(self, job: Job) -> None:
+    async def _answer(self, one: _UnderWay) -> None:
+        job = one.job
         response = await self._requests.carry_out(job, self._publish)
-        answer = response.as_json()
+        answer = one.answer = response.as_json()
         self._requests.done(job, answer)
         if job.durable:
-            await self._written(job.accepted.key, answer)
-        await self._publish(job.accepted.answer_to, answer, job.accepted.correlation)
-        del self._under_way[id(job)]
+            await self._writer.finish(job.accepted.key, answer)
+        # From the moment the answer is handed to a connection it is on its way: a stop must not send it again.
+        await self._publish(
+            job.accepted.answer_to, answer, job.accepted.correlation, partial(self._note_on_its_way, job)
+        )
+        if job.durable:
+            self._note_delivered(job.accepted.key)
+
+    def _note_on_its_way(self, job: Job, connection: Connection) -> None:
+        self._under_way.pop(id(job), None)
+        if job.durable:
+            self._on_their_way[job.accepted.key] = connection
 
     async def _refuse(self, job: Job, durable: bool) -> None:
         answer = (job.refused or refusal("busy")).as_json()
         if durable:
-            await self._release(job)  # nothing was done: "busy" must not be the answer for ten minutes
+            await self._writer.release(
+                job.accepted.key
+            )  # nothing was done: "busy" must not be the answer for ten minutes
         await self._publish(job.accepted.answer_to, answer, job.accepted.correlation)
-
-    async def _release(self, job: Job) -> None:
-        try:
-            await self._on_disk(self._journal.release, [job.accepted.key])
-        except OSError as error:
-            log.warning("journal_failed error=%s", error)
 
     async def _answer_again(self, accepted: Accepted, answer: bytes | None) -> None:
         """A duplicate: the same answer; nothing while the first is still being carried out, whose answer comes."""
@@ -298,8 +321,16 @@ class BrokerLink:
 
     async def _answer_lost(self, accepted: Accepted) -> None:
         answer = lost(accepted).as_json()
-        await self._written(accepted.key, answer)
+        await self._writer.finish(accepted.key, answer)
+        await self._deliver(accepted, answer)
+
+    async def _deliver(self, accepted: Accepted, answer: bytes) -> None:
         await self._publish(accepted.answer_to, answer, accepted.correlation)
+        self._note_delivered(accepted.key)
+
+    def _note_delivered(self, key: str) -> None:
+        self._on_their_way.pop(key, None)
+        self._writer.note_delivered(key)
 
     async def _change(self, name: str, payload: bytes, retained: bool) -> None:
         """A new value for a setting; told on …/response/set, because a setting has no Response Topic."""
@@ -337,13 +368,20 @@ class BrokerLink:
         if self._home_assistant is not None:
             await _publish_all(connection, self._home_assistant.states(name, value))
 
-    async def _publish(self, topic: str, payload: bytes, correlation: bytes | None) -> None:
-        """Publish on this connection or, where it breaks, on the next."""
+    async def _publish(
+        self,
+        topic: str,
+        payload: bytes,
+        correlation: bytes | None,
+        on_its_way: Callable[[Connection], object] = lambda _connection: None,
+    ) -> None:
+        """Publish on this connection or, where it breaks, on the next. `on_its_way` is told before each try."""
         while True:
             await self._up.wait()
             connection = self._connection
             if connection is None:
                 continue
+            on_its_way(connection)
             try:
                 await connection.publish(topic, payload, correlation=correlation, limit_s=math.inf)
             except BrokerError as error:
@@ -352,30 +390,6 @@ class BrokerLink:
                     await anyio.sleep(0.1)
             else:
                 return
-
-    async def _written(self, key: str, answer: bytes) -> None:
-        """Wait until the answer is on disk; answers that come together are written together."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._answers.append((key, answer, written))
-        self._answers_wait.set()
-        await written
-
-    async def _write_answers(self) -> None:
-        while True:
-            await self._answers_wait.wait()
-            self._answers_wait.clear()
-            batch, self._answers = self._answers, []
-            try:
-                await self._on_disk(self._journal.finish, [(key, answer) for key, answer, _ in batch])
-            except OSError as error:
-                log.warning("journal_failed error=%s", error)  # the answer is still sent: it is what was done
-                self._bulletin.tell("warning", message=f"the journal cannot be written: {error.strerror}")
-            for _, _, written in batch:
-                if not written.done():
-                    written.set_result(None)
-
-    async def _on_disk(self, function: Callable[[Any], R], argument: Any) -> R:
-        return await anyio.to_thread.run_sync(partial(function, argument), limiter=self._disk)
 
 
 async def _publish_all(connection: Connection, messages: Sequence[Message]) -> None:

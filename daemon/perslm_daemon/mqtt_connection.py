@@ -1,15 +1,18 @@
 """The door to aiomqtt and paho: one connection to a broker, as MQTT 5 or 3.1.1, with acknowledgements by hand.
 
 aiomqtt connects without MQTT 5 unless it is asked for, acknowledges by itself, and its bounded queue drops what
-does not fit. So its queue stays unbounded, and the broker waits instead: it sends no more than Receive Maximum (on
+does not fit. So nothing here is dropped, and the broker waits instead: it sends no more than Receive Maximum (on
 3.1.1 its own limit) that are not acknowledged.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +21,8 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage, error_string
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -102,17 +106,36 @@ class Delivery:
 
 
 class Connection:
-    """A connection that is up."""
+    """A connection that is up.
+
+    Messages, confirmations and writing go past aiomqtt straight to paho inside it: aiomqtt starts two tasks for
+    each message, wakes the loop through a pipe for each packet, and walks all pending calls at every publish.
+    """
 
     def __init__(self, client: aiomqtt.Client, protocol: Literal["5", "3.1.1"]) -> None:
-        self._client = client
-        self._lost = False
         self.protocol = protocol
+        self._client = client
+        self._paho = client._client
+        self._loop = asyncio.get_running_loop()
+        self._arrived: deque[Delivery] = deque()
+        self._news = asyncio.Event()
+        self._confirming: dict[int, asyncio.Future[None]] = {}
+        self._lost = False
+        self._paho.on_message = self._take
+        self._paho.on_publish = self._confirmed
+        self._paho.on_socket_register_write = self._wants_to_write
 
-    async def subscribe(self, topics: Sequence[str]) -> None:
-        """Listen at QoS 1. Raises `BrokerError` where the broker does not allow it."""
+    def up(self) -> None:
+        """The broker has accepted us: from now on a loss wakes whoever waits for messages."""
+        self._client._disconnected.add_done_callback(lambda _: self._news.set())
+
+    async def subscribe(self, topics: Sequence[str], *, with_retained: bool = False) -> None:
+        """Listen at QoS 1. Raises `BrokerError` where the broker does not allow it.
+
+        What is retained there comes only `with_retained`, or when this session did not listen there before.
+        """
         for topic in topics:
-            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+            options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=0 if with_retained else 1)
             try:
                 granted = await (
                     self._client.subscribe(topic, options=options)
@@ -124,6 +147,13 @@ class Connection:
             if any((code.value if isinstance(code, ReasonCode) else int(code)) >= 128 for code in granted):
                 raise BrokerError(f"the broker does not let us listen to {topic}: allow it in the broker's ACL")
 
+    async def unsubscribe(self, topic: str) -> None:
+        """Listen there no more. Raises `BrokerError`."""
+        try:
+            await self._client.unsubscribe(topic)
+        except aiomqtt.MqttError as error:
+            raise BrokerError(str(error)) from error
+
     async def publish(
         self,
         topic: str,
@@ -134,39 +164,100 @@ class Connection:
         limit_s: float = _CONNECT_S,
     ) -> None:
         """Publish at QoS 1 and wait until the broker has it. Raises `BrokerError`."""
-        properties = None
-        if correlation is not None and self.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho gives it no types
-            properties.CorrelationData = correlation
+        properties = _Correlation(correlation) if correlation is not None and self.protocol == "5" else None
+        try:
+            info = self._paho.publish(topic, payload, 1, retain, properties)
+        except ValueError as error:  # a topic that paho does not take
+            raise BrokerError(f"nothing can be published to {topic[:80]}: {error}") from error
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise BrokerError(f"nothing can be published to {topic[:80]}: {error_string(info.rc)}")
+        confirmed = self._confirming[info.mid] = self._loop.create_future()
         try:
             # Without a time limit of its own a wait costs no task; `lose` ends it.
-            await self._client.publish(topic, payload, 1, retain, properties, timeout=limit_s)
-        except (aiomqtt.MqttError, ValueError) as error:  # ValueError: a topic that paho does not take
-            raise BrokerError(f"nothing can be published to {topic[:80]}: {error}") from error
+            await (confirmed if limit_s == math.inf else asyncio.wait_for(confirmed, limit_s))
+        except TimeoutError as error:
+            raise BrokerError(f"the broker has not confirmed {topic[:80]} within {limit_s:g} s") from error
+        finally:
+            self._confirming.pop(info.mid, None)
         if self._lost:
             raise BrokerError(f"the connection broke before the broker had {topic[:80]}")
 
     def lose(self) -> None:
         """Wake whoever waits for the broker to confirm: nothing will come on this connection."""
         self._lost = True
-        for confirmed in list(self._client._pending_publishes.values()):
-            confirmed.set()
+        for confirmed in self._confirming.values():
+            if not confirmed.done():
+                confirmed.set_result(None)
 
     async def next(self) -> list[Delivery]:
         """Wait for messages and give all that are there. Raises `BrokerError` when the connection is gone."""
-        waiting = self._client._queue  # its iterator starts a task for each message
-        try:
-            if waiting.empty():
-                return [_delivery(await anext(self._client.messages))]
-            return [_delivery(waiting.get_nowait()) for _ in range(min(waiting.qsize(), RECEIVE_MAXIMUM))]
-        except aiomqtt.MqttError as error:
-            raise BrokerError(f"the connection to the broker is gone: {_cause(error)}") from error
+        while not self._arrived:
+            gone = self._client._disconnected
+            if gone.done():
+                error = None if gone.cancelled() else gone.exception()
+                cause = _cause(error) if error is not None else "it said goodbye"
+                raise BrokerError(f"the connection to the broker is gone: {cause}") from error
+            self._news.clear()
+            await self._news.wait()
+        return [self._arrived.popleft() for _ in range(min(len(self._arrived), RECEIVE_MAXIMUM))]
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the broker forget a message. On a connection that is gone it does nothing: it is delivered again."""
         if delivery.qos:
-            # aiomqtt passes no acknowledgement on, so paho's client inside it is asked.
-            self._client._client.ack(delivery.mid, delivery.qos)
+            self._paho.ack(delivery.mid, delivery.qos)
+
+    def _take(self, _client: object, _data: object, message: MQTTMessage) -> None:
+        self._arrived.append(_delivery(message))
+        self._news.set()
+
+    def _confirmed(self, _client: object, _data: object, mid: int, *_: object) -> None:
+        confirmed = self._confirming.get(mid)
+        if confirmed is not None and not confirmed.done():
+            confirmed.set_result(None)
+
+    def _wants_to_write(self, *_: object) -> None:
+        """Write in the loop's next round all that is said in this one. paho connects in another thread."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop.call_soon_threadsafe(self._write)
+        else:
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        connection = self._paho.socket()
+        if connection is None:
+            return
+        try:
+            self._paho.loop_write()
+        except Exception as error:  # noqa: BLE001 - whatever breaks while writing has broken the connection
+            if not self._client._disconnected.done():
+                self._client._disconnected.set_exception(error)
+            return
+        if self._paho.want_write() and self._paho.socket() is connection:
+            self._loop.add_writer(connection.fileno(), self._write)  # aiomqtt removes it when all is written
+
+
+class _Correlation(Properties):
+    """The Correlation Data of an answer, packed at once: paho's own properties cost a tenth of a whole answer."""
+
+    def __init__(self, data: bytes) -> None:
+        object.__setattr__(self, "_packed", _packed_correlation(data))
+
+    def pack(self) -> bytes:
+        """Length and property as they go over the wire (MQTT 5, 2.2.2)."""
+        packed: bytes = self.__dict__["_packed"]
+        return packed
+
+
+def _packed_correlation(data: bytes) -> bytes:
+    body = b"\x09" + len(data).to_bytes(2, "big") + data
+    length, rest = bytearray(), len(body)
+    while rest > 127:
+        length.append(rest % 128 | 128)
+        rest //= 128
+    length.append(rest)
+    return bytes(length) + body
 
 
 @asynccontextmanager
@@ -181,14 +272,14 @@ async def connect(
     paho = client._client
     paho.manual_ack_set(True)
     paho.connect_timeout = _CONNECT_S
-    client.pending_calls_threshold = 10_000  # aiomqtt warns of more; answers are meant to go out together
+    connection = Connection(client, protocol)  # before connecting: a session's messages come at once
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
         raise _explained(error, address) from error
     except ValueError as error:
         raise BrokerError(f"no connection to {address}: {error}") from error
-    connection = Connection(client, protocol)
+    connection.up()
     try:
         yield connection
     finally:
@@ -239,10 +330,10 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _delivery(message: aiomqtt.Message) -> Delivery:
+def _delivery(message: MQTTMessage) -> Delivery:
     properties = message.properties
     return Delivery(
-        message.topic.value,
+        message.topic,
         bytes(message.payload),
         message.retain,
         message.qos,

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from perslm_daemon.journal import Accepted, key_of
@@ -105,7 +105,9 @@ class Requests:
         if refused is not None:
             refused = refusal(refused.error or "", transaction)
         needs_model = verb is not None and verb.needs_model
-        durable = changes and refused is None and bool(key)
+        durable = changes and refused is None
+        if durable and not key:  # written down all the same: after a crash its asker is told, not left waiting
+            accepted = replace(accepted, key=key_of("once", uuid.uuid4().bytes))
         return Job(topic.verb, payload, accepted, topic.user, refused, durable, needs_model)
 
     def read_before(self, job: Job) -> bool:

@@ -214,6 +214,8 @@ class Pipeline:
                 now.reply = reply.strip()
                 if piece.isspace():
                     continue
+                if seq == 0:
+                    now.timings = replace(now.timings, first_sentence=now.since_known_ms())
                 sentence = Sentence(seq, piece)
                 seq += 1
                 await now.tell(sentence)

@@ -15,6 +15,12 @@ def private_bytes(pid: int | None = None) -> int:
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
+def cpu_seconds(pid: int | None = None) -> float:
+    """Processor time that a process (this one when None) has used, in seconds."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
 def idle_cores(seconds: float = 0.2) -> float:
     """Cores that nobody used during the last `seconds`; measuring takes that long."""
     used = psutil.cpu_percent(interval=seconds, percpu=True)

@@ -14,7 +14,9 @@ from typing import Any
 from perslm_runtime.errors import InputError
 
 _NODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_LONGEST_LEVEL = 200
+# No separator, wildcard, control character, half a surrogate or noncharacter; a $ begins what is the broker's own.
+_NONCHARACTERS = "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
+_LEVEL = re.compile(f"(?!\\$)[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]{{1,200}}")
 RESERVED = frozenset({"request", "response", "reply", "event", "as", "set"})
 """First levels under a node that are no value's name."""
 
@@ -135,12 +137,7 @@ class ReplyPart:
 
 def is_level(text: str) -> bool:
     """Whether `text` can be one level of a topic: not empty, not long, no / + # and no control character."""
-    return (
-        0 < len(text) <= _LONGEST_LEVEL
-        and not text.startswith("$")
-        and not any(letter in "/+#" or ord(letter) < 32 or 0x7F <= ord(letter) < 0xA0 for letter in text)
-        and not any(0xD800 <= ord(letter) < 0xE000 or ord(letter) & 0xFFFE == 0xFFFE for letter in text)
-    )
+    return _LEVEL.fullmatch(text) is not None
 
 
 def is_topic(topic: str) -> bool:

@@ -78,13 +78,14 @@ Tell = Callable[[Event], Awaitable[None]]
 class Timings:
     """Milliseconds of one turn; None where it did not happen.
 
-    `stt` and `recall` are durations. `first_token` and `first_audio` count from the moment the text was known
-    (after `stt`). `total` counts from the ask to the remembered reply.
+    `stt` and `recall` are durations. `first_token`, `first_sentence` and `first_audio` count from the moment the
+    text was known (after `stt`). `total` counts from the ask to the remembered reply.
     """
 
     stt: float | None = None
     recall: float | None = None
     first_token: float | None = None
+    first_sentence: float | None = None
     first_audio: float | None = None
     total: float | None = None
 
@@ -143,6 +144,7 @@ def timings_data(timings: Timings) -> dict[str, float | None]:
         "stt": timings.stt,
         "recall": timings.recall,
         "first_token": timings.first_token,
+        "first_sentence": timings.first_sentence,
         "first_audio": timings.first_audio,
         "total": timings.total,
     }
