@@ -17,6 +17,7 @@ from perslm_daemon.config_keys import (
     Choices,
     Key,
     Location,
+    Locations,
     OptionalLocation,
     Real,
     Secret,
@@ -135,6 +136,20 @@ class Wake:
         Choices(("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")),
         "wake words that are listened for",
     )
+    custom: tuple[Path, ...] = key(
+        (), Locations(), "wake words of your own: microWakeWord models (.tflite), each with its .json beside it"
+    )
+    sensitivity: float = key(
+        0.5, Real(0.0, 1.0), "how easily wake words are heard; 0.5 is each model's own measure"
+    )
+    sensitivities: str = key(
+        "",
+        Text(
+            r"([\w.-]+ *= *(0(\.\d+)?|1(\.0*)?)( *, *|$))*",
+            "words with their sensitivity, as in okay_nabu=0.6, alexa=0.3",
+        ),
+        "sensitivity of single words, where it differs; a word of your own goes by its file's name",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +251,31 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Ears:
+    """How PersLM listens once it was called (docs/voice.md)."""
+
+    end_s: float = key(0.25, Real(0.1, 5), "seconds of silence after which a finished command is over")
+    unsure_s: float = key(0.6, Real(0.1, 5), "the same where the words do not tell whether they are all")
+    unfinished_s: float = key(1.4, Real(0.1, 10), 'the same where they are not: "turn on the"')
+    longest_s: float = key(15.0, Real(2, 60), "seconds after which listening ends whatever is to be heard")
+    nothing_s: float = key(5.0, Real(1, 30), "seconds to wait for a first word after the wake word")
+    near_db: float = key(
+        18.0,
+        Real(3, 60),
+        "decibels below the wake word's loudness from which a voice is another one, or the television's",
+    )
+    follow_up: bool = key(True, Switch(), "listen on, without the wake word, after an answer that asks something")
+    follow_up_s: float = key(6.0, Real(1, 30), "seconds to wait for a first word then")
+    barge_in: str = key(
+        "speech",
+        Choice(("speech", "wake", "off")),
+        "what ends an answer: any speech, the wake word and \"stop\", or nothing that is said",
+    )
+    suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
+    gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration in force. `sources` tells for every dotted key where its value came from."""
 
@@ -257,6 +297,7 @@ class Config:
     health: Health = field(default_factory=Health)
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
+    ears: Ears = field(default_factory=Ears)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -274,6 +315,7 @@ SECTIONS: dict[str, type[Any]] = {
     "health": Health,
     "discovery": Discovery,
     "log": Log,
+    "ears": Ears,
 }
 
 
