@@ -83,6 +83,7 @@ class BrokerFile:
                 f"pattern read {base}/+/response/#",
                 f"pattern read {base}/+/reply/#",
                 f"pattern readwrite {base}/_clients/#",
+                f"pattern readwrite {base}/_arbitration/#",
                 "pattern readwrite homeassistant/#",
                 "pattern readwrite zigbee2mqtt/#",
                 "",

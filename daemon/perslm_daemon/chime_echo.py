@@ -40,7 +40,9 @@ class ChimeEcho:
         """The chime is being played from now on."""
         samples = resample(chime, SPEECH_RATE_HZ).samples.astype(np.float64)
         start = self._sound.end
-        self._played = _Played(samples, start, start + len(samples) + round((_LATEST_S + _TAIL_S) * SPEECH_RATE_HZ))
+        self._played = _Played(
+            samples, start, start + len(samples) + round((_LATEST_S + _TAIL_S) * SPEECH_RATE_HZ)
+        )
 
     def known_after(self, first: int, last: int) -> int:
         """The sample that has to be there before sound from `first` to `last` can be cleaned."""

@@ -269,7 +269,7 @@ class Ears:
     barge_in: str = key(
         "speech",
         Choice(("speech", "wake", "off")),
-        "what ends an answer: any speech, the wake word and \"stop\", or nothing that is said",
+        'what ends an answer: any speech, the wake word and "stop", or nothing that is said',
     )
     suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
     gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")

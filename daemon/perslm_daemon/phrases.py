@@ -17,7 +17,14 @@ _STOP = re.compile(
     r"( (please|now|already|thanks|thank you))*"
 )
 _OWN_SHARE = 0.6
-_SHORT_WORDS = frozenset("is as us it in to an on of or if at be he me we my no so up am are do ask her the and".split())
+_EVERYBODYS = frozenset(
+    """a an the and or but of to in on at for with from by as is are was were be am do does did have has had it its
+    that this these those there here i you he she we they me him her us them my your his our their what which who
+    how when where why not no yes so if then than can could will would should may""".split()
+)
+_SHORT_WORDS = frozenset(
+    "is as us it in to an on of or if at be he me we my no so up am are do ask her the and".split()
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -53,12 +60,18 @@ def without_phrase(text: str, phrase: str) -> str:
 
 
 def is_own(text: str, said: str) -> bool:
-    """Whether `text` is what we say ourselves: most of its words, as far as they were recognized, are in `said`."""
+    """Whether `text` is what we say ourselves: most of its words, and of those that mean something, are in `said`.
+
+    Not all, because an echo is recognized badly; and not just any words: everybody says "what is the".
+    """
     heard, ours = words_of(text), words_of(said)
     if not heard or not ours:
         return False
-    known = sum(any(_alike(word, own) for own in ours) for word in heard)
-    return known / len(heard) >= _OWN_SHARE
+    telling = [word for word in heard if word not in _EVERYBODYS]
+    return all(
+        sum(any(_alike(word, own) for own in ours) for word in words) >= _OWN_SHARE * len(words)
+        for words in (heard, telling)
+    )
 
 
 def _alike(one: str, other: str) -> bool:

@@ -31,6 +31,7 @@ from perslm_daemon.turn import (
     Sentence,
     Spoken,
     Tell,
+    Told,
     Turn,
     Vector,
     log_turn,
@@ -132,6 +133,8 @@ class Pipeline:
             with anyio.CancelScope() as self._scope:
                 await self._recall(now)
                 await self._answer(now)
+                if now.ask.speak:
+                    await now.tell(Told())
                 finished = True
         finally:
             self._scope = None

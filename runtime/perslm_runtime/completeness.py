@@ -68,6 +68,8 @@ def ending_of(text: str) -> Ending:
         return Ending.UNFINISHED
     if " ".join(words) in _ALONE_PHRASES or (len(words) == 1 and words[0] in _ALONE):
         return Ending.FINISHED
+    if words[-1] == "it" and _MEASURED & set(words[-2:]):
+        return Ending.UNFINISHED  # what Whisper makes of "a timer for"
     if text.rstrip().endswith(("...", "…", ",", "-", ":")) or _goes_on(words):
         return Ending.UNFINISHED
     if _NUMBER.fullmatch(words[-1]):
