@@ -22,14 +22,15 @@ from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
+from perslm_daemon.mouth import Mouth
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
-from perslm_daemon.speaking import Loudspeaker, SoundOut
+from perslm_daemon.sound_card import SoundCard, SoundState
+from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
 from perslm_daemon.verb_table import Table
-from perslm_daemon.ways import Running, open_ways
+from perslm_daemon.ways import Running, Sound, open_ways
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
-from perslm_runtime.lane import Lane
 
 log = logging.getLogger("perslm.serve")
 
@@ -137,33 +138,43 @@ async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> As
         bulletin.post("state", {"state": "starting"})
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))
-        sound, why_no_sound = await _sound_out(stack, assistant)
-        settings = Settings(bulletin, _settings(assistant, config))
-        table = Table(
-            assistant,
-            config,
-            bulletin,
-            lambda: wishes.ask(Wish.RESTART),
-            sound,
-            why_no_sound,
-            time.monotonic(),
-        )
-        yield Running(config, assistant, bulletin, settings, table, table.verbs())
+        sound = await stack.enter_async_context(_sound(config, assistant, bulletin))
+        settings = Settings(bulletin, _settings(assistant, sound))
+        mouth = sound.mouth if sound else None
+        table = Table(assistant, config, bulletin, lambda: wishes.ask(Wish.RESTART), mouth, time.monotonic())
+        yield Running(config, assistant, bulletin, settings, table, table.verbs(), sound=sound)
 
 
-async def _sound_out(stack: AsyncExitStack, assistant: Assistant) -> tuple[SoundOut | None, str]:
-    voice = assistant.parts.tts
-    if voice is None:
-        return None, "there is no voice (voice.enabled is false, or it did not start)"
+@asynccontextmanager
+async def _sound(config: Config, assistant: Assistant, bulletin: Bulletin) -> AsyncIterator[Sound | None]:
+    """Sound card and mouth, for a daemon with a voice; a card that does not open is told and opens when it can."""
+    if not config.voice.enabled:
+        yield None
+        return
+
+    def told(state: SoundState) -> None:
+        before = bulletin.current().get("sound", {})
+        bulletin.post("sound", state.as_value())
+        if state.problem and state.problem != before.get("problem"):
+            bulletin.tell("warning", what="sound", message=state.problem)
+
+    server = SoundServer()
+    card = SoundCard(config.audio, tell=told, echo=EchoCanceller(server) if config.audio.echo_cancel else None)
+    others = OtherStreams(server, config.data_dir / "ducked.json")
+    mouth = Mouth(assistant.parts.tts, card, config.mouth, bulletin, others=others)
+    tasks = await anyio.create_task_group().__aenter__()
     try:
-        loudspeaker = await stack.enter_async_context(Lane("loudspeaker", Loudspeaker))
-    except PersLMError as error:
-        return None, str(error)
-    return SoundOut(voice, loudspeaker), ""
+        await tasks.start(card.run)
+        await tasks.start(mouth.run)
+        yield Sound(card, mouth)
+    finally:
+        tasks.cancel_scope.cancel()
+        # Not handed the error: it would come out wrapped in an exception group.
+        await tasks.__aexit__(None, None, None)
 
 
-def _settings(assistant: Assistant, config: Config) -> dict[str, tuple[Setting, SettingValue]]:
-    pipeline, voice = assistant.pipeline, assistant.parts.tts
+def _settings(assistant: Assistant, sound: Sound | None) -> dict[str, tuple[Setting, SettingValue]]:
+    pipeline = assistant.pipeline
     table: dict[str, tuple[Setting, SettingValue]] = {}
 
     async def remember(value: SettingValue) -> None:
@@ -172,12 +183,17 @@ def _settings(assistant: Assistant, config: Config) -> dict[str, tuple[Setting, 
     if assistant.parts.memory is not None:
         switch = Setting("memory", "switch", "remember and recall", remember)
         table["memory"] = (switch, pipeline.remembering)
-    if voice is not None:
+    if sound is not None:
+        card, mouth = sound.card, sound.mouth
 
         async def turn_up(value: SettingValue) -> None:
-            await voice.call(lambda piper, _stop: piper.set_volume(float(value)))
+            mouth.volume = float(value)
 
-        table["volume"] = (Setting("volume", "number", "loudness of the voice", turn_up), config.tts.volume)
+        async def mute(value: SettingValue) -> None:
+            await card.mute(bool(value))
+
+        table["volume"] = (Setting("volume", "number", "loudness of what is said", turn_up), mouth.volume)
+        table["mute"] = (Setting("mute", "switch", "close the microphone", mute), card.state.muted)
     return table
 
 

@@ -28,10 +28,12 @@ from perslm_daemon.discovery import Announcer, Card, find_broker, identity
 from perslm_daemon.health import Health
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
+from perslm_daemon.mouth import Mouth
 from perslm_daemon.mqtt import BrokerLink, address_of
 from perslm_daemon.mqtt_connection import Address
 from perslm_daemon.service import Notifier, credential
 from perslm_daemon.settings import Settings
+from perslm_daemon.sound_card import SoundCard
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
 from perslm_runtime import __version__
@@ -48,8 +50,19 @@ _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is lef
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound card and the mouth of a daemon with a voice."""
+
+    card: SoundCard
+    mouth: Mouth
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
-    """The running daemon as its ways in see it. `broker` is the MQTT broker's URL, "" where there is none."""
+    """The running daemon as its ways in see it. `broker` is the MQTT broker's URL, "" where there is none.
+
+    `sound` is None where voice is switched off.
+    """
 
     config: Config
     assistant: Assistant
@@ -58,6 +71,7 @@ class Running:
     table: Table
     verbs: Verbs
     broker: str = ""
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True, slots=True)
