@@ -30,6 +30,7 @@ from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink, address_of
 from perslm_daemon.mqtt_connection import Address
+from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.service import Notifier, credential
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
@@ -205,9 +206,15 @@ async def _open_mqtt(
             values=running.bulletin.current,
             device_id=device_id,
         ),
+        past=Past(config.data_dir / "mqtt.announced", _trace(config)),
     )
     await tasks.start(link.run)
     return f"{address.host}:{address.port}"
+
+
+def _trace(config: Config) -> Trace:
+    home = config.homeassistant
+    return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
 
 
 def _address(link: Mqtt, url: str) -> Address:
