@@ -186,7 +186,9 @@ async def test_a_reload_keeps_the_engines_unless_they_changed(tmp_path: Path) ->
             wishes.ask(wish)
     names = [(one.config.node, one.config.model.max_reply_tokens) for one in seen]
     assert names == [("home", 24), ("kitchen", 24), ("kitchen", 24), ("home", 16)]
-    assert seen[0].assistant is seen[1].assistant is seen[2].assistant is not seen[3].assistant
+    assert seen[0].assistant is seen[1].assistant is seen[2].assistant
+    assert seen[3].assistant.parts is seen[0].assistant.parts, "only the model was built anew"
+    assert seen[3].assistant.parts.model.rebuilt == 1
 
 
 def test_sigterm_stops_the_process_within_two_seconds(tmp_path: Path) -> None:

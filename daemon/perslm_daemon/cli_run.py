@@ -80,7 +80,7 @@ def _loader(session: Session, *, own_broker: bool) -> Callable[[], Config]:
     first = [session.config]
 
     def load() -> Config:
-        config = first.pop() if first else configuration.load(session.flags)
+        config = first.pop() if first else configuration.load(session.flags, with_kept=True)
         if own_broker and not config.mqtt.broker:
             return replace(config, mqtt=replace(config.mqtt, broker="own"))
         return config

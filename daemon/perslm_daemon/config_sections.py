@@ -142,6 +142,7 @@ class Memory:
     """What is remembered."""
 
     enabled: bool = key(True, Switch(), "remember turns and facts, and recall them")
+    remember: bool = key(True, Switch(), "keep what is said; off, a question leaves no trace and recalls nothing")
     recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
     encrypt: bool = key(False, Switch(), "encrypt the memory file")
     key_file: Path | None = key(
@@ -279,6 +280,9 @@ SECTIONS: dict[str, type[Any]] = {
 
 ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
 """Keys and sections the engines are built from: changing one needs engines built anew."""
+
+LIVE_KEYS = ("tts.volume", "memory.remember")
+"""Keys of engines that take effect while they run."""
 
 
 def _walk() -> Iterator[Key[Any]]:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import anyio
 import anyio.to_thread
 
-from perslm_daemon.app import Assistant, Report, start
+from perslm_daemon import kept
+from perslm_daemon.app import Assistant, Report, needs_start, renew, start
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
+from perslm_daemon.llms import usable_llms
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.speaking import Loudspeaker, SoundOut
@@ -85,31 +88,77 @@ async def serve(
         if on_report is not None:
             on_report(report)
 
+    frame = _Frame(load, wishes, notifier, told, on_ready)
     while True:
-        voice = config.voice.enabled
-        async with start(
-            config, hears=voice, speaks=voice, voice_essential=False, on_report=on_report
-        ) as assistant:
+        async with AsyncExitStack() as stack:
+            assistant, config = await _start_engines(stack, frame, config)
             while True:
-                wish = await _run_adapters(config, assistant, wishes, notifier, on_ready)
+                wish = await _run_adapters(config, assistant, frame)
                 if wish is Wish.STOP:
                     return
-                before, config = config, await _reloaded(load, config)
-                if wish is Wish.RESTART or _engines_differ(before, config):
+                before, config = config, await _reloaded(frame, config)
+                if wish is Wish.RESTART or needs_start(assistant, before, config):
                     break
+                assistant, config = await _renewed(frame, assistant, before, config)
 
 
-async def _run_adapters(
-    config: Config,
-    assistant: Assistant,
-    wishes: Wishes,
-    notifier: Notifier,
-    on_ready: Callable[[Running], None] | None,
-) -> Wish:
+@dataclass(slots=True)
+class _Frame:
+    """What stays the same for as long as the daemon runs. `news` is told as warnings once somebody can hear it."""
+
+    load: Callable[[], Config]
+    wishes: Wishes
+    notifier: Notifier
+    on_report: Callable[[Report], None]
+    on_ready: Callable[[Running], None] | None
+    news: list[str] = field(default_factory=list)
+
+
+async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> tuple[Assistant, Config]:
+    """Start what `config` describes. Where it fails by what was set while running, that is taken back."""
+    try:
+        return await _engines(stack, frame, config), config
+    except PersLMError as error:
+        gone = await anyio.to_thread.run_sync(kept.take_back, config.data_dir, _is_of_engines)
+        if not gone:
+            raise
+        frame.news.append(f"{', '.join(gone)} is taken back, PersLM could not start with it: {error}")
+        log.exception("taken_back keys=%s", ",".join(gone))
+        former = await anyio.to_thread.run_sync(frame.load)
+        return await _engines(stack, frame, former), former
+
+
+async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assistant:
+    voice = config.voice.enabled
+    return await stack.enter_async_context(
+        start(config, hears=voice, speaks=voice, voice_essential=False, on_report=frame.on_report)
+    )
+
+
+async def _renewed(frame: _Frame, assistant: Assistant, before: Config, after: Config) -> tuple[Assistant, Config]:
+    """The assistant with only those engines built anew that `after` concerns; unchanged where that fails."""
+    try:
+        return await renew(assistant, before, after), after
+    except PersLMError as error:
+        gone = await anyio.to_thread.run_sync(kept.take_back, after.data_dir, _is_of_engines)
+        frame.news.append(f"the new configuration is not in force: {error}")
+        log.exception("renew_failed taken_back=%s", ",".join(gone))
+        return assistant, before
+
+
+def _is_of_engines(key: str) -> bool:
+    return key.partition(".")[0] in ENGINE_KEYS
+
+
+async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> Wish:
+    wishes, notifier, on_ready = frame.wishes, frame.notifier, frame.on_ready
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(_in_common(config, assistant, wishes))
+        running = await stack.enter_async_context(_in_common(config, assistant, frame))
         ways = await stack.enter_async_context(open_ways(running, notifier))
         running.bulletin.post("state", {"state": "online"})
+        for message in frame.news:
+            running.bulletin.tell("warning", message=message)
+        frame.news.clear()
         ways.announce()
         # What is there now stays: a full collection took 6 to 15 ms, in the middle of somebody's request.
         gc.collect()
@@ -130,7 +179,7 @@ async def _run_adapters(
 
 
 @asynccontextmanager
-async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> AsyncIterator[Running]:
+async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> AsyncIterator[Running]:
     """Bulletin, settings and verbs: what every adapter speaks of."""
     async with AsyncExitStack() as stack:
         bulletin = Bulletin()
@@ -138,16 +187,19 @@ async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> As
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))
         sound, why_no_sound = await _sound_out(stack, assistant)
-        settings = Settings(bulletin, _settings(assistant, config))
+        changes = Changes(config, frame.load, lambda: frame.wishes.ask(Wish.RELOAD))
         table = Table(
             assistant,
             config,
             bulletin,
-            lambda: wishes.ask(Wish.RESTART),
+            lambda: frame.wishes.ask(Wish.RESTART),
+            changes,
             sound,
             why_no_sound,
             time.monotonic(),
         )
+        llms = await anyio.to_thread.run_sync(usable_llms, config)
+        settings = Settings(bulletin, _settings(assistant, config, table, llms), changes.keep)
         yield Running(config, assistant, bulletin, settings, table, table.verbs())
 
 
@@ -162,23 +214,34 @@ async def _sound_out(stack: AsyncExitStack, assistant: Assistant) -> tuple[Sound
     return SoundOut(voice, loudspeaker), ""
 
 
-def _settings(assistant: Assistant, config: Config) -> dict[str, tuple[Setting, SettingValue]]:
+def _settings(
+    assistant: Assistant, config: Config, table: Table, llms: Sequence[str]
+) -> dict[str, tuple[Setting, SettingValue]]:
     pipeline, voice = assistant.pipeline, assistant.parts.tts
-    table: dict[str, tuple[Setting, SettingValue]] = {}
+    found: dict[str, tuple[Setting, SettingValue]] = {}
 
     async def remember(value: SettingValue) -> None:
         pipeline.remembering = bool(value)
 
     if assistant.parts.memory is not None:
-        switch = Setting("memory", "switch", "remember and recall", remember)
-        table["memory"] = (switch, pipeline.remembering)
+        pipeline.remembering = config.memory.remember
+        switch = Setting("memory", "switch", "remember and recall", remember, key="memory.remember")
+        found["memory"] = (switch, pipeline.remembering)
     if voice is not None:
 
         async def turn_up(value: SettingValue) -> None:
             await voice.call(lambda piper, _stop: piper.set_volume(float(value)))
 
-        table["volume"] = (Setting("volume", "number", "loudness of the voice", turn_up), config.tts.volume)
-    return table
+        loudness = Setting("volume", "number", "loudness of the voice", turn_up, key="tts.volume")
+        found["volume"] = (loudness, config.tts.volume)
+    if len(llms) > 1:
+
+        async def answer_with(value: SettingValue) -> None:
+            await table.use_model(str(value))
+
+        choice = Setting("model", "select", "which model answers", answer_with, options=tuple(llms))
+        found["model"] = (choice, config.model.id)
+    return found
 
 
 def _info(config: Config, assistant: Assistant) -> dict[str, object]:
@@ -191,18 +254,15 @@ def _info(config: Config, assistant: Assistant) -> dict[str, object]:
     }
 
 
-async def _reloaded(load: Callable[[], Config], before: Config) -> Config:
+async def _reloaded(frame: _Frame, before: Config) -> Config:
     try:
-        return await anyio.to_thread.run_sync(load)
+        return await anyio.to_thread.run_sync(frame.load)
     except PersLMError as error:
         log.warning("reload_failed error=%s", error)
+        frame.news.append(f"the configuration was not read anew: {error}")
         return before
 
 
 def _status_line(running: Running) -> str:
     missing = ", ".join(one.part for one in running.assistant.degraded)
     return f"{running.config.node} answers" + (f"; goes on without {missing}" if missing else "")
-
-
-def _engines_differ(before: Config, after: Config) -> bool:
-    return any(getattr(before, name) != getattr(after, name) for name in ("data_dir", *ENGINE_KEYS))

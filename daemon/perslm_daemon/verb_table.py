@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from perslm_daemon import config as configuration
 from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.llms import llms
 from perslm_daemon.speaking import SoundOut
 from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, timings_data
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
@@ -54,16 +58,18 @@ class ForgetArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`info` tells of the model in use."""
+    """`info` tells of the model in use, `list` of those on this disk, `use` changes to the one called `id`."""
 
-    action: Literal["info"] = "info"
+    action: Literal["info", "list", "use"] = "info"
+    id: str | None = None
 
 
 class ConfigArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`get` tells one key or, without one, all; secrets are masked."""
+    """`get` tells one key or, without one, all; secrets are masked. The others only through the control socket."""
 
-    action: Literal["get"] = "get"
+    action: Literal["get", "set", "unset", "reload"] = "get"
     key: str | None = None
+    value: bool | int | float | str | list[str] | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +80,7 @@ class Table:
     config: Config
     bulletin: Bulletin
     restart: Callable[[], None]
+    changes: Changes
     sound: SoundOut | None
     why_no_sound: str
     started: float
@@ -84,8 +91,8 @@ class Table:
             Verb("status", Args, "how the daemon is", self.status),
             Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
             Verb("stop", Args, "end the reply that is being given", self.stop),
-            Verb("model", ModelArgs, "tell of the language model", self.model),
-            Verb("config", ConfigArgs, "tell the configuration in force", self.config_of),
+            Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
+            Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
         absent: dict[str, str] = {}
@@ -195,21 +202,70 @@ class Table:
         )
         return {"count": receipt.count, "receipt": {"ids": list(receipt.ids), "at": receipt.at.isoformat()}}
 
-    async def model(self, _args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """The language model's id, description and prompt head."""
+    async def model(self, args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """The language model in use, those that could be, or a change to another of them."""
+        if args.action == "list":
+            found = await anyio.to_thread.run_sync(llms, self.config)
+            in_use = self.config.model.id
+            return {"models": [{**msgspec.to_builtins(one), "in_use": one.id == in_use} for one in found]}
+        if args.action == "use":
+            if not args.id:
+                raise InputError("which model? Send its id; the action list tells those on this disk")
+            return {"id": args.id, "changing": await self.use_model(args.id)}
 
         def info(engine: Any, _stop: object) -> dict[str, Any]:
             return {"description": engine.description, "head_tokens": engine.head_tokens}
 
         return {"id": self.config.model.id, **await self.assistant.parts.model.call(info)}
 
-    async def config_of(self, args: ConfigArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Keys in force and where each came from."""
+    async def use_model(self, model_id: str) -> bool:
+        """Change to a model on this disk; False where it is in use already. All else goes on while it loads.
+
+        Raises `InputError` for one that is not here or does not fit this board.
+        """
+        if model_id == self.config.model.id:
+            return False
+        found = {one.id: one for one in await anyio.to_thread.run_sync(llms, self.config)}
+        if model_id not in found:
+            raise InputError(
+                f"there is no language model {model_id[:80]!r} on this disk: here are {', '.join(found)}; "
+                "`perslm models pull ID` fetches another"
+            )
+        if found[model_id].problem:
+            raise InputError(found[model_id].problem)
+        if not found[model_id].fits:
+            raise InputError(
+                f"{model_id} would take {found[model_id].needs_mb:.0f} MB with all else, and board.budget_mb "
+                f"allows {self.config.board.budget_mb}"
+            )
+        await self.changes.set("model.id", model_id)
+        return True
+
+    async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""
+        if args.action != "get":
+            return await self._change_config(args, request)
         rows = configuration.shown(self.config)
         wanted = [row for row in rows if args.key is None or row.name == args.key]
         if not wanted:
             raise InputError(f"there is no key {args.key!r}: `perslm config` lists them")
         return {"keys": {row.name: {"value": _plain(row.value), "source": row.source} for row in wanted}}
+
+    async def _change_config(self, args: ConfigArgs, request: Request) -> Mapping[str, Any]:
+        if request.source != "socket":
+            raise InputError(
+                "the configuration is changed on the machine itself (`perslm config set KEY VALUE`); from here "
+                "settings can be changed: publish to …/<setting>/set"
+            )
+        if args.action == "reload":
+            self.changes.reload()
+            return {"reloading": True}
+        if not args.key or (args.action == "set" and args.value is None):
+            raise InputError(f"{args.action} needs a key" + (" and a value" if args.action == "set" else ""))
+        if args.action == "unset":
+            await self.changes.unset(args.key)
+            return {"key": args.key, "reloading": True}
+        return {"key": args.key, "value": await self.changes.set(args.key, args.value), "reloading": True}
 
     async def start_again(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Answer first, then start the engines anew."""
