@@ -16,10 +16,11 @@ import pytest
 
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
+from perslm_daemon.health import Pressure
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event, Sentence
 from perslm_daemon.verbs import MAX_PAYLOAD_BYTES, Request, Response
-from perslm_daemon.ways import Running
+from perslm_daemon.ways import Running, fit_context
 from perslm_runtime.errors import ConfigError
 from real_models import models_dir
 
@@ -143,6 +144,30 @@ async def test_the_bulletin_tells_what_the_daemon_does(shared: Running) -> None:
     assert values["last_heard"] == "What is the capital of Italy?"
     assert values["last_reply"] == "".join(sentences).strip()
     assert "responding" in activities
+
+
+async def test_memory_pressure_halves_the_context_and_relief_gives_it_back(shared: Running) -> None:
+    pressure, model = Pressure(), shared.assistant.parts.model
+
+    async def size_becomes(tokens: int) -> None:
+        with anyio.fail_after(20):
+            while await model.call(lambda engine, _stop: engine.context_tokens) != tokens:  # noqa: ASYNC110 - seen from outside
+                await anyio.sleep(0.01)
+
+    whole = shared.config.model.context_tokens
+    async with shared.bulletin.listen() as notices, anyio.create_task_group() as tasks:
+        tasks.start_soon(fit_context, shared, pressure)
+        await size_becomes(whole)
+        pressure.judge("memory", 50.0, 10.0, 5.0, "memory is short")
+        await size_becomes(whole // 2)
+        assert "Rome" in (await ask(shared, "ask", b"What is the capital of Italy?")).data["text"]
+        pressure.judge("memory", 1.0, 10.0, 5.0, "")
+        await size_becomes(whole)
+        told = ""
+        while "memory is short" not in told:
+            told = str(await notices.receive())
+        assert f"{whole // 2} instead of {whole} tokens" in told
+        tasks.cancel_scope.cancel()
 
 
 async def test_the_memory_can_be_switched_off_and_on_while_it_runs(shared: Running) -> None:

@@ -311,6 +311,15 @@ class Pipeline:
             self._conversation = None
         return receipt
 
+    async def resize_context(self, context_tokens: int) -> tuple[int, int]:
+        """Change the model's context between two turns; returns its size before and now, in tokens.
+
+        The conversation goes on, less what no longer fits.
+        """
+        async with self._turn:
+            await self._stop_idling()
+            return await self.parts.model.call(engine_calls.resize, context_tokens)
+
     # Between turns
 
     def _start_idling(self) -> None:

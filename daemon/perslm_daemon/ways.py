@@ -25,7 +25,7 @@ from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
 from perslm_daemon.discovery import Announcer, Card, find_broker, identity
-from perslm_daemon.health import Health
+from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink, address_of
@@ -112,8 +112,32 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
     )
     running.assistant.pipeline.relief = health.pressure.relief
     tasks.start_soon(health.run)
+    tasks.start_soon(fit_context, running, health.pressure)
     tasks.start_soon(_leave_when_hung, running, lanes)
     return health
+
+
+async def fit_context(running: Running, pressure: Pressure) -> None:
+    """Halve the model's context while memory is short, between turns, and give it back when that has eased."""
+    whole = running.config.model.context_tokens
+    await _resize(running, whole)  # a reload in the middle of a shortage begins anew
+    while True:
+        await pressure.until("memory", pressing=True)
+        await _resize(running, whole // 2)
+        await pressure.until("memory", pressing=False)
+        await _resize(running, whole)
+
+
+async def _resize(running: Running, tokens: int) -> None:
+    try:
+        before, now = await running.assistant.pipeline.resize_context(tokens)
+    except PersLMError as error:
+        log.warning("context_not_resized error=%s", type(error).__name__)
+        return
+    if now < before:
+        _warn(running, f"memory is short: the model keeps {now} instead of {before} tokens in mind until it eases")
+    elif now > before:
+        log.info("context_restored tokens=%d", now)
 
 
 async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[Any]]]) -> None:
