@@ -70,6 +70,20 @@ def running(folder: Path, *lines: str) -> Iterator[Broker]:
         broker.stop()
 
 
+def session_is_there(port: int, identifier: str) -> bool:
+    """Whether the broker keeps a session for that client; it does not any more when this has asked."""
+    told: queue.Queue[bool] = queue.Queue()
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identifier, protocol=paho.MQTTv5)
+    client.on_connect = lambda _client, _data, flags, *_: told.put(flags.session_present)
+    client.connect("127.0.0.1", port, clean_start=False)
+    client.loop_start()
+    found = told.get(timeout=WAIT_S)
+    client.disconnect()
+    client.loop_stop()
+    client._reset_sockets()
+    return found
+
+
 class Client:
     """A paho client in its own thread: what arrives lies in a queue. Its methods block: call them in a thread."""
 
@@ -133,3 +147,4 @@ class Client:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client._reset_sockets()  # else they are closed by the garbage collector, which warns

@@ -1,4 +1,4 @@
-"""Microphones and speakers that are files: the same two verbs as the sound card, in real time or as fast as can be.
+"""Microphones and speakers that are files: the two verbs of the sound card, in real time or faster.
 
 A `FileMicrophone` says what it is given, then silence; a `FileSpeaker` keeps what it is told to play.
 """

@@ -108,6 +108,6 @@ async def test_with_the_broker_gone_every_board_answers_for_itself(broker, tmp_p
     async with nodes(broker, tmp_path, "kitchen", "bath") as (kitchen, bath):
         await thread(broker.stop)
         with anyio.fail_after(20):
-            while kitchen.linked() or bath.linked():
+            while kitchen.linked() or bath.linked():  # noqa: ASYNC110 - the link tells nobody
                 await anyio.sleep(0.02)
         assert await answering([kitchen, bath], [NEAR, FAR]) == [True, True]

@@ -1,4 +1,4 @@
-"""What people complain about in every assistant's ears, each with the real engines (docs/voice.md has the list)."""
+"""What people complain about in every assistant's ears, with the real engines (docs/voice.md has the list)."""
 
 from __future__ import annotations
 

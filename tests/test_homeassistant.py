@@ -22,6 +22,7 @@ from perslm_daemon.homeassistant import (
     HomeAssistant,
     Message,
     clipped,
+    discovery_filters,
 )
 from perslm_daemon.settings import Setting, SettingValue
 from perslm_daemon.topics import RequestTopic, SetTopic, Topics, event_payload, matches, payload_of
@@ -374,9 +375,11 @@ def test_a_change_of_style_asks_for_migration_then_announces_then_clears(
     new: Literal["device", "single"], old: Literal["device", "single"]
 ) -> None:
     one, before = home(style=new), {message.topic for message in home(style=old).announcements()}
-    assert all(any(matches(topic, wanted) for wanted in one.old_filters) for topic in before)
+    filters = discovery_filters("homeassistant", "kitchen", old)
+    assert all(any(matches(topic, wanted) for wanted in filters) for topic in before)
     assert one.migration([]) == one.announcements()
-    steps = one.migration([*before, "homeassistant/light/another/lamp/config"])
+    in_use = [message.topic for message in one.announcements()]
+    steps = one.migration([*before, *in_use])
     asked = [m for m in steps if not m.retain]
     cleared = [m for m in steps if m.retain and not m.payload]
     assert {m.topic for m in asked} == {m.topic for m in cleared} == before

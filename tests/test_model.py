@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,27 @@ def test_a_consumer_that_leaves_the_reply_keeps_cache_and_conversation_in_step(c
     assert len(chat_model._talk.turns) == 1
     text, _ = answer(chat_model, "What is the capital of Italy?")
     assert "Rome" in text
+
+
+def test_another_context_size_keeps_the_conversation_and_answers_the_same(small_gguf: Path) -> None:
+    question = "What is the capital of Italy?"
+    with closing(build_model(small_gguf, context_tokens=1024)) as model:
+        answer(model, "My sister's name is Ana.")
+        whole, _ = answer(model, question)
+        model.begin(Stop(), [("My sister's name is Ana.", "Nice to meet her.")])
+        before, _ = answer(model, question)
+        model.begin(Stop(), [("My sister's name is Ana.", "Nice to meet her.")])
+        assert model.resize(Stop(), 768) == model.context_tokens == 768
+        after, end = answer(model, question)
+        assert after == before
+        assert end.prefilled_tokens > 0
+        assert model.resize(Stop(), 64) >= model.head_tokens + model.max_reply_tokens, "never too small to answer"
+        for _ in range(8):
+            answer(model, "Tell me something about bread, please, and be thorough about it.")
+        assert model.resize(Stop(), 1024) == 1024
+        model.begin(Stop())
+        answer(model, "My sister's name is Ana.")
+        assert answer(model, question)[0] == whole
 
 
 def test_a_long_conversation_never_overflows_the_context(small_gguf: Path) -> None:

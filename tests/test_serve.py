@@ -16,10 +16,11 @@ import pytest
 
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
+from perslm_daemon.health import Pressure
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event, Sentence
 from perslm_daemon.verbs import MAX_PAYLOAD_BYTES, Request, Response
-from perslm_daemon.ways import Running
+from perslm_daemon.ways import Running, fit_context
 from perslm_runtime.errors import ConfigError
 from real_models import models_dir
 
@@ -145,6 +146,30 @@ async def test_the_bulletin_tells_what_the_daemon_does(shared: Running) -> None:
     assert "responding" in activities
 
 
+async def test_memory_pressure_halves_the_context_and_relief_gives_it_back(shared: Running) -> None:
+    pressure, model = Pressure(), shared.assistant.parts.model
+
+    async def size_becomes(tokens: int) -> None:
+        with anyio.fail_after(20):
+            while await model.call(lambda engine, _stop: engine.context_tokens) != tokens:  # noqa: ASYNC110 - seen from outside
+                await anyio.sleep(0.01)
+
+    whole = shared.config.model.context_tokens
+    async with shared.bulletin.listen() as notices, anyio.create_task_group() as tasks:
+        tasks.start_soon(fit_context, shared, pressure)
+        await size_becomes(whole)
+        pressure.judge("memory", 50.0, 10.0, 5.0, "memory is short")
+        await size_becomes(whole // 2)
+        assert "Rome" in (await ask(shared, "ask", b"What is the capital of Italy?")).data["text"]
+        pressure.judge("memory", 1.0, 10.0, 5.0, "")
+        await size_becomes(whole)
+        told = ""
+        while "memory is short" not in told:
+            told = str(await notices.receive())
+        assert f"{whole // 2} instead of {whole} tokens" in told
+        tasks.cancel_scope.cancel()
+
+
 async def test_the_memory_can_be_switched_off_and_on_while_it_runs(shared: Running) -> None:
     await shared.settings.change("memory", "OFF")
     before = await ask(shared, "recall", b"zebra")
@@ -186,7 +211,9 @@ async def test_a_reload_keeps_the_engines_unless_they_changed(tmp_path: Path) ->
             wishes.ask(wish)
     names = [(one.config.node, one.config.model.max_reply_tokens) for one in seen]
     assert names == [("home", 24), ("kitchen", 24), ("kitchen", 24), ("home", 16)]
-    assert seen[0].assistant is seen[1].assistant is seen[2].assistant is not seen[3].assistant
+    assert seen[0].assistant is seen[1].assistant is seen[2].assistant
+    assert seen[3].assistant.parts is seen[0].assistant.parts, "only the model was built anew"
+    assert seen[3].assistant.parts.model.rebuilt == 1
 
 
 def test_sigterm_stops_the_process_within_two_seconds(tmp_path: Path) -> None:

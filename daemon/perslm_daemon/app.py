@@ -11,14 +11,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from perslm_daemon.config_sections import Config
+from perslm_daemon.config_sections import LIVE_KEYS, Config
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.process import resident_bytes
 from perslm_daemon.stores import make_data_dir, open_memory, open_models
@@ -114,9 +114,8 @@ async def start(
     after the other: on a board with little memory two loads at once would add up their peaks, and only so
     is each part's memory known.
     """
-    store = await anyio.to_thread.run_sync(open_models, config)
-    folder = await anyio.to_thread.run_sync(make_data_dir, config)
-    snapshots = folder / "snapshots" if config.model.snapshot else None
+    await anyio.to_thread.run_sync(make_data_dir, config)
+    builds = await anyio.to_thread.run_sync(_Builds, config)
     async with AsyncExitStack() as stack:
         parts = _PartStarter(stack, on_report, voice_essential=voice_essential)
         memory = None
@@ -124,19 +123,15 @@ async def start(
             memory = await parts.optional("memory", lambda: open_memory(config, config.embed.id))
         embed = None
         if memory is not None and config.embed.enabled:
-            embed = await parts.optional(
-                "embed", lambda: Embedder(store.folder(config.embed.id), config.embed.threads)
-            )
-        model = await parts.essential(
-            "model", lambda: open_model(config, store.file(config.model.id), snapshots=snapshots)
-        )
+            embed = await parts.optional("embed", builds.embed)
+        model = await parts.essential("model", builds.model)
         stt = tts = vad = wake = None
         if hears:
             vad = await parts.optional("vad", Silero)
-            wake = await parts.optional("wake", lambda: MicroWakeWord(config.wake.words))
-            stt = await parts.voice("stt", lambda: _open_stt(config, store.folder(config.stt.id)))
+            wake = await parts.optional("wake", builds.wake)
+            stt = await parts.voice("stt", builds.stt)
         if speaks:
-            tts = await parts.voice("tts", lambda: _open_tts(config, store.folder(config.tts.id)))
+            tts = await parts.voice("tts", builds.tts)
         engines = Parts(model, memory, embed, stt, tts)
         pipeline = await stack.enter_async_context(
             Pipeline(
@@ -147,6 +142,106 @@ async def start(
             )
         )
         yield Assistant(pipeline, engines, vad, wake, tuple(parts.reports), tuple(parts.degraded))
+
+
+class _Builds:
+    """How each engine is built from a configuration; called in the engine's own thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._store = config, open_models(config)
+
+    def model(self) -> ChatModel:
+        config = self._config
+        snapshots = config.data_dir / "snapshots" if config.model.snapshot else None
+        return open_model(config, self._store.file(config.model.id), snapshots=snapshots)
+
+    def embed(self) -> Embedder:
+        return Embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
+
+    def stt(self) -> SpeechToText:
+        wanted = self._config.stt
+        return open_recognizer(wanted.engine, self._store.folder(wanted.id), wanted.threads, wanted.language)
+
+    def tts(self) -> Piper:
+        wanted = self._config.tts
+        folder = self._store.folder(wanted.id)
+        return Piper(folder, wanted.threads, length_scale=wanted.length_scale, volume=wanted.volume)
+
+    def wake(self) -> MicroWakeWord:
+        return MicroWakeWord(self._config.wake.every)
+
+
+def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
+    """Whether a change of configuration concerns more than engines that can be built anew in their lanes."""
+    whole = ("data_dir", "models_dir", "memory", "voice")
+    if any(_differ(name, before, after) for name in whole):
+        return True
+    if (before.embed.enabled, before.embed.id) != (after.embed.enabled, after.embed.id):
+        return True  # the memory's vectors are the embedder's
+    lanes = _renewable(assistant)
+    concerned = ("model", "embed", *(("stt", "tts", "wake") if after.voice.enabled else ()))
+    # A part that did not start is tried again, from the beginning, when its configuration changes.
+    return any(lanes[part] is None and _differ(part, before, after) for part in concerned)
+
+
+async def renew(assistant: Assistant, before: Config, after: Config) -> Assistant:
+    """Build anew the engines whose configuration changed; all else goes on, the conversation included.
+
+    Raises what the build raises; then the former engine is back and `before` goes on for it.
+    """
+    builds = await anyio.to_thread.run_sync(_Builds, after)
+    reports = {report.part: report for report in assistant.reports}
+    for part, lane in _renewable(assistant).items():
+        if lane is None or not _differ(part, before, after):
+            continue
+        held = await anyio.to_thread.run_sync(resident_bytes)
+        await lane.renew(getattr(builds, part))
+        reports[part] = await _report_of(part, lane, held)
+    if tuple(reports.values()) == assistant.reports:
+        return assistant
+    assistant.pipeline.model_id = after.model.id
+    return replace(assistant, reports=tuple(reports.values()))
+
+
+def _renewable(assistant: Assistant) -> dict[str, Lane[Any] | None]:
+    parts = assistant.parts
+    return {
+        "model": parts.model,
+        "embed": parts.embed,
+        "stt": parts.stt,
+        "tts": parts.tts,
+        "wake": assistant.wake,
+    }
+
+
+def _differ(section: str, before: Config, after: Config) -> bool:
+    """Whether a key or section differs in more than what is changed while it runs."""
+    one, other = getattr(before, section), getattr(after, section)
+    for name in LIVE_KEYS:
+        inside, _, rest = name.rpartition(".")
+        if inside == section:
+            one = replace(one, **{rest: getattr(other, rest)})
+    return bool(one != other)
+
+
+async def _report_of(part: str, lane: Lane[Any], held_before: int) -> Report:
+    """Have a part prove itself, and say what it is."""
+
+    def proved(engine: Engine, _stop: object) -> tuple[str, Path | None, str, int]:
+        return engine.name, engine.file, engine.prove(), resident_bytes()
+
+    began = time.perf_counter()
+    name, file, proof, held = await lane.call(proved)
+    report = Report(part, name, file, max(0, held - held_before), lane.load_s, proof)
+    log.info(
+        "part=%s engine=%s load_ms=%d prove_ms=%d memory_mb=%d",
+        part,
+        name,
+        lane.load_s * 1000,
+        (time.perf_counter() - began) * 1000,
+        report.memory_bytes / 1e6,
+    )
+    return report
 
 
 class _PartStarter:
@@ -169,21 +264,8 @@ class _PartStarter:
             before.append(resident_bytes())
             return build()
 
-        def proved(engine: EngineT, _stop: object) -> tuple[str, Path | None, str, int]:
-            return engine.name, engine.file, engine.prove(), resident_bytes()
-
         lane = await self._stack.enter_async_context(Lane(part, weighed, rebuild=RebuildPolicy(), stop_s=_STOP_S))
-        began = time.perf_counter()
-        name, file, proof, after = await lane.call(proved)
-        report = Report(part, name, file, max(0, after - before[0]), lane.load_s, proof)
-        log.info(
-            "part=%s engine=%s load_ms=%d prove_ms=%d memory_mb=%d",
-            part,
-            name,
-            lane.load_s * 1000,
-            (time.perf_counter() - began) * 1000,
-            report.memory_bytes / 1e6,
-        )
+        report = await _report_of(part, lane, before[0])
         self.reports.append(report)
         self._on_report(report)
         return lane
@@ -233,11 +315,3 @@ def open_model(
         max_reply_tokens=max_reply_tokens or wanted.max_reply_tokens,
         snapshots=snapshots,
     )
-
-
-def _open_stt(config: Config, folder: Path) -> SpeechToText:
-    return open_recognizer(config.stt.engine, folder, config.stt.threads, config.stt.language)
-
-
-def _open_tts(config: Config, folder: Path) -> Piper:
-    return Piper(folder, config.tts.threads, length_scale=config.tts.length_scale, volume=config.tts.volume)

@@ -1,8 +1,8 @@
 """Which of several boards answers when more than one heard the wake word: one board's view of the claims of all.
 
-Pure: claims come in and go out as bytes. Nothing depends on clocks that agree. A claim belongs to our wake when it
-names the same phrase and arrives within a second of our own, before or after. Claims have one order everywhere,
-so whoever knows all of them comes to the same winner; the answer itself comes after the command, when all are known.
+Pure: claims come in and go out as bytes. No clocks have to agree. A claim belongs to our wake when it names the
+same phrase and arrives within a second of our own, before or after. Claims have one order everywhere,
+so whoever knows all of them comes to the same winner; the answer itself comes after the command, when all are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Claim(msgspec.Struct, frozen=True):
     def rank(self) -> tuple[float, float, str]:
         """Loud and clear counts; microphones differ in gain and rooms in noise, so the mean of both does.
 
-        Rounded, so that a hair's breadth does not decide; a tie goes to the name that is first in the alphabet.
+        Rounded, so that a hair's breadth does not decide; a tie goes to the first name in the alphabet.
         """
         strength = round((self.level_db + self.over_floor_db) / 2)
         return (-strength, -round(self.score, 2), self.node)
@@ -57,7 +57,7 @@ class Outgoing:
 
 
 class Arbitration:
-    """The claims that this node knows of. `linked` tells whether others can be heard: where not, we answer at once."""
+    """The claims that this node knows of. `linked`: whether others can be heard; where not, we answer at once."""
 
     def __init__(self, base: str, node: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self.linked: Callable[[], bool] = lambda: False
@@ -74,13 +74,13 @@ class Arbitration:
         return f"{self._base}/{LEVEL}/+"
 
     async def outgoing(self) -> Outgoing:
-        """Wait for a claim that is to be published; one that nobody took in time is lost, as all have decided then."""
+        """Wait for a claim to publish; one that nobody took in time is lost, as all have decided by then."""
         while not self._to_send:
             await self._sends.wait()
         return self._to_send.popleft()
 
     async def ours(self, phrase: str, *, level_db: float, over_floor_db: float, score: float) -> bool:
-        """Claim a wake, wait for what others claim, and tell whether we answer. At once where nobody can be heard."""
+        """Claim a wake, wait for what others claim, and tell whether we answer; at once where we are alone."""
         if not self.linked():
             self._own = None
             return True

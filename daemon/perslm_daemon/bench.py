@@ -63,6 +63,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "snapshot": bench_model.snapshot,
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
+        "voice": bench_voice.voice,
         "footprint": bench_process.footprint,
         "import": bench_process.import_time,
         "boards": bench_process.boards,

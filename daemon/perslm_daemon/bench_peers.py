@@ -1,4 +1,4 @@
-"""The peers of the voice benchmark: wyoming-faster-whisper and wyoming-piper, driven as Home Assistant drives them.
+"""The peers of the voice benchmark: wyoming-faster-whisper and -piper, driven as Home Assistant drives them.
 
 They are installed by pip, at fixed versions, into an environment of their own in the cache folder: nothing of them
 comes into ours. Spoken to in Wyoming's own lines of JSON; the same model files as ours, copied where they look.
@@ -89,13 +89,14 @@ def peers(cache: Path, whisper: Path, voice: Path, threads: int) -> Iterator[Pee
     for ending in (".onnx", ".onnx.json"):
         shutil.copyfile(voice.with_name(f"voice{ending}"), voices / f"{name}{ending}")
     stt_port, tts_port = free_port(), free_port()
-    commands = (
-        [str(python), "-m", "wyoming_faster_whisper", "--uri", f"tcp://127.0.0.1:{stt_port}", "--model", str(whisper)]
-        + ["--language", "en", "--data-dir", str(cache), "--beam-size", "1", "--compute-type", "int8"]
-        + ["--stt-library", "faster-whisper", "--cpu-threads", str(threads), "--local-files-only"],
-        [str(python), "-m", "wyoming_piper", "--uri", f"tcp://127.0.0.1:{tts_port}", "--voice", name]
-        + ["--data-dir", str(voices), "--local-files-only"],
-    )
+    hears = ["wyoming_faster_whisper", "--model", str(whisper), "--language", "en", "--data-dir", str(cache)]
+    hears += ["--beam-size", "1", "--compute-type", "int8", "--stt-library", "faster-whisper"]
+    hears += ["--cpu-threads", str(threads), "--local-files-only"]
+    speaks = ["wyoming_piper", "--voice", name, "--data-dir", str(voices), "--local-files-only"]
+    commands = [
+        [str(python), "-m", *service, "--uri", f"tcp://127.0.0.1:{port}"]
+        for service, port in ((hears, stt_port), (speaks, tts_port))
+    ]
     running = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in commands]
     try:
         for process, port in zip(running, (stt_port, tts_port), strict=True):
@@ -116,7 +117,7 @@ def _environment(folder: Path) -> Path:
         return python
     venv.create(folder, with_pip=True, clear=True)
     argv = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PINNED]
-    ended = subprocess.run(argv, capture_output=True, text=True)
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"the peers {', '.join(PINNED)} could not be installed by pip ({last})")
@@ -140,7 +141,10 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
 
 @contextmanager
 def _connected(port: int) -> Iterator[tuple[socket.socket, BinaryIO]]:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connected, connected.makefile("rb") as stream:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connected,
+        connected.makefile("rb") as stream,
+    ):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield connected, stream
 
@@ -159,5 +163,3 @@ def _receive(stream: BinaryIO) -> tuple[str, dict[str, Any], bytes]:
         data |= json.loads(stream.read(head["data_length"]))
     payload = stream.read(head["payload_length"]) if head.get("payload_length") else b""
     return str(head["type"]), data, payload
-
-

@@ -143,7 +143,7 @@ class Recorder:
 
 @contextmanager
 def null_sound() -> Iterator[NullSound]:
-    """A server of our own, and this process's environment leading to it. Raises `InputError` where there is none."""
+    """A server of our own, and this process's environment leading to it. Raises `InputError` without one."""
     for program in ("pulseaudio", "pacat", "parec"):
         if shutil.which(program) is None:
             raise InputError(

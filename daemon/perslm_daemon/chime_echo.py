@@ -1,7 +1,8 @@
 """Takes our own chime out of what the microphone heard, so that words spoken during it are recognized alone.
 
-The chime is known to the sample, the way through loudspeaker and room is not: it is found by correlation and fitted
-by least squares, and what it makes of the chime is subtracted. Where no chime comes back nothing is changed. Pure.
+The chime is known to the sample, the way through loudspeaker and room is not: it is found by correlation and
+fitted by least squares, and what it makes of the chime is subtracted. Where no chime comes back nothing
+is changed. Pure.
 """
 
 from __future__ import annotations

@@ -1,16 +1,22 @@
-"""`perslm config`: what is in force, where each value came from, and whether a file is right."""
+"""`perslm config`: what is in force and where it came from, changes that are kept, and whether a file is right."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 
 from perslm_daemon import config as configuration
-from perslm_daemon.cli_session import session_of
+from perslm_daemon import control_client
+from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.config import ConfigMistakesError, Shown
 from perslm_daemon.terminal import put, put_json, put_table
+
+if TYPE_CHECKING:
+    from perslm_daemon.config_sections import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -20,16 +26,29 @@ def register(app: typer.Typer) -> None:
 
 def config(
     context: typer.Context,
-    key: Annotated[str | None, typer.Argument(help="One key, such as model.threads; or `check`.")] = None,
-    file: Annotated[Path | None, typer.Argument(help="With `check`: the file to check.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="One key, such as model.threads; or `set`, `unset`, `check`.")
+    ] = None,
+    what: Annotated[str | None, typer.Argument(help="The key to set or unset; with `check`, the file.")] = None,
+    value: Annotated[str | None, typer.Argument(help="With `set`: the value.")] = None,
 ) -> None:
-    """Print what is in force and where each value came from: all keys, or KEY; `check FILE` checks a file."""
+    """Print what is in force and where each value came from: all keys, or KEY.
+
+    `set KEY VALUE` keeps a value above the files and puts it into force where PersLM runs; `unset KEY` takes it
+    back; `check FILE` checks a file.
+    """
     session = session_of(context)
     if key == "check":
-        _check(file, as_json=session.json)
-        return
-    if file is not None:
-        raise typer.BadParameter(f"got two keys, {key} and {file}: ask for one, or for all")
+        _check(None if what is None else Path(what), as_json=session.json)
+    elif key in ("set", "unset"):
+        _change(session, key, what, value)
+    elif what is not None:
+        raise typer.BadParameter(f"got two keys, {key} and {what}: ask for one, or for all")
+    else:
+        _show(session, key)
+
+
+def _show(session: Session, key: str | None) -> None:
     rows = configuration.shown(session.config)
     if key is not None:
         configuration.value_of(session.config, key)
@@ -40,6 +59,41 @@ def config(
         put(_as_text(rows[0]))
     else:
         put_table(("KEY", "VALUE", "FROM"), [(row.name, _as_text(row), row.source) for row in rows])
+
+
+def _change(session: Session, action: str, key: str | None, value: str | None) -> None:
+    """Set or take back a kept value: through the running PersLM, which takes it into force, or on the disk."""
+    if key is None or (action == "set") != (value is not None):
+        raise typer.BadParameter("`perslm config set KEY VALUE`, or `perslm config unset KEY`")
+    daemon = control_client.connect(session.config.data_dir)
+    if daemon is None:
+        done = _change_alone(session, action, key, value)
+    else:
+        payload = {"action": action, "key": key, **({} if value is None else {"value": value})}
+        with daemon:
+            done = daemon.ask("config", json.dumps(payload))
+    if session.json:
+        put_json(done)
+    elif action == "set":
+        put(f"{key} = {done['value']}" + (", in force" if done.get("reloading") else ", from the next start on"))
+    else:
+        put(f"{key}: what the files say counts again")
+
+
+def _change_alone(session: Session, action: str, key: str, value: str | None) -> dict[str, object]:
+    from perslm_daemon.changes import Changes
+    from perslm_daemon.stores import make_data_dir
+
+    make_data_dir(session.config)
+
+    def load() -> Config:
+        return configuration.load(session.flags, with_kept=True)
+
+    changes = Changes(session.config, load, lambda: None)
+    if action == "unset":
+        anyio.run(changes.unset, key)
+        return {"key": key}
+    return {"key": key, "value": anyio.run(changes.set, key, value)}
 
 
 def _check(file: Path | None, *, as_json: bool) -> None:

@@ -33,7 +33,7 @@ class Session:
     @cached_property
     def config(self) -> Config:
         """The configuration in force. Raises ConfigMistakesError."""
-        config = configuration.load(self.flags)
+        config = configuration.load(self.flags, with_kept=True)
         logs.start(config.log.level, config.log.format, verbose=self.verbose, quiet=self.json)
         return config
 

@@ -1,8 +1,8 @@
 """The configuration: layers of defaults, profile, files, environment and flags, made into one typed `Config`.
 
 Later layers win: defaults in code, `edge_configs/PROFILE.toml`, /etc/perslm/perslm.toml and the user's
-perslm.toml (or the one file named by --config), PERSLM_SECTION__KEY, flags. Every mistake in every layer is
-reported at once. Reads files and environment here and nowhere else; starts nothing.
+perslm.toml (or the one file named by --config), what was set while running (kept.py), PERSLM_SECTION__KEY, flags.
+Every mistake in every layer is reported at once. Reads files and environment here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from perslm_daemon import kept
 from perslm_daemon.config_keys import Key, Secret
 from perslm_daemon.config_sections import PROFILES, SECTIONS, Config, keys
 from perslm_daemon.machine import Machine, profile_of, this_machine
@@ -82,17 +83,21 @@ class _Setting:
 
 
 def load(
-    flags: Flags | None = None, environ: Mapping[str, str] | None = None, machine: Machine | None = None
+    flags: Flags | None = None,
+    environ: Mapping[str, str] | None = None,
+    machine: Machine | None = None,
+    *,
+    with_kept: bool = False,
 ) -> Config:
-    """Put the layers together. Raises ConfigMistakesError listing every mistake in every layer at once."""
+    """Put the layers together. Raises ConfigMistakesError listing every mistake in every layer at once.
+
+    `with_kept` takes into account what was set while a daemon ran on this data folder (kept.py).
+    """
     flags = flags or Flags()
     environ = os.environ if environ is None else environ
     mistakes: list[Mistake] = []
-    settings = [
-        *_from_files(_user_files(flags, environ), mistakes),
-        *_from_environment(environ),
-        *_from_flags(flags, mistakes),
-    ]
+    of_this_run = [*_from_environment(environ), *_from_flags(flags, mistakes)]
+    settings = [*_from_files(_user_files(flags, environ), mistakes), *of_this_run]
     table = keys()
     profile, profile_source = _profile(settings, machine)
     values: dict[str, Any] = {}
@@ -102,12 +107,26 @@ def load(
         if checked is not None:
             values[setting.name] = checked[0]
             sources[setting.name] = setting.where
+    if with_kept:
+        _take_kept(values, sources, table, {setting.name for setting in of_this_run})
     values["profile"] = profile
     config = _build(values, {name: sources.get(name, "default") for name in table})
     mistakes += _contradictions(config)
     if mistakes:
         raise ConfigMistakesError(mistakes)
     return config
+
+
+def _take_kept(
+    values: dict[str, Any], sources: dict[str, str], table: Mapping[str, Key[Any]], stronger: Container[str]
+) -> None:
+    """Put what was set while running above the files. A kept value that no longer fits is passed over."""
+    data_dir = values.get("data_dir") or table["data_dir"].default
+    for name, raw in kept.read(data_dir).items():
+        setting = _Setting(name, raw, kept.SOURCE, data_dir, is_text=False)
+        checked = None if name in stronger else _check(setting, table, [])
+        if checked is not None:
+            values[name], sources[name] = checked[0], kept.SOURCE
 
 
 def check_file(path: Path) -> list[Mistake]:

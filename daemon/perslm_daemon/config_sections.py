@@ -144,6 +144,7 @@ class Wake:
     sensitivity: float = key(
         0.5, Real(0.0, 1.0), "how easily wake words are heard; 0.5 is each model's own measure"
     )
+    active: str = key("all", Text(r"[\w.-]+", "a name"), "which of them calls; all: each of them")
     sensitivities: str = key(
         "",
         Text(
@@ -153,12 +154,18 @@ class Wake:
         "sensitivity of single words, where it differs; a word of your own goes by its file's name",
     )
 
+    @property
+    def every(self) -> tuple[str, ...]:
+        """Every wake word, by the name its engine knows it by: the custom ones by their paths."""
+        return (*self.words, *(str(path) for path in self.custom))
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is remembered."""
 
     enabled: bool = key(True, Switch(), "remember turns and facts, and recall them")
+    remember: bool = key(True, Switch(), "keep what is said; off, a question leaves no trace and recalls nothing")
     recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
     encrypt: bool = key(False, Switch(), "encrypt the memory file")
     key_file: Path | None = key(
@@ -273,6 +280,7 @@ class Ears:
         Choice(("speech", "wake", "off")),
         'what ends an answer: any speech, the wake word and "stop", or nothing that is said',
     )
+    muted: bool = key(False, Switch(), "start with a closed microphone; the setting `mute` opens and closes it")
     suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
     gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")
 
@@ -364,6 +372,9 @@ SECTIONS: dict[str, type[Any]] = {
 
 ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
 """Keys and sections the engines are built from: changing one needs engines built anew."""
+
+LIVE_KEYS = ("tts.volume", "memory.remember")
+"""Keys of engines that take effect while they run."""
 
 
 def _walk() -> Iterator[Key[Any]]:

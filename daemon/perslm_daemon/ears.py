@@ -1,7 +1,7 @@
 """The ears: the microphone's frames, wake words in them at all times, and on request what somebody says.
 
-Everything reads one pre-roll by sample number, so deciding late loses no word. Knows no mouth and no pipeline: what
-was said aloud lately, and whether our echo is cancelled, is handed in.
+Everything reads one pre-roll by sample number, so deciding late loses no word. Knows no mouth and no pipeline:
+what was said aloud lately, and whether our echo is cancelled, is handed in.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Ears:
         self._chime.played(chime)
 
     def forget(self) -> None:
-        """Forget the sound of the last half minute, as when the microphone is muted."""
+        """Forget the sound of the last half minute."""
         self.sound.forget()
 
     async def hear(
@@ -119,7 +119,7 @@ class Ears:
         nothing_s: float | None = None,
         on_partial: Callable[[str], None] | None = None,
     ) -> Heard:
-        """What is said from `start` on; its `text` is "" when nobody speaks. `phrase` is cut from its beginning."""
+        """What is said from `start` on; its `text` is "" when nobody speaks. `phrase` is cut from its front."""
 
         def shown(text: str) -> None:
             if on_partial is not None and (rest := without_phrase(text, phrase)):

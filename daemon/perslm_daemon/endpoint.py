@@ -1,4 +1,4 @@
-"""When somebody has finished speaking: from how likely each 32 ms are speech, how loud they are, and the words so far.
+"""When somebody has finished speaking, by how likely speech each 32 ms are, how loud, and the words so far.
 
 Pure. A finished command ends after a short silence, an unfinished one waits. Who is much softer than the wake word
 was is somebody else, or a television; nothing keeps it listening beyond its limit.
@@ -17,7 +17,7 @@ STEP_S = 0.032
 LOOK_S = 0.1
 """Silence after which the words are decoded on trial: the result is there when the end is sure.
 
-Whisper does not need more: over 36 clips 1 to 2 % of the words are wrong with 0.03 s of silence behind them or 0.5.
+Whisper needs no more: over 36 clips 1 to 2 % of the words are wrong, with 0.03 s of silence behind them or 0.5.
 """
 
 _ENTER, _STAY = 0.5, 0.35  # Silero's own: begin above the first, end below the second
@@ -26,12 +26,12 @@ _BEGINS_AT_ONCE_S = 0.36  # where speech goes on from the wake phrase: its last 
 _RESUMES_S = 0.06
 _OVER_FLOOR_DB = 6.0  # Silero says speech for 60 ms after it has ended; the level says it at once
 _LOUD_FOR = 5  # steps that count together as one loudness: a soft sound within a word is no other speaker
-_FLOOR_RISES_DB = 0.016  # per step, half a decibel a second: a fan that starts is followed, a long sentence is not
+_FLOOR_RISES_DB = 0.016  # per step, half a decibel a second: it follows a fan that starts, not a long sentence
 _LEARNS_S = 1.0  # of speech, from which the loudness of a speaker without a wake word is known
 
 
 class Cue(Enum):
-    """What a step brings: nothing, the first word, a silence worth a look, speech again, false alarm, or the end."""
+    """What a step brings: nothing, the first word, silence worth a look, speech again, a false alarm, the end."""
 
     NONE = "none"
     BEGAN = "began"

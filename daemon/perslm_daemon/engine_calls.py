@@ -130,3 +130,9 @@ def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
 def compact(model: ChatModel, stop: Stop) -> str:
     """Summarise the conversation if it has grown long; returns the summary or ""."""
     return model.compact(stop) if model.wants_compaction else ""
+
+
+def resize(model: ChatModel, stop: Stop, context_tokens: int) -> tuple[int, int]:
+    """Change the context's size; returns what it was and is."""
+    before = model.context_tokens
+    return before, model.resize(stop, context_tokens)

@@ -36,6 +36,7 @@ class Pressure:
         self.reasons: dict[str, str] = {}
         self._eased = anyio.Event()
         self._eased.set()
+        self._changed = anyio.Event()
 
     @property
     def reason(self) -> str | None:
@@ -46,6 +47,11 @@ class Pressure:
         """Return when background work may go on; at once where nothing presses."""
         await self._eased.wait()
 
+    async def until(self, kind: str, *, pressing: bool) -> None:
+        """Return when `kind` ("memory", "temperature") presses, or does so no more; at once where it is so."""
+        while (kind in self.reasons) is not pressing:
+            await self._changed.wait()
+
     def judge(self, kind: str, value: float | None, limit: float, ease: float, sentence: str) -> str | None:
         """Take a measurement into account: from `limit` on it presses, below `ease` no more.
 
@@ -54,13 +60,20 @@ class Pressure:
         pressing = kind in self.reasons
         if value is not None and value >= (ease if pressing else limit):
             self.reasons[kind] = sentence
+            self._tell_change(changed=not pressing)
             if self._eased.is_set():
                 self._eased = anyio.Event()
             return None if pressing else sentence
         self.reasons.pop(kind, None)
+        self._tell_change(changed=pressing)
         if not self.reasons:
             self._eased.set()
         return None
+
+    def _tell_change(self, *, changed: bool) -> None:
+        if changed:
+            self._changed.set()
+            self._changed = anyio.Event()
 
 
 @dataclass(frozen=True, slots=True)

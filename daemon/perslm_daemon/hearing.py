@@ -51,7 +51,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to listen from: a sample, the speaker's loudness where it is known, and whether a wake phrase ends there."""
+    """Where to listen from, the speaker's loudness where it is known, and whether a wake phrase ends there."""
 
     sample: int
     reference_db: float | None = None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from perslm_daemon.config_sections import Config
 from perslm_daemon.settings import Setting
-from perslm_daemon.topics import Topics, as_json, matches
+from perslm_daemon.topics import Topics, as_json
 
 LONGEST_STATE = 255
 """Characters of a state; Home Assistant refuses a longer one."""
@@ -25,7 +25,21 @@ LONGEST_ATTRIBUTE_BYTES = 12_000
 BIRTH_DELAY_S = (1.0, 5.0)
 """Wait a random time between these before answering a birth: every device on the broker answers it."""
 
-EVENTS = ("heard", "reply", "interrupted", "error", "warning")
+EVENTS = (
+    "wake_word_detected",
+    "left_to_another",
+    "listening",
+    "heard",
+    "heard_stop",
+    "thinking",
+    "tts_speaking",
+    "tts_finished",
+    "idle",
+    "reply",
+    "interrupted",
+    "error",
+    "warning",
+)
 ACTIVITIES = ("idle", "listening", "processing", "responding")
 
 _COMMANDS_EXPIRE_S = 60  # newer Home Assistants tell the broker so: no announcement an hour late
@@ -164,20 +178,13 @@ class HomeAssistant:
             *(Message(self._text_topic(name), b"") for name in _TEXTS),
         ]
 
-    @property
-    def old_filters(self) -> tuple[str, ...]:
-        """Where the other style would have left retained configurations of this node, for `migration`."""
-        if self._style == "single":
-            return (self._device_topic(),)
-        return (f"{self._prefix}/+/perslm_{self._topics.node}/+/config",)
+    def migration(self, old: Iterable[str]) -> list[Message]:
+        """As `announcements`, but first taking over, with history and names, what is retained on the topics `old`.
 
-    def migration(self, found: Iterable[str]) -> list[Message]:
-        """As `announcements`, but first taking over what the other style announced, with history and names.
-
-        `found` are the topics that hold retained messages under `old_filters`. Only those are touched: Home
-        Assistant logs a warning for each message on the wrong one of two topics of an entity.
+        Those are configurations of this device under another name or style. Topics that are in use now are left
+        out: Home Assistant logs a warning for each message on the wrong one of two topics of an entity.
         """
-        old = sorted(topic for topic in found if any(matches(topic, wanted) for wanted in self.old_filters))
+        old = sorted(set(old) - set(self._config_topics()))
         ask = as_json({"migrate_discovery": True})
         return [
             *(Message(topic, ask, retain=False) for topic in old if self._enabled),
@@ -328,6 +335,13 @@ class HomeAssistant:
             "default_entity_id": f"{platform}.{slug}",
         }
         return Entity(platform, id_, common | ({} if icon is None else {"icon": icon}) | fields)
+
+
+def discovery_filters(prefix: str, node: str, style: str) -> tuple[str, ...]:
+    """Where a node's configurations are retained in a style."""
+    if style == "single":
+        return (f"{prefix}/+/perslm_{node}/+/config",)
+    return (f"{prefix}/device/perslm_{node}/config",)
 
 
 def _range(setting: Setting) -> Payload:

@@ -1,8 +1,8 @@
 """The voice loop: idle -> listening -> processing -> responding, each with its limit, so that it never sticks.
 
-A wake word, the button or a question of ours opens the ears; what was heard becomes a turn; its sound goes to the
-mouth. Whoever speaks over us ends speech and generation, and is heard from their first word on. Knows no device, no
-engine and no transport; it never logs a word.
+A wake word, the button or a question of ours opens the ears; what was heard becomes a turn; its sound goes to
+the mouth. Whoever speaks over us ends speech and generation, and is heard from their first word on. Knows no
+device, no engine and no transport; it never logs a word.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Live:
     # What others ask of it
 
     async def listen(self, tell: Tell) -> Turn:
-        """One turn without a wake word. Raises `DeviceError` when nobody can be heard, `InputError` for silence."""
+        """One turn without a wake word. Raises `DeviceError` where nobody can be heard, `InputError` for silence."""
         why = self._why_deaf()
         if why:
             raise DeviceError(why)
@@ -252,8 +252,9 @@ class Live:
         opening, self._next = self._next, None
         self._called = anyio.Event()
         if opening is not None:
-            if self._opening is not None and self._opening.caller not in (None, opening.caller):
-                self._opening.caller.end(None)  # type: ignore[union-attr]  # not None: it is not among the two
+            before = self._opening.caller if self._opening is not None else None
+            if before is not None and before is not opening.caller:
+                before.end(None)
             self._opening = opening
         return opening
 
@@ -273,7 +274,7 @@ class Live:
         await self._called.wait()
 
     async def _hear_stop(self) -> Interruption:
-        while self._wanted.barge_in == "off" or not self._aloud():
+        while self._wanted.barge_in == "off" or not self._aloud():  # noqa: ASYNC110 - a look now and then will do
             await anyio.sleep(_LOOK_AROUND_S)
         return await self._ears.overhear(speaking=self._aloud, only_stop=True)
 
@@ -293,10 +294,11 @@ class Live:
             await _first(self._hear, self._hush_comes, self._call_comes, self._welcome, self._deaf)
         if self._next is not None:
             return State.LISTENING if self._taken() is not None else State.IDLE
-        heard = self._heard
-        if heard is None:  # hushed, or another board answers
-            return State.IDLE
-        return await self._after_hearing(opening, heard)
+        return await self._after_hearing(opening, self._heard_now())
+
+    def _heard_now(self) -> HeardSpeech | None:
+        """What `_hear` has left; None when somebody hushed us or another board answers."""
+        return self._heard
 
     async def _hear(self) -> None:
         opening = self._opening
@@ -318,10 +320,10 @@ class Live:
         opening = self._opening
         woken = opening.woken if opening is not None else None
         if opening is None or opening.how in ("follow_up", "barge_in"):
-            await anyio.sleep_forever()
+            return await anyio.sleep_forever()
         if woken is not None and not await self._is_ours(woken):
             self._bulletin.tell("left_to_another", wake_word=woken.word)
-            return
+            return None
         if woken is None or not await self._ears.goes_on(woken):
             await self._chime(Chime.WAKE)
         if woken is None or self._arbitration is None:
@@ -329,6 +331,7 @@ class Live:
         else:
             await self._arbitration.lost()  # a slower board that heard it better
             self._bulletin.tell("left_to_another", wake_word=woken.word)
+        return None
 
     async def _is_ours(self, woken: Woken) -> bool:
         return self._arbitration is None or await self._arbitration.ours(
@@ -347,7 +350,9 @@ class Live:
             elif anyio.current_time() - since > _NO_SOUND_S:
                 raise DeviceError("the microphone gives no sound: plug it in again, or look at `perslm status`")
 
-    async def _after_hearing(self, opening: Opening, heard: HeardSpeech) -> State:
+    async def _after_hearing(self, opening: Opening, heard: HeardSpeech | None) -> State:
+        if heard is None:
+            return State.IDLE
         ours = opening.how in ("follow_up", "barge_in") and is_own(heard.text, self._mouth.said_lately())
         if not heard.text or ours:
             if opening.how != "follow_up":
@@ -371,11 +376,12 @@ class Live:
 
     def _partial(self, text: str) -> None:
         self._bulletin.tell("stt_partial", text=text)
-        if self._opening is not None and self._opening.caller is not None and self._tasks is not None:
-            self._tasks.start_soon(self._opening.caller.tell, Partial(text))
+        caller = self._opening.caller if self._opening is not None else None
+        if caller is not None and self._tasks is not None:
+            self._tasks.start_soon(_told, caller, Partial(text))
 
     async def _processing(self) -> State:
-        """Wait for the answer's first sound. Whoever goes on speaking before it is heard anew, from their first word."""
+        """Wait for the answer's first sound. Whoever goes on before it is heard anew, from their first word on."""
         answer = self._answer
         if answer is None:
             return State.IDLE
@@ -388,7 +394,8 @@ class Live:
             return State.RESPONDING
         if isinstance(more, Interruption) and self._heard is not None and not answer.done.is_set():
             start = Start(self._heard.start, self._heard.level_db)
-            self._call(Opening(answer.opening.how, start, answer.opening.woken, caller=answer.opening.caller))
+            before = answer.opening
+            self._call(Opening("barge_in", start, before.woken, caller=before.caller))
         return await self._after_answer(answer)
 
     async def _responding(self) -> State:
@@ -478,6 +485,8 @@ class Live:
             answer.scope.cancel()
 
     def _settle(self, answer: _Answer) -> None:
+        if answer.turn is not None and self._heard is not None:
+            self._bulletin.post("voice_timings", _timings(self._heard, answer.turn))
         caller = answer.opening.caller
         if caller is not None and (self._next is None or self._next.caller is not caller):
             caller.end(answer.turn, answer.error)
@@ -494,6 +503,24 @@ class Live:
         with suppress(PersLMError):  # no loudspeaker: the words still count
             self._ears.chimed(chime(which))
             await self._mouth.chime(which)
+
+
+def _timings(heard: HeardSpeech, turn: Turn) -> dict[str, float | bool]:
+    """Milliseconds one after the other, from the end of speech to the first sound of the answer."""
+    times = turn.timings
+    sentence = times.first_sentence or times.first_token or 0.0
+    recall = min(times.recall or 0.0, sentence)
+    return {
+        "endpoint": round(heard.endpoint_s * 1000, 1),
+        "stt": round(heard.stt_s * 1000, 1),
+        "recall": round(recall, 1),
+        "first_sentence": round(sentence - recall, 1),
+        "first_pcm": round(max(0.0, (times.first_audio or sentence) - sentence), 1),
+    }
+
+
+async def _told(caller: Caller, event: Event) -> None:
+    await caller.tell(event)
 
 
 async def _first(*waits: Callable[[], Awaitable[T]]) -> T | None:

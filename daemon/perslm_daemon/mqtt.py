@@ -36,6 +36,7 @@ from perslm_daemon.mqtt_connection import (
     WrongProtocolError,
     connect,
 )
+from perslm_daemon.mqtt_past import Leftovers, Past, find_leftovers, settle
 from perslm_daemon.mqtt_requests import Job, Requests, lost
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import (
@@ -80,9 +81,11 @@ class BrokerLink:
         settings: Settings,
         journal: Journal,
         home_assistant: HomeAssistant | None = None,
+        past: Past | None = None,
         arbitration: Arbitration | None = None,
     ) -> None:
         link = settings_of_link
+        self._past = past
         self._arbitration = arbitration
         self._home_assistant = home_assistant
         self._link = link
@@ -191,14 +194,22 @@ class BrokerLink:
         self._up.set()
 
     async def _announce(self, connection: Connection) -> None:
-        """Tell Home Assistant what there is; a broker that forbids it costs only this."""
+        """Tell Home Assistant what there is, and clear what earlier runs left.
+
+        A broker that forbids it costs only this.
+        """
         home = self._home_assistant
-        if home is None:
-            return
+        link = {"keepalive_s": self._link.keepalive_s, "protocol": self._protocol}
         try:
-            await connection.subscribe([home.birth_topic])
-            await _publish_all(connection, home.announcements())
-        except BrokerError as error:
+            left = Leftovers()
+            if self._past is not None:
+                left = await find_leftovers(self._past, self._address, **link)
+            if home is not None:
+                await connection.subscribe([home.birth_topic])
+            await _publish_all(connection, left.steps(home))
+            if self._past is not None and left.traces:
+                await settle(self._past, left, self._address, **link)
+        except (BrokerError, OSError) as error:
             log.warning("home_assistant_not_told error=%s", error)
             self._bulletin.tell("warning", message=f"Home Assistant cannot be told: {error}")
 

@@ -262,13 +262,19 @@ def _packed_correlation(data: bytes) -> bytes:
 
 @asynccontextmanager
 async def connect(
-    address: Address, *, identifier: str, will: Will, keepalive_s: int, protocol: Literal["5", "3.1.1"]
+    address: Address,
+    *,
+    identifier: str,
+    will: Will | None,
+    keepalive_s: int,
+    protocol: Literal["5", "3.1.1"],
+    lasting: bool = True,
 ) -> AsyncIterator[Connection]:
-    """Connect with a session that outlives the connection; leaving the block disconnects cleanly.
+    """Connect, with a session that outlives the connection unless not `lasting`; leaving the block disconnects.
 
     Raises `WrongProtocolError` where MQTT 5 is not understood, else `BrokerError` with what to do.
     """
-    client = _client(address, identifier, will, keepalive_s, protocol)
+    client = _client(address, identifier, will, keepalive_s, protocol, lasting=lasting)
     paho = client._client
     paho.manual_ack_set(True)
     paho.connect_timeout = _CONNECT_S
@@ -292,13 +298,19 @@ async def connect(
 
 
 def _client(
-    address: Address, identifier: str, will: Will, keepalive_s: int, protocol: Literal["5", "3.1.1"]
+    address: Address,
+    identifier: str,
+    will: Will | None,
+    keepalive_s: int,
+    protocol: Literal["5", "3.1.1"],
+    *,
+    lasting: bool,
 ) -> aiomqtt.Client:
     is_5 = protocol == "5"
     properties = None
     if is_5:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho gives it no types
-        properties.SessionExpiryInterval = _SESSION_S
+        properties.SessionExpiryInterval = _SESSION_S if lasting else 0
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
     tls = None
     if address.tls:
@@ -315,9 +327,9 @@ def _client(
         password=address.password,
         identifier=identifier,
         protocol=aiomqtt.ProtocolVersion.V5 if is_5 else aiomqtt.ProtocolVersion.V311,
-        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
-        clean_session=None if is_5 else False,
-        clean_start=False if is_5 else MQTT_CLEAN_START_FIRST_ONLY,  # all that 3.1.1 accepts
+        will=None if will is None else aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
+        clean_session=None if is_5 else not lasting,
+        clean_start=not lasting if is_5 else MQTT_CLEAN_START_FIRST_ONLY,  # all that 3.1.1 accepts
         keepalive=keepalive_s,
         timeout=_CONNECT_S,
         properties=properties,

@@ -1,4 +1,4 @@
-"""What recognized words are besides a question: the rest of a wake phrase, a word that means stop, or our own voice.
+"""What recognized words may be besides a question: a wake phrase's rest, a word for stop, or our own voice.
 
 Pure. Recognizers misspell, so letters are compared with patience, words never exactly.
 """
@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
 
 _MOST_WORDS = 5  # a wake phrase of two words comes back as up to five ("okay now, boo")
 _ALIKE = 0.34  # edits per letter at which two phrases still are the same
@@ -17,14 +22,14 @@ _STOP = re.compile(
     r"( (please|now|already|thanks|thank you))*"
 )
 _OWN_SHARE = 0.6
-_EVERYBODYS = frozenset(
-    """a an the and or but of to in on at for with from by as is are was were be am do does did have has had it its
+_EVERYBODYS = _set(
+    """
+    a an the and or but of to in on at for with from by as is are was were be am do does did have has had it its
     that this these those there here i you he she we they me him her us them my your his our their what which who
-    how when where why not no yes so if then than can could will would should may""".split()
+    how when where why not no yes so if then than can could will would should may
+    """
 )
-_SHORT_WORDS = frozenset(
-    "is as us it in to an on of or if at be he me we my no so up am are do ask her the and".split()
-)
+_SHORT_WORDS = _set("is as us it in to an on of or if at be he me we my no so up am are do ask her the and")
 
 
 def words_of(text: str) -> list[str]:
@@ -51,7 +56,7 @@ def without_phrase(text: str, phrase: str) -> str:
             if len(head) < 2 or not 0.5 <= len(head) / len(part) <= 2:
                 continue
             distance = _edits(head, part) / max(len(head), len(part))
-            # Of a phrase's short ends only exact ones that are no words: "of" is no "roft", "is" no end of "Jarvis".
+            # Of a phrase's short ends only exact ones that are no words: "is" is no end of "Jarvis".
             allowed = best if len(part) > 3 else -1.0 if head in _SHORT_WORDS else 0.0
             if distance <= allowed and (distance, -count) < (best, -cut):
                 best, cut = distance, count

@@ -60,7 +60,7 @@ class Pipeline:
 
     def __init__(self, parts: Parts, *, model_id: str, embedder: str = "", recall_k: int = 3) -> None:
         self.parts = parts
-        self._model_id = model_id
+        self.model_id = model_id
         self._embedder = embedder
         self._recall_k = recall_k
         self.remembering = True
@@ -147,7 +147,7 @@ class Pipeline:
             now.ask.text,
             now.reply,
             now.recalled,
-            self._model_id,
+            self.model_id,
             now.timings,
             interrupted=not finished,
             remembered_as=saved,
@@ -257,7 +257,7 @@ class Pipeline:
             if told is not None:
                 await self.remember(told["fact"].strip(), now.ask.person)
             return await memory.call(
-                engine_calls.remember, now.ask, now.reply, now.vector, interrupted, self._model_id
+                engine_calls.remember, now.ask, now.reply, now.vector, interrupted, self.model_id
             )
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")
@@ -313,6 +313,15 @@ class Pipeline:
             await self.parts.model.call(engine_calls.begin, [])
             self._conversation = None
         return receipt
+
+    async def resize_context(self, context_tokens: int) -> tuple[int, int]:
+        """Change the model's context between two turns; returns its size before and now, in tokens.
+
+        The conversation goes on, less what no longer fits.
+        """
+        async with self._turn:
+            await self._stop_idling()
+            return await self.parts.model.call(engine_calls.resize, context_tokens)
 
     # Between turns
 

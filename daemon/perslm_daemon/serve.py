@@ -9,26 +9,29 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
-from perslm_daemon.app import Assistant, Report, start
+from perslm_daemon import kept
+from perslm_daemon.app import Assistant, Report, needs_start, renew, start
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
-from perslm_daemon.mouth import Mouth
+from perslm_daemon.llms import usable_llms
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
-from perslm_daemon.sound_card import SoundCard, SoundState
-from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
 from perslm_daemon.verb_table import Table
-from perslm_daemon.ways import Running, Sound, open_ways
+from perslm_daemon.voice import open_live, open_sound, voice_settings
+from perslm_daemon.ways import Running, open_ways
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 
@@ -86,31 +89,77 @@ async def serve(
         if on_report is not None:
             on_report(report)
 
+    frame = _Frame(load, wishes, notifier, told, on_ready)
     while True:
-        voice = config.voice.enabled
-        async with start(
-            config, hears=voice, speaks=voice, voice_essential=False, on_report=on_report
-        ) as assistant:
+        async with AsyncExitStack() as stack:
+            assistant, config = await _start_engines(stack, frame, config)
             while True:
-                wish = await _run_adapters(config, assistant, wishes, notifier, on_ready)
+                wish = await _run_adapters(config, assistant, frame)
                 if wish is Wish.STOP:
                     return
-                before, config = config, await _reloaded(load, config)
-                if wish is Wish.RESTART or _engines_differ(before, config):
+                before, config = config, await _reloaded(frame, config)
+                if wish is Wish.RESTART or needs_start(assistant, before, config):
                     break
+                assistant, config = await _renewed(frame, assistant, before, config)
 
 
-async def _run_adapters(
-    config: Config,
-    assistant: Assistant,
-    wishes: Wishes,
-    notifier: Notifier,
-    on_ready: Callable[[Running], None] | None,
-) -> Wish:
+@dataclass(slots=True)
+class _Frame:
+    """What stays the same for as long as the daemon runs. `news` is told as warnings once somebody can hear it."""
+
+    load: Callable[[], Config]
+    wishes: Wishes
+    notifier: Notifier
+    on_report: Callable[[Report], None]
+    on_ready: Callable[[Running], None] | None
+    news: list[str] = field(default_factory=list)
+
+
+async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> tuple[Assistant, Config]:
+    """Start what `config` describes. Where it fails by what was set while running, that is taken back."""
+    try:
+        return await _engines(stack, frame, config), config
+    except PersLMError as error:
+        gone = await anyio.to_thread.run_sync(kept.take_back, config.data_dir, _is_of_engines)
+        if not gone:
+            raise
+        frame.news.append(f"{', '.join(gone)} is taken back, PersLM could not start with it: {error}")
+        log.exception("taken_back keys=%s", ",".join(gone))
+        former = await anyio.to_thread.run_sync(frame.load)
+        return await _engines(stack, frame, former), former
+
+
+async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assistant:
+    voice = config.voice.enabled
+    return await stack.enter_async_context(
+        start(config, hears=voice, speaks=voice, voice_essential=False, on_report=frame.on_report)
+    )
+
+
+async def _renewed(frame: _Frame, assistant: Assistant, before: Config, after: Config) -> tuple[Assistant, Config]:
+    """The assistant with only those engines built anew that `after` concerns; unchanged where that fails."""
+    try:
+        return await renew(assistant, before, after), after
+    except PersLMError as error:
+        gone = await anyio.to_thread.run_sync(kept.take_back, after.data_dir, _is_of_engines)
+        frame.news.append(f"the new configuration is not in force: {error}")
+        log.exception("renew_failed taken_back=%s", ",".join(gone))
+        return assistant, before
+
+
+def _is_of_engines(key: str) -> bool:
+    return key.partition(".")[0] in ENGINE_KEYS
+
+
+async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> Wish:
+    wishes, notifier, on_ready = frame.wishes, frame.notifier, frame.on_ready
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(_in_common(config, assistant, wishes))
+        running = await stack.enter_async_context(_in_common(config, assistant, frame))
         ways = await stack.enter_async_context(open_ways(running, notifier))
         running.bulletin.post("state", {"state": "online"})
+        for message in frame.news:
+            running.bulletin.tell("warning", message=message)
+        frame.news.clear()
         ways.announce()
         # What is there now stays: a full collection took 6 to 15 ms, in the middle of somebody's request.
         gc.collect()
@@ -131,70 +180,53 @@ async def _run_adapters(
 
 
 @asynccontextmanager
-async def _in_common(config: Config, assistant: Assistant, wishes: Wishes) -> AsyncIterator[Running]:
+async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> AsyncIterator[Running]:
     """Bulletin, settings and verbs: what every adapter speaks of."""
     async with AsyncExitStack() as stack:
         bulletin = Bulletin()
         bulletin.post("state", {"state": "starting"})
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))
-        sound = await stack.enter_async_context(_sound(config, assistant, bulletin))
-        settings = Settings(bulletin, _settings(assistant, sound))
+        changes = Changes(config, frame.load, lambda: frame.wishes.ask(Wish.RELOAD))
+        sound = await stack.enter_async_context(open_sound(config, assistant, bulletin))
         mouth = sound.mouth if sound else None
-        table = Table(assistant, config, bulletin, lambda: wishes.ask(Wish.RESTART), mouth, time.monotonic())
-        yield Running(config, assistant, bulletin, settings, table, table.verbs(), sound=sound)
+        restart = partial(frame.wishes.ask, Wish.RESTART)
+        table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic())
+        arbitration = Arbitration(config.mqtt.base, config.node)
+        if sound is not None:
+            loop = open_live(config, assistant, sound, bulletin, table.turn_by_voice, arbitration)
+            table.live = await stack.enter_async_context(loop)
+        llms = await anyio.to_thread.run_sync(usable_llms, config)
+        found = _settings(assistant, config, table, llms)
+        if sound is not None:
+            found |= voice_settings(config, assistant, sound, table.live)
+        settings = Settings(bulletin, found, changes.keep)
+        yield Running(
+            config, assistant, bulletin, settings, table, table.verbs(), sound=sound, arbitration=arbitration
+        )
 
 
-@asynccontextmanager
-async def _sound(config: Config, assistant: Assistant, bulletin: Bulletin) -> AsyncIterator[Sound | None]:
-    """Sound card and mouth, for a daemon with a voice; a card that does not open is told and opens when it can."""
-    if not config.voice.enabled:
-        yield None
-        return
-
-    def told(state: SoundState) -> None:
-        before = bulletin.current().get("sound", {})
-        bulletin.post("sound", state.as_value())
-        if state.problem and state.problem != before.get("problem"):
-            bulletin.tell("warning", what="sound", message=state.problem)
-
-    server = SoundServer()
-    card = SoundCard(config.audio, tell=told, echo=EchoCanceller(server) if config.audio.echo_cancel else None)
-    others = OtherStreams(server, config.data_dir / "ducked.json")
-    mouth = Mouth(assistant.parts.tts, card, config.mouth, bulletin, others=others)
-    tasks = await anyio.create_task_group().__aenter__()
-    try:
-        await tasks.start(card.run)
-        await tasks.start(mouth.run)
-        yield Sound(card, mouth)
-    finally:
-        tasks.cancel_scope.cancel()
-        # Not handed the error: it would come out wrapped in an exception group.
-        await tasks.__aexit__(None, None, None)
-
-
-def _settings(assistant: Assistant, sound: Sound | None) -> dict[str, tuple[Setting, SettingValue]]:
+def _settings(
+    assistant: Assistant, config: Config, table: Table, llms: Sequence[str]
+) -> dict[str, tuple[Setting, SettingValue]]:
     pipeline = assistant.pipeline
-    table: dict[str, tuple[Setting, SettingValue]] = {}
+    found: dict[str, tuple[Setting, SettingValue]] = {}
 
     async def remember(value: SettingValue) -> None:
         pipeline.remembering = bool(value)
 
     if assistant.parts.memory is not None:
-        switch = Setting("memory", "switch", "remember and recall", remember)
-        table["memory"] = (switch, pipeline.remembering)
-    if sound is not None:
-        card, mouth = sound.card, sound.mouth
+        pipeline.remembering = config.memory.remember
+        switch = Setting("memory", "switch", "remember and recall", remember, key="memory.remember")
+        found["memory"] = (switch, pipeline.remembering)
+    if len(llms) > 1:
 
-        async def turn_up(value: SettingValue) -> None:
-            mouth.volume = float(value)
+        async def answer_with(value: SettingValue) -> None:
+            await table.use_model(str(value))
 
-        async def mute(value: SettingValue) -> None:
-            await card.mute(bool(value))
-
-        table["volume"] = (Setting("volume", "number", "loudness of what is said", turn_up), mouth.volume)
-        table["mute"] = (Setting("mute", "switch", "close the microphone", mute), card.state.muted)
-    return table
+        choice = Setting("model", "select", "which model answers", answer_with, options=tuple(llms))
+        found["model"] = (choice, config.model.id)
+    return found
 
 
 def _info(config: Config, assistant: Assistant) -> dict[str, object]:
@@ -207,18 +239,15 @@ def _info(config: Config, assistant: Assistant) -> dict[str, object]:
     }
 
 
-async def _reloaded(load: Callable[[], Config], before: Config) -> Config:
+async def _reloaded(frame: _Frame, before: Config) -> Config:
     try:
-        return await anyio.to_thread.run_sync(load)
+        return await anyio.to_thread.run_sync(frame.load)
     except PersLMError as error:
         log.warning("reload_failed error=%s", error)
+        frame.news.append(f"the configuration was not read anew: {error}")
         return before
 
 
 def _status_line(running: Running) -> str:
     missing = ", ".join(one.part for one in running.assistant.degraded)
     return f"{running.config.node} answers" + (f"; goes on without {missing}" if missing else "")
-
-
-def _engines_differ(before: Config, after: Config) -> bool:
-    return any(getattr(before, name) != getattr(after, name) for name in ("data_dir", *ENGINE_KEYS))

@@ -30,6 +30,8 @@ class Setting:
     step: float = 0.05
     unit: str = ""
     options: tuple[str, ...] = ()
+    key: str = ""
+    """The configuration key under which its value is kept for the next start; "" where it keeps itself."""
 
     def parse(self, text: str) -> SettingValue:
         """The value that `text` stands for. Raises `InputError` saying what is allowed."""
@@ -55,7 +57,13 @@ class Setting:
 class Settings:
     """The settings in force."""
 
-    def __init__(self, bulletin: Bulletin, settings: Mapping[str, tuple[Setting, SettingValue]]) -> None:
+    def __init__(
+        self,
+        bulletin: Bulletin,
+        settings: Mapping[str, tuple[Setting, SettingValue]],
+        keep: Callable[[str, SettingValue], Awaitable[None]] | None = None,
+    ) -> None:
+        self._keep = keep
         self._bulletin = bulletin
         self._settings = {name: setting for name, (setting, _) in settings.items()}
         for name, (_, value) in settings.items():
@@ -74,4 +82,6 @@ class Settings:
         value = setting.parse(text)
         await setting.apply(value)
         self._bulletin.post(name, value)
+        if self._keep is not None and setting.key:
+            await self._keep(setting.key, value)
         return value

@@ -12,14 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from perslm_daemon import config as configuration
 from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.live import Live
+from perslm_daemon.llms import llms
 from perslm_daemon.mouth import Mouth
-from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, timings_data
+from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Told, Turn, timings_data
 from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
@@ -57,16 +62,18 @@ class ForgetArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`info` tells of the model in use."""
+    """`info` tells of the model in use, `list` of those on this disk, `use` changes to the one called `id`."""
 
-    action: Literal["info"] = "info"
+    action: Literal["info", "list", "use"] = "info"
+    id: str | None = None
 
 
 class ConfigArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`get` tells one key or, without one, all; secrets are masked."""
+    """`get` tells one key or, without one, all; secrets are masked. The others only through the control socket."""
 
-    action: Literal["get"] = "get"
+    action: Literal["get", "set", "unset", "reload"] = "get"
     key: str | None = None
+    value: bool | int | float | str | list[str] | None = None
 
 
 @dataclass(slots=True)
@@ -77,8 +84,11 @@ class Table:
     config: Config
     bulletin: Bulletin
     restart: Callable[[], None]
+    changes: Changes
     mouth: Mouth | None
     started: float
+    live: Live | None = None
+    """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -86,8 +96,8 @@ class Table:
             Verb("status", Args, "how the daemon is", self.status),
             Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
             Verb("stop", Args, "end the reply that is being given", self.stop),
-            Verb("model", ModelArgs, "tell of the language model", self.model),
-            Verb("config", ConfigArgs, "tell the configuration in force", self.config_of),
+            Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
+            Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
         absent: dict[str, str] = {}
@@ -103,7 +113,12 @@ class Table:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:
             absent["say"] = _NO_VOICE
-        absent |= dict.fromkeys(("listen", "timer", "sync"), "this part of PersLM is not built yet")
+        if self.live is not None:
+            about = "hear one question without the wake word, and answer it aloud"
+            table.append(Verb("listen", Args, about, self.listen, changes_world=True))
+        else:
+            absent["listen"] = "there are no ears: set voice.enabled=true, or see `perslm status`"
+        absent |= dict.fromkeys(("timer", "sync"), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
 
     @property
@@ -139,10 +154,15 @@ class Table:
             done = replace(done, problems=(*done.problems, f"the reply could not be spoken: {_NO_VOICE}"))
         return ask_data(done)
 
-    async def turn_aloud(self, wanted: Ask, tell: Tell) -> Turn:
+    async def turn_by_voice(self, wanted: Ask, tell: Tell) -> Turn:
+        """As `turn_aloud`, for the voice loop, which tells the activity itself."""
+        return await self.turn_aloud(wanted, tell, tells_activity=False)
+
+    async def turn_aloud(self, wanted: Ask, tell: Tell, *, tells_activity: bool = True) -> Turn:
         """Run a turn whose reply is said on this machine while it is made; returns when it was heard.
 
-        A loudspeaker that is not there is a problem of the turn, and the reply comes all the same.
+        Until then an interrupt counts. A loudspeaker that is not there is a problem of the turn, and the reply
+        comes all the same.
         """
         if self.mouth is None:
             raise InputError(_NO_VOICE)
@@ -157,9 +177,11 @@ class Table:
                         words[event.seq] = event.text
                     elif isinstance(event, Spoken):
                         await reply.take(event.sound, words.pop(event.seq, ""))
+                    elif isinstance(event, Told):
+                        await reply.heard()
 
                 with self.mouth.thinking():
-                    done = await self.turn(wanted, told, aloud=True)
+                    done = await self.turn(wanted, told, tells_activity=tells_activity)
         except DeviceError as error:
             if done is None:
                 raise
@@ -167,29 +189,28 @@ class Table:
             if problem not in done.problems:
                 done = replace(done, problems=(*done.problems, problem))
                 self.bulletin.tell("warning", message=problem)
-        finally:
-            self.bulletin.post("activity", "idle")
         return done
 
-    async def turn(self, wanted: Ask, tell: Tell, *, aloud: bool = False) -> Turn:
-        """Run a turn and keep the bulletin up to date; `aloud`: whoever asked says when it was heard."""
+    async def turn(self, wanted: Ask, tell: Tell, *, tells_activity: bool = True) -> Turn:
+        """Run a turn and keep the bulletin up to date."""
         pipeline, bulletin = self.assistant.pipeline, self.bulletin
 
         async def told(event: Event) -> None:
-            if isinstance(event, Sentence):
+            if isinstance(event, Sentence) and tells_activity:
                 bulletin.post("activity", "responding")
             elif isinstance(event, Heard):
                 self._heard(event.text)
             await tell(event)
 
-        bulletin.post("activity", "processing")
+        if tells_activity:
+            bulletin.post("activity", "processing")
         if wanted.text:
             self._heard(wanted.text)
         try:
             done = await pipeline.ask(wanted, told)
         finally:
-            if not aloud:
-                bulletin.post("activity", "idle")
+            if tells_activity:
+                bulletin.post("activity", self.live.state.value if self.live else "idle")
         bulletin.post("last_reply", done.reply)
         bulletin.post("latency_ms", round(done.timings.first_audio or done.timings.first_token or 0.0))
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
@@ -204,8 +225,15 @@ class Table:
     async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Interrupt the running turn and what is being said."""
         stopped = self.assistant.pipeline.interrupt()
-        silenced = self.mouth is not None and self.mouth.silence()
+        mouth = self.live.stop if self.live is not None else self.mouth.silence if self.mouth is not None else None
+        silenced = mouth is not None and mouth()
         return {"turn": None, "stopped": stopped or silenced}
+
+    async def listen(self, _args: Args, _request: Request, tell: Tell) -> Mapping[str, Any]:
+        """Listen once; answers with the turn when it was heard."""
+        if self.live is None:
+            raise InputError("there are no ears: set voice.enabled=true, or see `perslm status`")
+        return ask_data(await self.live.listen(tell))
 
     async def say(self, args: SayArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Speak a text through the loudspeaker; answers when it was said."""
@@ -236,21 +264,70 @@ class Table:
         )
         return {"count": receipt.count, "receipt": {"ids": list(receipt.ids), "at": receipt.at.isoformat()}}
 
-    async def model(self, _args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """The language model's id, description and prompt head."""
+    async def model(self, args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """The language model in use, those that could be, or a change to another of them."""
+        if args.action == "list":
+            found = await anyio.to_thread.run_sync(llms, self.config)
+            in_use = self.config.model.id
+            return {"models": [{**msgspec.to_builtins(one), "in_use": one.id == in_use} for one in found]}
+        if args.action == "use":
+            if not args.id:
+                raise InputError("which model? Send its id; the action list tells those on this disk")
+            return {"id": args.id, "changing": await self.use_model(args.id)}
 
         def info(engine: Any, _stop: object) -> dict[str, Any]:
             return {"description": engine.description, "head_tokens": engine.head_tokens}
 
         return {"id": self.config.model.id, **await self.assistant.parts.model.call(info)}
 
-    async def config_of(self, args: ConfigArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Keys in force and where each came from."""
+    async def use_model(self, model_id: str) -> bool:
+        """Change to a model on this disk; False where it is in use already. All else goes on while it loads.
+
+        Raises `InputError` for one that is not here or does not fit this board.
+        """
+        if model_id == self.config.model.id:
+            return False
+        found = {one.id: one for one in await anyio.to_thread.run_sync(llms, self.config)}
+        if model_id not in found:
+            raise InputError(
+                f"there is no language model {model_id[:80]!r} on this disk: here are {', '.join(found)}; "
+                "`perslm models pull ID` fetches another"
+            )
+        if found[model_id].problem:
+            raise InputError(found[model_id].problem)
+        if not found[model_id].fits:
+            raise InputError(
+                f"{model_id} would take {found[model_id].needs_mb:.0f} MB with all else, and board.budget_mb "
+                f"allows {self.config.board.budget_mb}"
+            )
+        await self.changes.set("model.id", model_id)
+        return True
+
+    async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""
+        if args.action != "get":
+            return await self._change_config(args, request)
         rows = configuration.shown(self.config)
         wanted = [row for row in rows if args.key is None or row.name == args.key]
         if not wanted:
             raise InputError(f"there is no key {args.key!r}: `perslm config` lists them")
         return {"keys": {row.name: {"value": _plain(row.value), "source": row.source} for row in wanted}}
+
+    async def _change_config(self, args: ConfigArgs, request: Request) -> Mapping[str, Any]:
+        if request.source != "socket":
+            raise InputError(
+                "the configuration is changed on the machine itself (`perslm config set KEY VALUE`); from here "
+                "settings can be changed: publish to …/<setting>/set"
+            )
+        if args.action == "reload":
+            self.changes.reload()
+            return {"reloading": True}
+        if not args.key or (args.action == "set" and args.value is None):
+            raise InputError(f"{args.action} needs a key" + (" and a value" if args.action == "set" else ""))
+        if args.action == "unset":
+            await self.changes.unset(args.key)
+            return {"key": args.key, "reloading": True}
+        return {"key": args.key, "value": await self.changes.set(args.key, args.value), "reloading": True}
 
     async def start_again(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Answer first, then start the engines anew."""

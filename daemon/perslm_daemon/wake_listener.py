@@ -1,6 +1,6 @@
-"""Always listening for the wake words: reads the pre-roll as it grows, and tells who was heard, how sure and how loud.
+"""Always listening for the wake words: reads the pre-roll as it grows, tells what was heard, how sure, how loud.
 
-Runs through everything, speech of our own included: a wake word interrupts. What our own voice says is no wake word.
+Runs through everything, our own speech included: a wake word interrupts. What we say ourselves is none.
 """
 
 from __future__ import annotations

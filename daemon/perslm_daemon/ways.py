@@ -18,6 +18,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perslm_daemon.app import Assistant
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.broker import own_broker
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config, Mqtt
@@ -25,17 +26,17 @@ from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
 from perslm_daemon.discovery import Announcer, Card, find_broker, identity
-from perslm_daemon.health import Health
+from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
-from perslm_daemon.mouth import Mouth
 from perslm_daemon.mqtt import BrokerLink, address_of
 from perslm_daemon.mqtt_connection import Address
+from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.service import Notifier, credential
 from perslm_daemon.settings import Settings
-from perslm_daemon.sound_card import SoundCard
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
+from perslm_daemon.voice import Sound
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
@@ -47,14 +48,6 @@ _LOOK_FOR_BROKER_S = 3.0  # `find_broker` settles 1.25 s after the last new answ
 _LOOK_AGAIN_S = 60.0
 _WATCH_S = 1.0
 _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """The sound card and the mouth of a daemon with a voice."""
-
-    card: SoundCard
-    mouth: Mouth
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +65,7 @@ class Running:
     verbs: Verbs
     broker: str = ""
     sound: Sound | None = None
+    arbitration: Arbitration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +119,32 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
     )
     running.assistant.pipeline.relief = health.pressure.relief
     tasks.start_soon(health.run)
+    tasks.start_soon(fit_context, running, health.pressure)
     tasks.start_soon(_leave_when_hung, running, lanes)
     return health
+
+
+async def fit_context(running: Running, pressure: Pressure) -> None:
+    """Halve the model's context while memory is short, between turns, and give it back when that has eased."""
+    whole = running.config.model.context_tokens
+    await _resize(running, whole)  # a reload in the middle of a shortage begins anew
+    while True:
+        await pressure.until("memory", pressing=True)
+        await _resize(running, whole // 2)
+        await pressure.until("memory", pressing=False)
+        await _resize(running, whole)
+
+
+async def _resize(running: Running, tokens: int) -> None:
+    try:
+        before, now = await running.assistant.pipeline.resize_context(tokens)
+    except PersLMError as error:
+        log.warning("context_not_resized error=%s", type(error).__name__)
+        return
+    if now < before:
+        _warn(running, f"memory is short: the model keeps {now} instead of {before} tokens in mind until it eases")
+    elif now > before:
+        log.info("context_restored tokens=%d", now)
 
 
 async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[Any]]]) -> None:
@@ -219,9 +237,16 @@ async def _open_mqtt(
             values=running.bulletin.current,
             device_id=device_id,
         ),
+        arbitration=running.arbitration,
+        past=Past(config.data_dir / "mqtt.announced", _trace(config)),
     )
     await tasks.start(link.run)
     return f"{address.host}:{address.port}"
+
+
+def _trace(config: Config) -> Trace:
+    home = config.homeassistant
+    return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
 
 
 def _address(link: Mqtt, url: str) -> Address:

@@ -170,13 +170,41 @@ class Lane(Generic[E]):
         Cancelling sets `stop` and waits for `work` to return. Raises what `work` raises; errors that are
         not a `PersLMError` become `EngineError`.
         """
+        return await self._done(lambda stop: work(self._ready_engine(), stop, *args, **kwargs))
+
+    async def renew(self, build: Callable[[], E]) -> None:
+        """Close the engine and have another built by `build`, between two jobs; `rebuilt` goes up.
+
+        The two are never in memory together. Where the build fails, the former engine is built again and the
+        error raised.
+        """
+        error = await self._done(lambda _stop: self._exchange(build))
+        if error is not None:
+            raise _as_engine_error(self.name, error) from error
+
+    def _exchange(self, build: Callable[[], E]) -> Exception | None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+        began = time.perf_counter()
+        try:
+            self._engine = build()
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked, once the former engine is back
+            self._ready_engine()
+            return error
+        self._build = build
+        self.load_s = time.perf_counter() - began
+        self.rebuilt += 1
+        return None
+
+    async def _done(self, work: Callable[[Stop], T]) -> T:
         self._refuse_if_closed()
         token = current_token()
         stop = Stop(self._beats)
         outcome: Outcome[T] = Outcome(anyio.Event())
 
         def run() -> None:
-            outcome.value = work(self._ready_engine(), stop, *args, **kwargs)
+            outcome.value = work(stop)
 
         job = Job(run, outcome, lambda: _tell(token, outcome.done.set), stop)
         self._jobs.put(job)

@@ -101,11 +101,10 @@ class Llama:
         self._vocab = _c.llama_model_get_vocab(self._model)
         self._abort = _c.ggml_abort_callback(lambda _data: bool(self._stop))
         try:
-            self._ctx = self._open_context(options.kv, flash=options.flash_attention)
+            self.resize(options.context_tokens)
         except EngineError:
             self.close()
             raise
-        self._memory = _c.llama_get_memory(self._ctx)
         self._one = (_c.llama_token * 1)()
         self._one_batch = _c.llama_batch_get_one(self._one, 1)
         self._piece = ctypes.create_string_buffer(256)
@@ -125,9 +124,20 @@ class Llama:
             )
         return model
 
-    def _open_context(self, kv: str, *, flash: bool) -> Any:
+    def resize(self, context_tokens: int) -> None:
+        """Replace the context by an empty one of that size; the weights stay. Raises `EngineError`.
+
+        The former is freed first: this is what a board with no memory left does to get some back.
+        """
+        if self._ctx:
+            _c.llama_free(self._ctx)
+            self._ctx = None
+        self._ctx = self._open_context(context_tokens, self.options.kv, flash=self.options.flash_attention)
+        self._memory = _c.llama_get_memory(self._ctx)
+
+    def _open_context(self, tokens: int, kv: str, *, flash: bool) -> Any:
         params = _c.llama_context_default_params()
-        params.n_ctx = self.options.context_tokens
+        params.n_ctx = tokens
         params.n_batch = params.n_ubatch = self.options.batch_tokens
         params.n_seq_max = 1
         params.n_threads = self.options.threads
@@ -142,10 +152,9 @@ class Llama:
         if ctx:
             return ctx
         if kv != "f16":  # head sizes that are no multiple of 32 cannot hold q8_0 blocks
-            return self._open_context("f16", flash=flash)
+            return self._open_context(tokens, "f16", flash=flash)
         raise EngineError(
-            f"no context of {self.options.context_tokens} tokens for {self.file.name} ({_last_words()}):"
-            " set model.context_tokens lower"
+            f"no context of {tokens} tokens for {self.file.name} ({_last_words()}): set model.context_tokens lower"
         )
 
     def close(self) -> None:

@@ -81,6 +81,7 @@ class ChatModel:
         self._examples = tuple(examples)
         self._snapshots = snapshots
         self._cached: list[int] = []
+        self._asked_tokens = options.context_tokens  # llama.cpp may round up
         try:
             self._format = chat_format(self._llama.chat_template or CHATML)
             self._talk = self._new_talk()
@@ -136,6 +137,28 @@ class ChatModel:
         if not text:
             raise EngineError(f"{self.file.name} answers nothing: run `perslm models verify`")
         return f"{self.description} answers {text!r}"
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of prompt and reply that are kept together now."""
+        return self._llama.context_tokens
+
+    def resize(self, stop: Stop, context_tokens: int) -> int:
+        """Change the context's size; the conversation stays, less its oldest turns where they no longer fit.
+
+        It is never made smaller than the head with a reply needs. Returns the size there is then.
+        """
+        stop.check()
+        wanted = max(context_tokens, self._least_tokens())
+        if wanted == self._asked_tokens:
+            return self._llama.context_tokens
+        self._llama.resize(wanted)
+        self._asked_tokens = wanted
+        self._talk.limit = self._llama.context_tokens
+        self._key = self._snapshot_key()
+        self._cached = []
+        self._fill_head(Stop())
+        return self._llama.context_tokens
 
     # The conversation
 
@@ -301,12 +324,15 @@ class ChatModel:
         )
 
     def _check_room(self) -> None:
-        least = len(self._talk.head) + self.max_reply_tokens + 64
+        least = self._least_tokens()
         if least > self._talk.limit:
             raise EngineError(
                 f"the prompt's head and a reply need {least} tokens and the context has {self._talk.limit}:"
                 " set model.context_tokens higher or model.max_reply_tokens lower"
             )
+
+    def _least_tokens(self) -> int:
+        return len(self._talk.head) + self.max_reply_tokens + 64
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of `text` as a person's words: control tokens in it are plain characters."""
