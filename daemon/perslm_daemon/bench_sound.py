@@ -93,6 +93,22 @@ class NullSound:
             return subprocess.Popen(argv, env=self._env(), stdin=file)
 
     @contextmanager
+    def room(self) -> Iterator[None]:
+        """A soft noise in front of the microphone while the block runs, -75 dBFS, seeded; half an hour of it."""
+        noise = np.random.default_rng(1).normal(0, 6, RATE_HZ * 60).astype("<i2").tobytes()
+        argv = ["pacat", "--playback", "--raw", "--device=mic_in", *_form(1), "--latency-msec=200"]
+        with tempfile.TemporaryFile() as file:
+            for _ in range(30):
+                file.write(noise)
+            file.seek(0)
+            with subprocess.Popen(argv, env=self._env(), stdin=file) as process:
+                try:
+                    yield
+                finally:
+                    process.terminate()
+                    process.wait()
+
+    @contextmanager
     def recording(self) -> Iterator[Recorder]:
         """Record both channels while the block runs."""
         argv = ["parec", "--raw", "--device=both.monitor", *_form(2), "--latency-msec=10"]

@@ -19,7 +19,7 @@ _LATEST_S = 0.4  # from the order to play until it is heard: device buffers, and
 _TAIL_S = 0.1  # of the room
 _TAPS = 400  # 25 ms of reflections; a chime of a few tones needs no more
 _RIDGE = 1e-3
-_LEAST_LIKE = 0.3  # correlation below which the chime is not in the sound
+_LEAST_LIKE = 0.4  # correlation below which the chime is not in the sound
 
 
 @dataclass(slots=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -27,10 +26,11 @@ from perslm_daemon.hearing import Start
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.overhearing import Interruption
 from perslm_daemon.phrases import is_own, is_stop
-from perslm_daemon.turn import Ask, Event, Heard, Partial, Spoken, Tell, Turn
+from perslm_daemon.turn import Partial, Tell, Turn
+from perslm_daemon.voice_turn import Answer, Caller, Opening, RunTurn, first_of
 from perslm_daemon.wake_listener import Woken
 from perslm_runtime.audio import SPEECH_RATE_HZ
-from perslm_runtime.errors import BusyError, Cancelled, DeviceError, InputError, PersLMError
+from perslm_runtime.errors import BusyError, DeviceError, InputError, PersLMError
 
 log = logging.getLogger("perslm.live")
 
@@ -40,10 +40,6 @@ _AFTER_LONGEST_S = 30.0  # for the recognizer, once listening has reached its ow
 _BARGE_LEAD_S = 0.3
 _NO_SOUND_S = 2.0
 _LOOK_AROUND_S = 0.2
-
-T = TypeVar("T")
-RunTurn = Callable[[Ask, Tell], Awaitable[Turn]]
-How = Literal["wake", "button", "follow_up", "barge_in"]
 
 
 class State(Enum):
@@ -64,47 +60,6 @@ class Rings(Protocol):
 
     def hush(self) -> bool:
         """Stop what rings; False when nothing did."""
-
-
-@dataclass(slots=True)
-class Opening:
-    """Why somebody is listened to, from which sample on, and who else wants to know what comes of it."""
-
-    how: How
-    start: Start
-    woken: Woken | None = None
-    nothing_s: float | None = None
-    caller: Caller | None = None
-
-
-@dataclass(slots=True)
-class Caller:
-    """Who asked for one turn by `listen`: gets its events, then the turn or an error."""
-
-    tell: Tell
-    done: anyio.Event = field(default_factory=anyio.Event)
-    turn: Turn | None = None
-    error: PersLMError | None = None
-
-    def end(self, turn: Turn | None, error: PersLMError | None = None) -> None:
-        """Let the caller go on."""
-        if not self.done.is_set():
-            self.turn, self.error = turn, error
-            self.done.set()
-
-
-@dataclass(slots=True)
-class _Answer:
-    """A turn while it runs and is spoken."""
-
-    opening: Opening
-    began: anyio.Event = field(default_factory=anyio.Event)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    turn: Turn | None = None
-    error: PersLMError | None = None
-    scope: anyio.CancelScope | None = None
-    runs: bool = False
-    """The pipeline's running turn is this one: it has told something."""
 
 
 class Live:
@@ -137,7 +92,7 @@ class Live:
         self.state = State.IDLE
         self._opening: Opening | None = None
         self._heard: HeardSpeech | None = None
-        self._answer: _Answer | None = None
+        self._answer: Answer | None = None
         self._called = anyio.Event()
         self._next: Opening | None = None
         self._hushed = anyio.Event()
@@ -160,7 +115,7 @@ class Live:
     # What others ask of it
 
     async def listen(self, tell: Tell) -> Turn:
-        """One turn without a wake word. Raises `DeviceError` where nobody can be heard, `InputError` for silence."""
+        """One turn without a wake word. Raises `DeviceError` where nobody can be heard, `InputError` for none."""
         why = self._why_deaf()
         if why:
             raise DeviceError(why)
@@ -263,7 +218,7 @@ class Live:
     async def _idle(self) -> State:
         """Wait to be called. What is being said or rings meanwhile can be ended by "stop" alone."""
         self._hushed = anyio.Event()
-        interruption = await _first(self._call_comes, self._hear_stop)
+        interruption = await first_of(self._call_comes, self._hear_stop)
         if isinstance(interruption, Interruption):
             self._bulletin.tell("heard_stop")
             self.stop()
@@ -291,7 +246,7 @@ class Live:
         self._bulletin.tell("listening", how=opening.how)
         self._mouth.silence()
         with self._mouth.ducked():
-            await _first(self._hear, self._hush_comes, self._call_comes, self._welcome, self._deaf)
+            await first_of(self._hear, self._hush_comes, self._call_comes, self._welcome, self._deaf)
         if self._next is not None:
             return State.LISTENING if self._taken() is not None else State.IDLE
         return await self._after_hearing(opening, self._heard_now())
@@ -371,14 +326,16 @@ class Live:
             self._bulletin.tell("heard_stop")
             self.stop()
             return State.IDLE
-        self._begin_answer(opening, heard)
+        answer = self._answer = Answer(opening, heard)
+        if self._tasks is not None:
+            self._tasks.start_soon(answer.run, self._ask, self._person)
         return State.PROCESSING
 
     def _partial(self, text: str) -> None:
         self._bulletin.tell("stt_partial", text=text)
         caller = self._opening.caller if self._opening is not None else None
         if caller is not None and self._tasks is not None:
-            self._tasks.start_soon(_told, caller, Partial(text))
+            self._tasks.start_soon(caller.told, Partial(text))
 
     async def _processing(self) -> State:
         """Wait for the answer's first sound. Whoever goes on before it is heard anew, from their first word on."""
@@ -387,13 +344,13 @@ class Live:
             return State.IDLE
         self._bulletin.tell("thinking")
         self._hushed = anyio.Event()
-        more = await _first(
+        more = await first_of(
             answer.began.wait, answer.done.wait, self._call_comes, self._hush_comes, self._spoken_over
         )
         if answer.began.is_set() and not answer.done.is_set() and self._next is None and not self._hushed.is_set():
             return State.RESPONDING
-        if isinstance(more, Interruption) and self._heard is not None and not answer.done.is_set():
-            start = Start(self._heard.start, self._heard.level_db)
+        if isinstance(more, Interruption) and not answer.done.is_set():
+            start = Start(answer.heard.start, answer.heard.level_db)
             before = answer.opening
             self._call(Opening("barge_in", start, before.woken, caller=before.caller))
         return await self._after_answer(answer)
@@ -404,9 +361,9 @@ class Live:
         if answer is None:
             return State.IDLE
         self._hushed = anyio.Event()
-        over = await _first(answer.done.wait, self._call_comes, self._hush_comes, self._spoken_over)
+        over = await first_of(answer.done.wait, self._call_comes, self._hush_comes, self._spoken_over)
         if isinstance(over, Interruption) and not answer.done.is_set():
-            self._interrupt(answer)
+            self._cut(answer)
             if over.stop:
                 self._hushed.set()
                 self._bulletin.tell("heard_stop")
@@ -424,10 +381,10 @@ class Live:
             only_stop=self._wanted.barge_in == "wake",
         )
 
-    async def _after_answer(self, answer: _Answer) -> State:
+    async def _after_answer(self, answer: Answer) -> State:
         """The answer is over, or somebody wants something else: listen to them, follow up, or rest."""
         if self._next is not None or self._hushed.is_set():
-            self._interrupt(answer)
+            self._cut(answer)
         with anyio.move_on_after(_AFTER_LONGEST_S):
             await answer.done.wait()
         self._settle(answer)
@@ -438,55 +395,21 @@ class Live:
         turn = answer.turn
         asks = turn is not None and not turn.interrupted and turn.reply.rstrip().endswith("?")
         if asks and self.follow_up and not self._why_deaf():
-            opening = Opening("follow_up", Start(self._ears.sound.end, self._last_level_db))
-            opening.nothing_s = self._wanted.follow_up_s
-            self._opening = opening
+            start = Start(self._ears.sound.end, self._last_level_db)
+            self._opening = Opening("follow_up", start, nothing_s=self._wanted.follow_up_s)
             return State.LISTENING
         return State.IDLE
 
     # Answers
 
-    def _begin_answer(self, opening: Opening, heard: HeardSpeech) -> None:
-        if self._tasks is None:
-            return
-        self._answer = _Answer(opening)
-        self._tasks.start_soon(self._run_answer, self._answer, heard.text)
-
-    async def _run_answer(self, answer: _Answer, text: str) -> None:
-        caller = answer.opening.caller
-
-        async def tell(event: Event) -> None:
-            answer.runs = True
-            if isinstance(event, Spoken):
-                answer.began.set()
-            if caller is not None:
-                await caller.tell(event)
-
-        try:
-            with anyio.CancelScope() as answer.scope:
-                if caller is not None:
-                    await caller.tell(Heard(text))
-                answer.turn = await self._ask(Ask(text, speak=True, person=self._person), tell)
-        except Cancelled:
-            pass
-        except PersLMError as error:
-            answer.error = error
-        finally:
-            answer.done.set()
-
-    def _interrupt(self, answer: _Answer) -> None:
-        """Silence at once, and no further token; what was said until now is remembered as interrupted."""
+    def _cut(self, answer: Answer) -> None:
+        """Silence at once, and no further token."""
         self._mouth.silence()
-        if answer.done.is_set():
-            return
-        if answer.runs and answer.turn is None:
-            self._interrupt_turn()
-        elif answer.scope is not None:
-            answer.scope.cancel()
+        answer.interrupt(self._interrupt_turn)
 
-    def _settle(self, answer: _Answer) -> None:
-        if answer.turn is not None and self._heard is not None:
-            self._bulletin.post("voice_timings", _timings(self._heard, answer.turn))
+    def _settle(self, answer: Answer) -> None:
+        if answer.turn is not None:
+            self._bulletin.post("voice_timings", answer.timings())
         caller = answer.opening.caller
         if caller is not None and (self._next is None or self._next.caller is not caller):
             caller.end(answer.turn, answer.error)
@@ -495,7 +418,7 @@ class Live:
 
     def _drop_answer(self) -> None:
         if self._answer is not None:
-            self._interrupt(self._answer)
+            self._cut(self._answer)
             self._settle(self._answer)
 
     async def _chime(self, which: Chime) -> None:
@@ -503,41 +426,3 @@ class Live:
         with suppress(PersLMError):  # no loudspeaker: the words still count
             self._ears.chimed(chime(which))
             await self._mouth.chime(which)
-
-
-def _timings(heard: HeardSpeech, turn: Turn) -> dict[str, float | bool]:
-    """Milliseconds one after the other, from the end of speech to the first sound of the answer."""
-    times = turn.timings
-    sentence = times.first_sentence or times.first_token or 0.0
-    recall = min(times.recall or 0.0, sentence)
-    return {
-        "endpoint": round(heard.endpoint_s * 1000, 1),
-        "stt": round(heard.stt_s * 1000, 1),
-        "recall": round(recall, 1),
-        "first_sentence": round(sentence - recall, 1),
-        "first_pcm": round(max(0.0, (times.first_audio or sentence) - sentence), 1),
-    }
-
-
-async def _told(caller: Caller, event: Event) -> None:
-    await caller.tell(event)
-
-
-async def _first(*waits: Callable[[], Awaitable[T]]) -> T | None:
-    """Run all until the first returns, and return what it did; the others are cancelled."""
-    results: list[T] = []
-
-    async def run(wait: Callable[[], Awaitable[T]], scope: anyio.CancelScope) -> None:
-        results.append(await wait())
-        scope.cancel()
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            for wait in waits:
-                tasks.start_soon(run, wait, tasks.cancel_scope)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
-    return results[0] if results else None

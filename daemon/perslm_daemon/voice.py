@@ -17,11 +17,12 @@ from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
 from perslm_daemon.ears import Ears
-from perslm_daemon.live import Live, RunTurn
+from perslm_daemon.live import Live
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.settings import Setting, SettingValue
 from perslm_daemon.sound_card import SoundCard, SoundState
 from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
+from perslm_daemon.voice_turn import RunTurn
 
 ALL_WORDS = "all"
 """The wake word that stands for every one that is configured."""
