@@ -206,7 +206,7 @@ class _Bench:
         parts["devices"] = whole_ms - sum(parts.values())
         last_heard = str(self._told.values.get("last_heard", ""))
         reply = str(self._told.values.get("last_reply", ""))
-        self.asked.append(Asked(said, last_heard, reply, whole_ms, parts, bool(times.get("intent"))))
+        self.asked.append(Asked(said, last_heard, reply, whole_ms, parts, said in _INTENTS))
 
     async def _interrupt(self, running: Running, recorder: Recorder) -> None:
         """Ask for a story, call over it, and see how soon it is silent and the model at rest."""

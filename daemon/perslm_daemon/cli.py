@@ -27,6 +27,7 @@ from perslm_daemon import (
     cli_models,
     cli_run,
     cli_speech,
+    cli_timers,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -117,6 +118,7 @@ def build(session: Session) -> typer.Typer:
         cli_daemon,
         cli_listen,
         cli_speech,
+        cli_timers,
         cli_memory,
         cli_models,
         cli_config,

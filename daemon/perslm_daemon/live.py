@@ -8,7 +8,7 @@ device, no engine and no transport; it never logs a word.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Protocol
@@ -55,11 +55,11 @@ class Rings(Protocol):
     """What may be ringing while nobody is listened to: alarms and timers."""
 
     @property
-    def ringing(self) -> bool:
-        """Whether something rings now."""
+    def ringing(self) -> Sequence[object]:
+        """What rings now."""
 
-    def hush(self) -> bool:
-        """Stop what rings; False when nothing did."""
+    async def stop(self) -> Sequence[object]:
+        """Stop what rings, and return it."""
 
 
 class Live:
@@ -133,12 +133,18 @@ class Live:
         return caller.turn
 
     def stop(self) -> bool:
-        """End listening, thinking, speaking and ringing, whichever it is; False when there was nothing to end."""
-        rang = self._rings is not None and self._rings.hush()
+        """End listening, thinking and speaking, whichever it is; False when there was nothing to end."""
         busy = self.state is not State.IDLE or self._mouth.speaking
         self._mouth.silence()
         self._hushed.set()
-        return rang or busy
+        return busy
+
+    async def _all_quiet(self) -> None:
+        """What somebody meant who said "stop": also what rings."""
+        self._bulletin.tell("heard_stop")
+        self.stop()
+        if self._rings is not None:
+            await self._rings.stop()
 
     def deafened(self) -> None:
         """The microphone was muted: what was heard so far is forgotten, and listening ends."""
@@ -220,8 +226,7 @@ class Live:
         self._hushed = anyio.Event()
         interruption = await first_of(self._call_comes, self._hear_stop)
         if isinstance(interruption, Interruption):
-            self._bulletin.tell("heard_stop")
-            self.stop()
+            await self._all_quiet()
             return State.IDLE
         return State.LISTENING if self._taken() is not None else State.IDLE
 
@@ -234,7 +239,7 @@ class Live:
         return await self._ears.overhear(speaking=self._aloud, only_stop=True)
 
     def _aloud(self) -> bool:
-        return self._mouth.speaking or (self._rings is not None and self._rings.ringing)
+        return self._mouth.speaking or (self._rings is not None and bool(self._rings.ringing))
 
     async def _listening(self) -> State:
         """Hear one utterance; a wake word meanwhile begins anew, another board may take it."""
@@ -323,8 +328,7 @@ class Live:
             heard.stt_s * 1000,
         )
         if is_stop(heard.text):
-            self._bulletin.tell("heard_stop")
-            self.stop()
+            await self._all_quiet()
             return State.IDLE
         answer = self._answer = Answer(opening, heard)
         if self._tasks is not None:
@@ -365,8 +369,7 @@ class Live:
         if isinstance(over, Interruption) and not answer.done.is_set():
             self._cut(answer)
             if over.stop:
-                self._hushed.set()
-                self._bulletin.tell("heard_stop")
+                await self._all_quiet()
             else:
                 lead = round(_BARGE_LEAD_S * SPEECH_RATE_HZ)
                 self._call(Opening("barge_in", Start(over.start - lead, over.level_db)))

@@ -23,12 +23,16 @@ from perslm_daemon.app import Assistant, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
+from perslm_daemon.clock import clocks
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.llms import usable_llms
+from perslm_daemon.schedule import NoSound, Ringer, Schedule
+from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
+from perslm_daemon.skills import Skills
 from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
 from perslm_daemon.ways import Running, open_ways
@@ -132,7 +136,14 @@ async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -
 async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assistant:
     voice = config.voice.enabled
     return await stack.enter_async_context(
-        start(config, hears=voice, speaks=voice, voice_essential=False, on_report=frame.on_report)
+        start(
+            config,
+            hears=voice,
+            speaks=voice,
+            understands=True,
+            voice_essential=False,
+            on_report=frame.on_report,
+        )
     )
 
 
@@ -156,6 +167,10 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_in_common(config, assistant, frame))
         ways = await stack.enter_async_context(open_ways(running, notifier))
+        # Only now: what ran out while we were off is told to a broker that is there to hear it.
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(running.schedule.run)
         running.bulletin.post("state", {"state": "online"})
         for message in frame.news:
             running.bulletin.tell("warning", message=message)
@@ -191,19 +206,47 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         sound = await stack.enter_async_context(open_sound(config, assistant, bulletin))
         mouth = sound.mouth if sound else None
         restart = partial(frame.wishes.ask, Wish.RESTART)
-        table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic())
+        schedule = await _schedule(config, bulletin, sound or NoSound(), frame)
+        table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         arbitration = Arbitration(config.mqtt.base, config.node)
         if sound is not None:
-            loop = open_live(config, assistant, sound, bulletin, table.turn_by_voice, arbitration)
+            loop = open_live(
+                config, assistant, sound, bulletin, table.turn_by_voice, arbitration=arbitration, rings=schedule
+            )
             table.live = await stack.enter_async_context(loop)
         llms = await anyio.to_thread.run_sync(usable_llms, config)
         found = _settings(assistant, config, table, llms)
         if sound is not None:
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
-        yield Running(
-            config, assistant, bulletin, settings, table, table.verbs(), sound=sound, arbitration=arbitration
+        assistant.pipeline.skills = (
+            Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            if assistant.intents is not None
+            else None
         )
+        yield Running(
+            config,
+            assistant,
+            bulletin,
+            settings,
+            table,
+            table.verbs(),
+            schedule,
+            sound=sound,
+            arbitration=arbitration,
+        )
+
+
+async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
+    """The timers, alarms and reminders that are kept in the data folder."""
+    clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
+    file = ScheduleFile(config.data_dir / "timers.json")
+    schedule = Schedule(config.timers, file, clock, zone, bulletin, ringer)
+    try:
+        await schedule.open()
+    except PersLMError as error:
+        frame.news.append(str(error))
+    return schedule
 
 
 def _settings(

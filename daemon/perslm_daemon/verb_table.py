@@ -1,4 +1,4 @@
-"""What the verbs do: ask, say, stop, remember, recall, forget, status, model, config, restart.
+"""What the verbs do: ask, say, stop, timer, remember, recall, forget, status, model, config, restart.
 
 Each is a few lines over the pipeline; later capabilities add theirs. A verb whose part is missing stays out of the
 table, with the reason that its error gives.
@@ -24,7 +24,20 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
 from perslm_daemon.mouth import Mouth
-from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Told, Turn, timings_data
+from perslm_daemon.schedule import Schedule
+from perslm_daemon.timer_verb import TimerArgs, timer
+from perslm_daemon.turn import (
+    Ask,
+    Event,
+    Heard,
+    Sentence,
+    Spoken,
+    Tell,
+    Told,
+    Turn,
+    intent_data,
+    timings_data,
+)
 from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
@@ -87,6 +100,8 @@ class Table:
     changes: Changes
     mouth: Mouth | None
     started: float
+    schedule: Schedule | None = None
+    """Timers, alarms and reminders; None in a process that answers once."""
     live: Live | None = None
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
 
@@ -98,6 +113,7 @@ class Table:
             Verb("stop", Args, "end the reply that is being given", self.stop),
             Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
             Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
+            Verb("timer", TimerArgs, "timers, alarms and reminders", self.timer, changes_world=True),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
         absent: dict[str, str] = {}
@@ -118,7 +134,7 @@ class Table:
             table.append(Verb("listen", Args, about, self.listen, changes_world=True))
         else:
             absent["listen"] = "there are no ears: set voice.enabled=true, or see `perslm status`"
-        absent |= dict.fromkeys(("timer", "sync"), "this part of PersLM is not built yet")
+        absent |= dict.fromkeys(("sync",), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
 
     @property
@@ -212,7 +228,9 @@ class Table:
             if tells_activity:
                 bulletin.post("activity", self.live.state.value if self.live else "idle")
         bulletin.post("last_reply", done.reply)
-        bulletin.post("latency_ms", round(done.timings.first_audio or done.timings.first_token or 0.0))
+        bulletin.post("latency_ms", round(_latency_ms(done)))
+        if done.intent is not None:
+            bulletin.tell("intent", turn=done.id, **(intent_data(done) or {}))
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
@@ -223,8 +241,9 @@ class Table:
         self.bulletin.tell("heard", text=text)
 
     async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Interrupt the running turn and what is being said."""
+        """Interrupt the running turn, what is being said, and what rings."""
         stopped = self.assistant.pipeline.interrupt()
+        stopped = (self.schedule is not None and bool(await self.schedule.stop())) or stopped
         mouth = self.live.stop if self.live is not None else self.mouth.silence if self.mouth is not None else None
         silenced = mouth is not None and mouth()
         return {"turn": None, "stopped": stopped or silenced}
@@ -234,6 +253,12 @@ class Table:
         if self.live is None:
             raise InputError("there are no ears: set voice.enabled=true, or see `perslm status`")
         return ask_data(await self.live.listen(tell))
+
+    async def timer(self, args: TimerArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Set, list, pause, resume, cancel and snooze timers, alarms and reminders."""
+        if self.schedule is None:
+            raise InputError("no process of PersLM runs that could ring: start it with `perslm run`")
+        return await timer(self.schedule, args)
 
     async def say(self, args: SayArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Speak a text through the loudspeaker; answers when it was said."""
@@ -348,10 +373,17 @@ def ask_data(turn: Turn) -> dict[str, Any]:
             {"id": memory.id, "text": memory.text, "score": round(memory.score, 3)} for memory in turn.recalled
         ],
         "model": turn.model,
+        "intent": intent_data(turn),
         "timings_ms": timings_data(turn.timings),
         "interrupted": turn.interrupted,
         "problems": list(turn.problems),
     }
+
+
+def _latency_ms(turn: Turn) -> float:
+    """Milliseconds until the answer began to be heard or, unspoken, to be there."""
+    times = turn.timings
+    return times.first_audio or times.first_token or times.intent or 0.0
 
 
 def memory_data(memory: Recalled) -> dict[str, Any]:

@@ -7,7 +7,7 @@ detector of speech there is a mouth and nobody listens.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -15,14 +15,17 @@ import anyio
 from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.chimes import Chime
 from perslm_daemon.config_sections import Config
 from perslm_daemon.ears import Ears
-from perslm_daemon.live import Live
+from perslm_daemon.live import Live, Rings
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.settings import Setting, SettingValue
 from perslm_daemon.sound_card import SoundCard, SoundState
 from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
+from perslm_daemon.utterance import Priority
 from perslm_daemon.voice_turn import RunTurn
+from perslm_runtime.errors import DeviceError, EngineError
 
 ALL_WORDS = "all"
 """The wake word that stands for every one that is configured."""
@@ -34,6 +37,12 @@ class Sound:
 
     card: SoundCard
     mouth: Mouth
+
+    async def ring(self, text: str) -> None:
+        """Ring once, and say what for; without a loudspeaker only the events tell of it."""
+        with suppress(DeviceError, EngineError):
+            await self.mouth.chime(Chime.TIMER)
+            await self.mouth.say(text, Priority.ALARM)
 
     def why_deaf(self) -> str:
         """Why nobody can be heard now, as a sentence; "" when somebody can."""
@@ -86,7 +95,9 @@ async def open_live(
     sound: Sound,
     bulletin: Bulletin,
     ask: RunTurn,
+    *,
     arbitration: Arbitration | None = None,
+    rings: Rings | None = None,
 ) -> AsyncIterator[Live | None]:
     """The voice loop over `sound`, running; None where nobody can be recognized. `ask` runs a turn aloud."""
     stt, vad = assistant.parts.stt, assistant.vad
@@ -116,6 +127,7 @@ async def open_live(
         interrupt=assistant.pipeline.interrupt,
         arbitration=arbitration,
         why_deaf=sound.why_deaf,
+        rings=rings,
     )
     tasks = await anyio.create_task_group().__aenter__()
     try:
