@@ -14,7 +14,7 @@ import numpy as np
 from anyio.abc import ObjectReceiveStream
 
 from perslm_daemon.sound import FRAME_SAMPLES, Frame
-from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
+from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 
 FRAME_S = FRAME_SAMPLES / SPEECH_RATE_HZ
 
@@ -30,6 +30,7 @@ class FileMicrophone:
         self._noise = np.random.default_rng(7)
         self._room = room
         self._waiting = np.zeros(0, np.int16)
+        self._echo = np.zeros(0, np.float64)
         self.open = True
         self.said_until = 0.0
         """`time.monotonic()` of the last sample that was put in and has been heard."""
@@ -38,6 +39,10 @@ class FileMicrophone:
         """Say this after what is still waiting."""
         assert pcm.rate_hz == SPEECH_RATE_HZ
         self._waiting = np.concatenate([self._waiting, pcm.samples])
+
+    def echo(self, pcm: Pcm, gain: float = 0.3) -> None:
+        """Let it hear what the loudspeaker plays, as in a room: now, softer, under whatever else is said."""
+        self._echo = np.concatenate([self._echo, resample(pcm, SPEECH_RATE_HZ).samples * gain])
 
     @property
     def silent(self) -> bool:
@@ -68,6 +73,8 @@ class FileMicrophone:
         if len(now):
             self.said_until = time.monotonic()
         room = self._noise.normal(0, self._room, FRAME_SAMPLES)
+        back, self._echo = self._echo[:FRAME_SAMPLES], self._echo[FRAME_SAMPLES:]
+        room[: len(back)] += back
         mixed = room + np.pad(now, (0, FRAME_SAMPLES - len(now))).astype(np.float64)
         return np.clip(mixed, -32768, 32767).astype(np.int16)
 
@@ -75,7 +82,10 @@ class FileMicrophone:
 class FileSpeaker:
     """Keeps what it plays, in real time by `speed`; cancelling is silence, and what was not heard is not kept."""
 
+    latency_s = 0.02
+
     def __init__(self, *, speed: float = 1.0) -> None:
+        self.gain = 1.0
         self._speed = speed
         self.played: list[Pcm] = []
         self.playing = False

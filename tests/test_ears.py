@@ -36,6 +36,7 @@ async def test_a_pause_after_the_wake_word_and_within_the_command_ends_nothing()
     assert "lamp" in heard.text
 
 
+@pytest.mark.slow
 async def test_deciding_late_loses_no_word():
     async with listening() as here:
         here.microphone.say(await saying("Okay Nabu.", 0.3, "What is the capital of Spain?"))
@@ -45,6 +46,7 @@ async def test_deciding_late_loses_no_word():
     assert word_error_rate("what is the capital of Spain", heard.text) == 0
 
 
+@pytest.mark.slow
 async def test_the_words_are_there_when_the_end_is_sure():
     async with listening(speed=1.0) as here:
         here.microphone.say(await saying("Okay Nabu.", 0.5, "What time is it?"))
@@ -64,6 +66,7 @@ async def test_a_television_in_the_background_does_not_keep_it_listening():
     assert heard.stop - heard.start < 3 * SPEECH_RATE_HZ
 
 
+@pytest.mark.slow
 async def test_a_voice_as_loud_as_the_speaker_is_ended_by_the_limit():
     async with listening(Wanted(longest_s=4.0)) as here:
         television = await anyio.to_thread.run_sync(recorded, "two_cities")
@@ -75,6 +78,7 @@ async def test_a_voice_as_loud_as_the_speaker_is_ended_by_the_limit():
     assert heard.text
 
 
+@pytest.mark.slow
 async def test_nobody_speaking_after_the_wake_word_is_nothing():
     async with listening(Wanted(nothing_s=2.0)) as here:
         here.microphone.say(await saying("Okay Nabu."))
@@ -90,6 +94,7 @@ async def test_without_a_wake_word_it_listens_from_where_it_is_told():
     assert word_error_rate("what is the capital of Spain", heard.text) == 0
 
 
+@pytest.mark.slow
 async def test_several_wake_words_are_told_apart():
     async with listening(words=("okay_nabu", "hey_jarvis", "alexa")) as here:
         here.microphone.say(await saying("Hey Jarvis.", 1.5, "Okay Nabu.", 1.5, "Alexa."))
@@ -99,6 +104,7 @@ async def test_several_wake_words_are_told_apart():
     assert all(0.8 < woken.score <= 1 for woken in here.woken)
 
 
+@pytest.mark.slow
 async def test_what_we_say_ourselves_wakes_nobody():
     async with listening(said_lately=lambda: "Just say okay Nabu and ask.") as here:
         here.microphone.say(await saying("Okay Nabu.", 1.0))
@@ -114,6 +120,7 @@ async def test_a_muted_microphone_leaves_nothing_to_read():
         assert len(here.ears.sound.read(0)) < 10 * FRAME_SAMPLES
 
 
+@pytest.mark.slow
 async def test_cancelling_leaves_both_engines_free():
     async with listening(words=()) as here:
         here.microphone.say(await saying("What is the capital of Spain?"))
@@ -127,6 +134,7 @@ async def test_cancelling_leaves_both_engines_free():
     assert heard.text
 
 
+@pytest.mark.slow
 async def test_vosk_streams_and_its_language_is_judged_by_silence_alone():
     partials: list[str] = []
     async with listening(words=(), engine=("vosk", "vosk-small-ko"), english=False) as here:

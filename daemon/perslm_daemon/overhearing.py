@@ -7,6 +7,7 @@ cancelled; elsewhere it is recognized first and compared with what we have just 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ _FADES_DB = 0.03  # per step of 32 ms, a decibel a second: a canceller that lear
 _LOUDER_DB = 6.0  # than the echo: nobody speaks over us more softly and is understood
 _CANCELLED_DB = 9.0  # than what a canceller leaves (5 to 8 dB of its work come and go)
 _FOR_SURE_S = 0.25  # a cough is shorter
+_A_WORD_S = 0.12  # of a whole "stop" the detector takes this much for speech; the recognizer judges it
 _PAUSE_S = 0.13
 _LOOK_EVERY_S = 0.8
 _LEAD_S = 0.3
@@ -61,6 +63,7 @@ class Overhearing:
         self._said_lately, self._cancelled, self._near_db = said_lately, cancelled, near_db
         self._echo_db = SILENCE_DB
         self._learned_s = 0.0
+        self._recent: deque[float] = deque(maxlen=16)
 
     async def next(
         self, *, speaking: Callable[[], bool], reference_db: float | None, only_stop: bool
@@ -81,9 +84,9 @@ class Overhearing:
                 level = level_db(frame)
                 first = at + number * FRAME_SAMPLES
                 run = self._follow(run, first, probability, level, speaking=speaking(), reference_db=reference_db)
-                if run is None or run.voiced_s < _FOR_SURE_S:
+                if run is None:
                     continue
-                if not only_stop and self._surely(run, speaking()):
+                if not only_stop and run.voiced_s >= _FOR_SURE_S and self._surely(run, speaking()):
                     return Interruption(run.start, run.loud_db, stop=False)
                 if not run.due:
                     continue
@@ -117,13 +120,20 @@ class Overhearing:
             self._echo_db = max(self._echo_db, level)
             return None
         if run is None and not somebody:
-            self._echo_db = max(level, self._echo_db - _FADES_DB) if speaking else self._echo_db - _FADES_DB
-            self._echo_db = max(self._echo_db, SILENCE_DB)
+            self._learn(level, speaking=speaking)
             return None
         if run is None:
             run = _Run(first)
+            self._recent.clear()
         run.step(voiced=probability >= _LIKELY and level >= echo_db + _LOUDER_DB / 2, level=level)
-        return None if run.over and run.voiced_s < _FOR_SURE_S else run
+        return None if run.over and run.voiced_s < _A_WORD_S else run
+
+    def _learn(self, level: float, *, speaking: bool) -> None:
+        """Follow our echo, half a second late: the first sounds of somebody's word are not our echo."""
+        self._echo_db = max(self._echo_db - _FADES_DB, SILENCE_DB)
+        self._recent.append(level if speaking else SILENCE_DB)
+        if len(self._recent) == self._recent.maxlen:
+            self._echo_db = max(self._echo_db, self._recent[0])
 
     async def _judge(self, run: _Run, *, only_stop: bool) -> Interruption | None:
         """Recognize the stretch so far; None when it is ourselves, or nothing."""
@@ -132,7 +142,10 @@ class Overhearing:
         sound = Pcm(self._sound.read(start), SPEECH_RATE_HZ)
         text = await self._stt.call(_recognized, sound)
         said = self._said_lately()
-        if not any(letter.isalnum() for letter in text) or is_own(text, said):
+        if is_own(text, said):
+            self._echo_db = max(self._echo_db, run.loud_db)
+            return None
+        if not any(letter.isalnum() for letter in text):
             return None
         if is_stop(text):
             return Interruption(run.start, run.loud_db, stop=True)

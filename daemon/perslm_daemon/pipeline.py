@@ -39,6 +39,7 @@ from perslm_daemon.turn import (
     log_turn,
     without_echoes,
 )
+from perslm_runtime.audio import without_lead
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.memory import Recalled, Receipt
@@ -276,9 +277,11 @@ class Pipeline:
                     if not words:
                         continue
                     async with tts.stream(engine_calls.speak, words) as sounds:
-                        async for sound in sounds:
+                        async for made in sounds:
                             spoken.open()
+                            sound = made
                             if now.timings.first_audio is None:
+                                sound = without_lead(made)  # Piper begins with 50 ms of nothing
                                 now.timings = replace(now.timings, first_audio=now.since_known_ms())
                             await now.tell(Spoken(sentence.seq, sound))
         except PersLMError as error:
