@@ -19,7 +19,7 @@ import anyio.to_thread
 import pytest
 
 from mosquitto import Broker, Client, running
-from perslm_daemon.broker import password_lines
+from perslm_daemon.broker_users import password_line
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.journal import Accepted, Journal
@@ -431,7 +431,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guarded(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Broker]:
     """TLS with client certificates, and passwords."""
     folder = tmp_path_factory.mktemp("guarded")
-    (folder / "passwords").write_text(password_lines({"perslm": "secret"}))
+    (folder / "passwords").write_text(password_line("perslm", "secret"))
     with running(
         folder,
         f"cafile {certificates}/ca.pem",

@@ -66,7 +66,10 @@ class _UnderWay:
 
 
 class BrokerLink:
-    """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published."""
+    """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published.
+
+    `session` is the client identifier, perslm-NODE where none is given.
+    """
 
     def __init__(
         self,
@@ -80,9 +83,11 @@ class BrokerLink:
         journal: Journal,
         home_assistant: HomeAssistant | None = None,
         past: Past | None = None,
+        session: str = "",
     ) -> None:
         link = settings_of_link
         self._past = past
+        self._session = session or f"perslm-{node}"
         self._home_assistant = home_assistant
         self._link = link
         self._address = address
@@ -161,7 +166,7 @@ class BrokerLink:
         """A connection for as long as the block lasts: all published on arrival, `offline` when cancelled."""
         async with connect(
             self._address,
-            identifier=f"perslm-{self._topics.node}",
+            identifier=self._session,
             will=Will(self._topics.state, state_payload("offline")),
             keepalive_s=self._link.keepalive_s,
             protocol=self._protocol,

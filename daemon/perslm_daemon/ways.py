@@ -18,7 +18,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from perslm_daemon.app import Assistant
-from perslm_daemon.broker import own_broker
+from perslm_daemon.broker import Own, own_broker, service_broker, session_name
+from perslm_daemon.broker_file import url_host
+from perslm_daemon.broker_users import DAEMON_USER
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config, Mqtt
 from perslm_daemon.control import ControlSocket
@@ -50,7 +52,10 @@ _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is lef
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The running daemon as its ways in see it. `broker` is the MQTT broker's URL, "" where there is none."""
+    """The running daemon as its ways in see it.
+
+    `broker` is the MQTT broker's HOST:PORT, "" where there is none; `own` is it where it is ours.
+    """
 
     config: Config
     assistant: Assistant
@@ -59,13 +64,15 @@ class Running:
     table: Table
     verbs: Verbs
     broker: str = ""
+    own: Own | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What is open: the broker's address for people, and whoever announces us."""
+    """What is open: the broker's address for people, our own broker, and whoever announces us."""
 
     broker: str
+    own: Own | None
     announcer: Announcer | None
 
     def announce(self) -> None:
@@ -83,20 +90,21 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
     """
     config = running.config
     async with AsyncExitStack() as stack:
-        url = await _broker_url(stack, running)
+        own = await _own(stack, running) if config.mqtt.broker == "own" else None
+        named = own is not None or config.mqtt.broker not in ("", "own")
         looks = not config.mqtt.broker and config.discovery.enabled
-        journal = await _journal(stack, running) if url or looks else None
+        journal = await _journal(stack, running) if named or looks else None
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
         await _open_control(tasks, running, health)
         broker = ""
-        if journal is not None and url:
-            broker = await _open_mqtt(tasks, running, partial(_address, config.mqtt, url), journal)
+        if journal is not None and named:
+            broker = await _open_mqtt(tasks, running, partial(_address, config.mqtt, own), journal, own)
         elif journal is not None:
             tasks.start_soon(_join_broker_when_found, tasks, running, journal)
         announcer = await _announcer(stack, running) if config.discovery.enabled else None
-        yield Ways(broker, announcer)
+        yield Ways(broker, own, announcer)
 
 
 def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
@@ -168,17 +176,23 @@ async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> N
     await tasks.start(control.serve)
 
 
-async def _broker_url(stack: AsyncExitStack, running: Running) -> str:
-    """The configured broker, or our own; "" for none."""
-    config = running.config
-    if config.mqtt.broker != "own":
-        return config.mqtt.broker
+async def _own(stack: AsyncExitStack, running: Running) -> Own | None:
+    """Our own broker: the service's, or a child that is started here; None where it does not start."""
+    link = running.config.mqtt
     try:
-        own = own_broker(config.data_dir / "broker", config.mqtt.base)
-        return await stack.enter_async_context(own)
+        if link.own == "service":
+            return await anyio.to_thread.run_sync(service_broker, link.own_host, link.own_port)
+        child = own_broker(
+            running.config.data_dir,
+            host=link.own_host,
+            port=link.own_port,
+            base=link.base,
+            node=running.config.node,
+        )
+        return await stack.enter_async_context(child)
     except (PersLMError, OSError) as error:
         _warn(running, f"the own broker did not start: {error}")
-        return ""
+        return None
 
 
 async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal) -> None:
@@ -205,9 +219,14 @@ async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
 
 
 async def _open_mqtt(
-    tasks: TaskGroup, running: Running, address_of_broker: Callable[[], Address], journal: Journal
+    tasks: TaskGroup,
+    running: Running,
+    address_of_broker: Callable[[], Address],
+    journal: Journal,
+    own: Own | None = None,
 ) -> str:
     config = running.config
+    binds_names = own is not None and own.asks_passwords  # our ACL does
     try:
         address = await anyio.to_thread.run_sync(address_of_broker)
         device_id = await anyio.to_thread.run_sync(identity, config.data_dir)
@@ -215,7 +234,7 @@ async def _open_mqtt(
         _warn(running, f"MQTT is off: {error}")
         return ""
     link = BrokerLink(
-        config.mqtt,
+        replace(config.mqtt, identities=config.mqtt.identities or binds_names),
         address=address,
         node=config.node,
         verbs=running.verbs,
@@ -231,9 +250,10 @@ async def _open_mqtt(
             device_id=device_id,
         ),
         past=Past(config.data_dir / "mqtt.announced", _trace(config)),
+        session=session_name(config.node, (own.secret or address.password or "") if own and binds_names else ""),
     )
     await tasks.start(link.run)
-    return f"{address.host}:{address.port}"
+    return f"{url_host(address.host)}:{address.port}"
 
 
 def _trace(config: Config) -> Trace:
@@ -241,9 +261,11 @@ def _trace(config: Config) -> Trace:
     return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
 
 
-def _address(link: Mqtt, url: str) -> Address:
+def _address(link: Mqtt, own: Own | None) -> Address:
     """Where to connect; systemd's credential is the password where the configuration has none."""
-    address = address_of(link, url)
+    if own is not None and own.password is not None:
+        return Address(own.host, own.port, username=DAEMON_USER, password=own.password)
+    address = address_of(link, link.broker if own is None else f"mqtt://{url_host(own.host)}:{own.port}")
     secret = credential("mqtt_password") if address.password is None else None
     return address if secret is None else replace(address, username=address.username or "perslm", password=secret)
 
