@@ -87,10 +87,10 @@ def session_is_there(port: int, identifier: str) -> bool:
 class Client:
     """A paho client in its own thread: what arrives lies in a queue. Its methods block: call them in a thread."""
 
-    def __init__(self, port: int, topics: tuple[str, ...] = (), **login: str) -> None:
+    def __init__(self, port: int, topics: tuple[str, ...] = (), *, identifier: str = "", **login: str) -> None:
         self.arrived: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, identifier, protocol=paho.MQTTv5)
         if login:
             self._client.username_pw_set(login["username"], login["password"])
         self._client.on_socket_open = _send_at_once
@@ -135,6 +135,11 @@ class Client:
                 found.append(self.arrived.get(timeout=within_s))
         except queue.Empty:
             return found
+
+    def forget(self) -> None:
+        """Drop what has arrived."""
+        while not self.arrived.empty():
+            self.arrived.get_nowait()
 
     def next_json(self, topic: str = "") -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.next(topic).payload)

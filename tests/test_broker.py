@@ -139,21 +139,17 @@ async def test_ipv6_loopback_serves_as_well(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_a_port_that_is_taken_is_named_even_where_a_broker_would_answer_there(tmp_path: Path) -> None:
     async with own_broker(tmp_path / "first") as first:
-        with pytest.raises(ExceptionGroup) as failed:
+        with pytest.raises(EngineError, match=rf"port {first.port} of 127\.0\.0\.1 is taken.*mqtt\.own_port"):
             async with own_broker(tmp_path / "second", port=first.port):
                 pytest.fail("it answers, but it is another one")
-        (error,) = failed.value.exceptions
-        assert isinstance(error, EngineError)
-        assert f"port {first.port} of 127.0.0.1 is taken" in str(error)
-        assert "mqtt.own_port" in str(error)
 
 
 @pytest.mark.anyio
 async def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExceptionGroup) as failed:
-        async with own_broker(tmp_path, host="203.0.113.7", port=await IN_THREAD(free_port)):
+    port = await IN_THREAD(free_port)
+    with pytest.raises(EngineError, match=r"203\.0\.113\.7 is no address of this machine"):
+        async with own_broker(tmp_path, host="203.0.113.7", port=port):
             pytest.fail("nobody has that address")
-    assert "203.0.113.7 is no address of this machine" in str(failed.value.exceptions[0])
 
 
 def test_the_service_is_found_where_its_file_says(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -172,12 +172,14 @@ async def own_broker(
         said: list[bytes] = []
         tasks.start_soon(_hear, process, said)
         try:
-            await _await_start(process, host, own.port, said)
-            yield own
+            if listens := await _listens(process, own.port):
+                yield own
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
             tasks.cancel_scope.cancel()
+    if not listens:  # raised out here, where no task group makes a group of errors of it
+        raise EngineError(_why_not(host, own.port, b"".join(said).decode("utf-8", "replace").strip()))
 
 
 def _prepare_child(place: Place, host: str, port: int, base: str, node: str) -> Own:
@@ -209,24 +211,26 @@ async def _hear(process: anyio.abc.Process, said: list[bytes]) -> None:
             del said[:-20]
 
 
-async def _await_start(process: anyio.abc.Process, host: str, port: int, said: list[bytes]) -> None:
+async def _listens(process: anyio.abc.Process, port: int) -> bool:
     """Wait until this very process listens: on a port that is taken another one would answer."""
     deadline = anyio.current_time() + _START_S
     while process.returncode is None and anyio.current_time() < deadline:
         if port in await anyio.to_thread.run_sync(processes.listening_ports, process.pid):
-            return
+            return True
         await anyio.sleep(0.02)
-    with suppress(TimeoutError), anyio.fail_after(0.2):
-        await process.wait()
-        await anyio.sleep(0.05)  # for its last words
-    words = b"".join(said).decode("utf-8", "replace").strip()[-300:]
-    where = f"port {port} of {host}"
+    await anyio.sleep(0.05)  # its last words are on their way
+    return False
+
+
+def _why_not(host: str, port: int, words: str) -> str:
+    """Why it did not start, and what to do."""
     if "Address already in use" in words:
-        raise EngineError(f"{where} is taken: end what listens there, or set another mqtt.own_port")
+        return f"port {port} of {host} is taken: end what listens there, or set another mqtt.own_port"
     if "Cannot assign requested address" in words:
-        raise EngineError(f"{host} is no address of this machine: set mqtt.own_host to one, or to 0.0.0.0 for all")
-    raise EngineError(
-        f"mosquitto did not start on {where}: {words or 'it does not answer'}; set mqtt.broker to another one"
+        return f"{host} is no address of this machine: set mqtt.own_host to one, or to 0.0.0.0 for all of them"
+    return (
+        f"mosquitto did not start on port {port} of {host}: {words[-300:] or 'it does not answer'}; "
+        "set mqtt.broker to another one"
     )
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perslm_daemon import config as configuration
 from perslm_daemon import terminal
 from perslm_daemon.cli_session import Session, command_group, session_of
 from perslm_daemon.terminal import note, put, put_json
@@ -22,6 +23,7 @@ from perslm_runtime.errors import InputError
 if TYPE_CHECKING:
     from perslm_daemon.broker_file import BrokerFile, Place
     from perslm_daemon.broker_users import Role, Users
+    from perslm_daemon.config_sections import Config
 
 SERVICE_UNIT, DAEMON_UNIT = "perslm-broker.service", "perslm.service"
 
@@ -182,16 +184,22 @@ def _broker(session: Session, service: bool, root: Path) -> _Broker:
     from perslm_daemon.broker_file import child_place, service_place
     from perslm_daemon.broker_users import Users
 
-    config = session.config
-    is_service = service or config.mqtt.own == "service"
+    is_service = service or session.config.mqtt.own == "service"
     is_this_machine = root == _MACHINE
     if not is_service and not is_this_machine:
         raise typer.BadParameter("--root is for --service")
     if is_service and is_this_machine and os.geteuid() != 0:
         raise InputError("the service's files are root's: the same again with sudo")
+    config = _service_config(session, root) if is_service else session.config
     place = service_place(root) if is_service else child_place(config.data_dir)
     users = Users(place.folder, config.mqtt.base, config.node, place.owner)
     return _Broker(place, users, is_service, is_this_machine)
+
+
+def _service_config(session: Session, root: Path) -> Config:
+    """What the service reads: the machine's file, not the one of whoever types this."""
+    file = session.flags.config_file or root / configuration.SYSTEM_FILE.relative_to("/")
+    return configuration.load(replace(session.flags, config_file=file if file.is_file() else Path(os.devnull)))
 
 
 @contextmanager
