@@ -31,7 +31,9 @@ class Broker:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.conf = folder / "mosquitto.conf"
-        text = [f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true", *lines]
+        text = [f"listener {self.port} 127.0.0.1", "user root", *lines]
+        if "set_tcp_nodelay false" not in lines:
+            text.append("set_tcp_nodelay true")
         if not any(line.startswith("allow_anonymous") for line in lines):
             text.append("allow_anonymous true")
         self.conf.write_text("\n".join(text) + "\n")
@@ -176,11 +178,15 @@ def refusal(port: int, name: str | None, password: str = "", protocol: str = "5"
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if protocol == "5" else paho.MQTTv311)
     if name is not None:
         client.username_pw_set(name, password)
-    client.on_connect = lambda *told: said.put(str(told[3]))
+
+    def answered(*told: object) -> None:
+        said.put(str(told[3]))
+        client.disconnect()  # here, or a refused client tries again and holds its thread for a second
+
+    client.on_connect = answered
     client.connect("127.0.0.1", port)
     client.loop_start()
     answer = said.get(timeout=WAIT_S)
-    client.disconnect()
     client.loop_stop()
     return answer
 

@@ -187,7 +187,7 @@ def _own_broker() -> None:
             say(f"   a broker listens on port {_BROKER_PORT} already: perslm-broker.service stays off")
             return
     perslm = HOME / "bin/perslm"
-    listen = [perslm, "broker", "listen", f"127.0.0.1:{_BROKER_PORT}", "--service"]
+    listen = [str(perslm), "broker", "listen", f"127.0.0.1:{_BROKER_PORT}", "--service"]
     done = subprocess.run(listen, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SetupError(f"our own broker's files cannot be written: {done.stderr.strip()}")

@@ -413,22 +413,6 @@ async def _publish_all(connection: Connection, messages: Sequence[Message]) -> N
         await connection.publish(message.topic, message.payload, retain=message.retain)
 
 
-def address_of(link: Mqtt, url: str) -> Address:
-    """Where to connect; the user is "perslm" where only a password is given. Reads files; raises `ConfigError`."""
-    address = Address.of(url, ca_file=link.ca_file, cert_file=link.cert_file, key_file=link.key_file)
-    if link.password_file is not None:
-        try:
-            password = link.password_file.read_text(encoding="utf-8").strip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"mqtt.password_file {link.password_file} cannot be read: {error}") from error
-        return replace(address, username=address.username or "perslm", password=password)
-    if link.password:
-        return replace(address, username=address.username or "perslm", password=link.password)
-    if address.password is not None:
-        log.warning("mqtt.broker carries a password, which any process list may show: use mqtt.password_file")
-    return address
-
-
 def response_filters(link: Mqtt) -> Sequence[str]:
     """The filters that Response Topics have to lie under."""
     given = tuple(part.strip() for part in link.response_topics.split(",") if part.strip())

@@ -7,9 +7,9 @@ Opened in order, closed in the exact reverse: first nobody is told of us any mor
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,10 +19,11 @@ from anyio.abc import TaskGroup
 
 from perslm_daemon.app import Assistant
 from perslm_daemon.broker import Own, own_broker, service_broker, session_name
+from perslm_daemon.broker_address import address_of
+from perslm_daemon.broker_check import check
 from perslm_daemon.broker_file import url_host
-from perslm_daemon.broker_users import DAEMON_USER
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.config_sections import Config, Mqtt
+from perslm_daemon.config_sections import Config
 from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
@@ -30,10 +31,10 @@ from perslm_daemon.discovery import Announcer, Card, find_broker, identity
 from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
-from perslm_daemon.mqtt import BrokerLink, address_of
-from perslm_daemon.mqtt_connection import Address
+from perslm_daemon.mqtt import BrokerLink
+from perslm_daemon.mqtt_connection import Address, BrokerError
 from perslm_daemon.mqtt_past import Past, Trace
-from perslm_daemon.service import Notifier, credential
+from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
@@ -81,6 +82,21 @@ class Ways:
             self.announcer.ready()
 
 
+@dataclass(slots=True)
+class _UsedBroker:
+    """The broker that is used, once that is known; its password may be this process's alone."""
+
+    config: Config
+    address: Address | None = None
+
+    async def check(self) -> Mapping[str, Any]:
+        """How it answers. Raises `BrokerError`."""
+        if self.address is None:
+            raise BrokerError("no broker is in use: set mqtt.broker, or look into the log for what is wrong")
+        config = self.config
+        return asdict(await check(self.address, f"{config.mqtt.base}/{config.node}", config.mqtt.protocol))
+
+
 @asynccontextmanager
 async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]:
     """Open every way that the configuration asks for.
@@ -97,12 +113,13 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
-        await _open_control(tasks, running, health)
+        used = _UsedBroker(config)
+        await _open_control(tasks, running, health, used)
         broker = ""
         if journal is not None and named:
-            broker = await _open_mqtt(tasks, running, partial(_address, config.mqtt, own), journal, own)
+            broker = await _open_mqtt(tasks, running, partial(address_of, config.mqtt, own), journal, used, own)
         elif journal is not None:
-            tasks.start_soon(_join_broker_when_found, tasks, running, journal)
+            tasks.start_soon(_join_broker_when_found, tasks, running, journal, used)
         announcer = await _announcer(stack, running) if config.discovery.enabled else None
         yield Ways(broker, own, announcer)
 
@@ -161,9 +178,9 @@ async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[A
             leave_without_joining(hang)
 
 
-async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> None:
+async def _open_control(tasks: TaskGroup, running: Running, health: Health, used: _UsedBroker) -> None:
     config = running.config
-    own = SocketVerbs(running.assistant.pipeline, running.table.turn, voice=config.tts.id)
+    own = SocketVerbs(running.assistant.pipeline, running.table.turn, voice=config.tts.id, check_broker=used.check)
     control = ControlSocket(
         config.data_dir / SOCKET_NAME,
         running.verbs,
@@ -195,7 +212,7 @@ async def _own(stack: AsyncExitStack, running: Running) -> Own | None:
         return None
 
 
-async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal) -> None:
+async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal, used: _UsedBroker) -> None:
     """Look for a broker that announces itself until there is one; it gets no password of ours."""
     while True:
         found = await find_broker(_LOOK_FOR_BROKER_S, running.config.discovery.interfaces)
@@ -205,7 +222,7 @@ async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: J
     log.info("broker_found name=%s", found.name)
     # A link-local address with its interface ("fe80::1%2") has no place in a URL.
     host = next((address for address in found.addresses if "%" not in address), found.host)
-    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal)
+    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal, used)
 
 
 async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
@@ -223,6 +240,7 @@ async def _open_mqtt(
     running: Running,
     address_of_broker: Callable[[], Address],
     journal: Journal,
+    used: _UsedBroker,
     own: Own | None = None,
 ) -> str:
     config = running.config
@@ -233,6 +251,7 @@ async def _open_mqtt(
     except (PersLMError, OSError) as error:
         _warn(running, f"MQTT is off: {error}")
         return ""
+    used.address = address
     link = BrokerLink(
         replace(config.mqtt, identities=config.mqtt.identities or binds_names),
         address=address,
@@ -259,15 +278,6 @@ async def _open_mqtt(
 def _trace(config: Config) -> Trace:
     home = config.homeassistant
     return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
-
-
-def _address(link: Mqtt, own: Own | None) -> Address:
-    """Where to connect; systemd's credential is the password where the configuration has none."""
-    if own is not None and own.password is not None:
-        return Address(own.host, own.port, username=DAEMON_USER, password=own.password)
-    address = address_of(link, link.broker if own is None else f"mqtt://{url_host(own.host)}:{own.port}")
-    secret = credential("mqtt_password") if address.password is None else None
-    return address if secret is None else replace(address, username=address.username or "perslm", password=secret)
 
 
 async def _announcer(stack: AsyncExitStack, running: Running) -> Announcer | None:

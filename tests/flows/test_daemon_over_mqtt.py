@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 import mosquitto
-from perslm_daemon.broker import free_port, prepare
+from perslm_daemon.broker import free_port, prepare, tell_running
 from perslm_daemon.broker_file import BrokerFile, child_place
-from perslm_daemon.broker_users import Users
+from perslm_daemon.broker_users import Role, Users
+from perslm_daemon.config import Flags, load
+from perslm_daemon.doctor import Finding, Verdict, check_broker
 from real_models import models_dir
 
 pytestmark = pytest.mark.usefixtures("small_gguf")
@@ -112,6 +114,12 @@ def test_the_daemon_brings_its_own_broker_and_ends_it(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+def asked_by_the_doctor(data_dir: Path) -> Finding:
+    """What `perslm doctor` finds of the broker that a running daemon uses."""
+    (finding,) = check_broker(load(Flags(data_dir, "dev"), environ={}))
+    return finding
+
+
 def test_everybody_connected_hears_offline_before_the_daemon_ends_its_own_broker(tmp_path: Path) -> None:
     port = free_port()
     with daemon(tmp_path / "data", "own", mqtt__own_port=str(port)) as child:
@@ -119,6 +127,7 @@ def test_everybody_connected_hears_offline_before_the_daemon_ends_its_own_broker
         for client in listening:
             client.until("perslm/kitchen/state", b'{"state": "online"}')
             client.on_lost(partial(client.arrived.put, None))
+        assert asked_by_the_doctor(tmp_path / "data").verdict is Verdict.OK
         child.send_signal(signal.SIGTERM)
         for client in listening:
             heard = list(iter(partial(client.arrived.get, timeout=mosquitto.WAIT_S), None))
@@ -157,6 +166,9 @@ def test_the_service_outlives_a_killed_daemon_and_says_so_to_whoever_comes(
         home.until("perslm/kitchen/state", b'{"state": "online"}')
         home.publish("perslm/kitchen/as/ana/request/remember", "The key is under the pot.")
         assert home.next_json("perslm/kitchen/response/remember")["status"] == "ok", "the broker binds her name"
+        finding = asked_by_the_doctor(tmp_path / "data")
+        assert finding.verdict is Verdict.OK
+        assert "as perslm, with a password" in finding.found
         usurper = mosquitto.Client(service.port, identifier="perslm-kitchen", **ana)
         home.publish("perslm/kitchen/request/status")
         assert home.next_json("perslm/kitchen/response/status")["status"] == "ok"
@@ -169,6 +181,27 @@ def test_the_service_outlives_a_killed_daemon_and_says_so_to_whoever_comes(
     message = late.next()
     assert (message.payload, message.retain) == (b'{"state": "offline"}', True)
     late.close()
+
+
+def test_a_second_node_works_and_is_asked_with_rights_of_its_own(
+    tmp_path: Path, service: mosquitto.Broker
+) -> None:
+    users = Users(tmp_path / "service/broker", "perslm", "kitchen")
+    users.put("ha", "has", Role.HUB, drawn=True)
+    users.put("attic", "attics", Role.NODE, drawn=True)
+    assert tell_running(child_place(tmp_path / "service"))
+    second = {"node": "attic", "mqtt__password": "attics", "mqtt__identities": "true"}
+    url = f"mqtt://attic@127.0.0.1:{service.port}"
+    ana = mosquitto.Client(service.port, ("perslm/attic/#",), username="ana", password="anas")  # noqa: S106 - the test's
+    with daemon(tmp_path / "data", url, **second):
+        ana.until("perslm/attic/state", b'{"state": "online"}')
+        home = mosquitto.Client(service.port, ("homeassistant/device/#",), username="ha", password="has")  # noqa: S106 - the test's
+        assert home.next().topic == "homeassistant/device/perslm_attic/config"
+        ana.publish("perslm/attic/as/ana/request/remember", "The key is under the pot.")
+        assert ana.next_json("perslm/attic/response/remember")["status"] == "ok"
+        home.close()
+    ana.until("perslm/attic/state", b'{"state": "offline"}')
+    ana.close()
 
 
 def test_a_port_that_is_taken_is_told_and_the_daemon_goes_on_without_mqtt(tmp_path: Path) -> None:
