@@ -88,7 +88,7 @@ def acl(base: str, node: str, users: Mapping[str, Role]) -> str:
 
     mosquitto looks at a user's own lines first, then at the patterns, and in each at denials before all else; a
     denial is for reading and writing. So what people may only read is denied to all by pattern and allowed to
-    each by name. What no line allows is refused.
+    each by name. What no line allows is refused. mosquitto warns of a pattern without %u, and applies it.
     """
     nodes = {node, *(name for name, role in users.items() if role is Role.NODE)}
     sections = [
