@@ -68,7 +68,7 @@ class _UnderWay:
 class BrokerLink:
     """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published.
 
-    `session` is the client identifier, perslm-NODE where none is given.
+    `session_of` gives the client identifier of a node: of this one, and of its former names.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class BrokerLink:
         journal: Journal,
         home_assistant: HomeAssistant | None = None,
         past: Past | None = None,
-        session: str = "",
+        session_of: Callable[[str], str] = "perslm-{}".format,
     ) -> None:
         link = settings_of_link
         self._past = past
-        self._session = session or f"perslm-{node}"
+        self._session_of = session_of
         self._home_assistant = home_assistant
         self._link = link
         self._address = address
@@ -166,7 +166,7 @@ class BrokerLink:
         """A connection for as long as the block lasts: all published on arrival, `offline` when cancelled."""
         async with connect(
             self._address,
-            identifier=self._session,
+            identifier=self._session_of(self._topics.node),
             will=Will(self._topics.state, state_payload("offline")),
             keepalive_s=self._link.keepalive_s,
             protocol=self._protocol,
@@ -204,7 +204,7 @@ class BrokerLink:
                 await connection.subscribe([home.birth_topic])
             await _publish_all(connection, left.steps(home))
             if self._past is not None and left.traces:
-                await settle(self._past, left, self._address, **link)
+                await settle(self._past, left, self._address, self._session_of, **link)
         except (BrokerError, OSError) as error:
             log.warning("home_assistant_not_told error=%s", error)
             self._bulletin.tell("warning", message=f"Home Assistant cannot be told: {error}")

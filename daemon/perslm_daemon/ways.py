@@ -269,7 +269,9 @@ async def _open_mqtt(
             device_id=device_id,
         ),
         past=Past(config.data_dir / "mqtt.announced", _trace(config)),
-        session=session_name(config.node, (own.secret or address.password or "") if own and binds_names else ""),
+        session_of=partial(
+            session_name, secret=(own.secret or address.password or "") if own and binds_names else ""
+        ),
     )
     await tasks.start(link.run)
     return f"{url_host(address.host)}:{address.port}"
