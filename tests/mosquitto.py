@@ -89,10 +89,20 @@ def session_is_there(port: int, identifier: str) -> bool:
 class Client:
     """A paho client in its own thread: what arrives lies in a queue. Its methods block: call them in a thread."""
 
-    def __init__(self, port: int, topics: tuple[str, ...] = (), *, identifier: str = "", **login: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        topics: tuple[str, ...] = (),
+        *,
+        identifier: str = "",
+        comes_back: bool = True,
+        **login: str,
+    ) -> None:
         self.arrived: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, identifier, protocol=paho.MQTTv5)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, identifier, protocol=paho.MQTTv5, reconnect_on_failure=comes_back
+        )
         if login:
             self._client.username_pw_set(login["username"], login["password"])
         self._client.on_socket_open = _send_at_once
@@ -153,13 +163,8 @@ class Client:
             pass
 
     def on_lost(self, tell: Callable[[], object]) -> None:
-        """Be told when the broker ends this connection, which is then not made again."""
-
-        def lost(*_: object) -> None:
-            tell()
-            self._client.disconnect()
-
-        self._client.on_disconnect = lost
+        """Be told when the broker ends this connection."""
+        self._client.on_disconnect = lambda *_: tell()
 
     def close(self) -> None:
         self._client.on_disconnect = None
@@ -175,13 +180,14 @@ def _send_at_once(_client: object, _data: object, connection: socket.socket) -> 
 def refusal(port: int, name: str | None, password: str = "", protocol: str = "5") -> str:
     """What the broker says to somebody who connects; "Success" where it lets them in."""
     said: queue.Queue[str] = queue.Queue()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5 if protocol == "5" else paho.MQTTv311)
+    version = paho.MQTTv5 if protocol == "5" else paho.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version, reconnect_on_failure=False)
     if name is not None:
         client.username_pw_set(name, password)
 
     def answered(*told: object) -> None:
         said.put(str(told[3]))
-        client.disconnect()  # here, or a refused client tries again and holds its thread for a second
+        client.disconnect()
 
     client.on_connect = answered
     client.connect("127.0.0.1", port)

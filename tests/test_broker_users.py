@@ -45,7 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Use
 @contextmanager
 def listening(broker: Broker, *names: str) -> Iterator[dict[str, Client]]:
     """Connections of some users, each of which listens to everything that it gets."""
-    clients = {name: Client(broker.port, ("#",), username=name, password=name) for name in names or EVERYBODY}
+    clients = {
+        name: Client(broker.port, ("#",), comes_back=False, username=name, password=name)
+        for name in names or EVERYBODY
+    }
     try:
         yield clients
     finally:

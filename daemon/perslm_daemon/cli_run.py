@@ -112,6 +112,8 @@ def _tell_ready(session: Session, running: Running) -> None:
             note("  MQTT       asks who you are: `perslm broker user NAME`, then add -u NAME -P PASSWORD")
         note(f"  MQTT       mosquitto_sub {at} -v -t '{topic}/#' &")
         note(f"             mosquitto_pub {at} -t {topic}/request/ask -m 'What is the capital of Italy?'")
+    elif running.config.mqtt.broker:
+        note("  MQTT       off: the warning above says why")
     else:
         note("  MQTT       no broker: set mqtt.broker to own, or to mqtt://HOST")
     note("Ctrl-C stops it.")

@@ -123,7 +123,7 @@ def asked_by_the_doctor(data_dir: Path) -> Finding:
 def test_everybody_connected_hears_offline_before_the_daemon_ends_its_own_broker(tmp_path: Path) -> None:
     port = free_port()
     with daemon(tmp_path / "data", "own", mqtt__own_port=str(port)) as child:
-        listening = [mosquitto.Client(port, ("perslm/kitchen/state",)) for _ in range(8)]
+        listening = [mosquitto.Client(port, ("perslm/kitchen/state",), comes_back=False) for _ in range(8)]
         for client in listening:
             client.until("perslm/kitchen/state", b'{"state": "online"}')
             client.on_lost(partial(client.arrived.put, None))
