@@ -177,8 +177,8 @@ def _begin() -> None:
 
 
 def _own_broker() -> None:
-    """The broker's file, where there is none and nobody listens on MQTT's port: it is left alone ever after."""
-    file = Path("/etc/perslm/broker.conf")
+    """Our broker's files, where there are none and nobody listens on MQTT's port; left alone ever after."""
+    file, settings = Path("/etc/perslm/broker.conf"), Path("/etc/perslm/perslm.toml")
     if file.exists():
         return
     with socket.socket() as probe:
@@ -186,10 +186,14 @@ def _own_broker() -> None:
         if probe.connect_ex(("127.0.0.1", _BROKER_PORT)) == 0:
             say(f"   a broker listens on port {_BROKER_PORT} already: perslm-broker.service stays off")
             return
-    code = (
-        "from pathlib import Path; from perslm_daemon.broker import BrokerFile; "
-        f"print(BrokerFile(Path('/var/lib/perslm-broker'), {_BROKER_PORT}).text(), end='')"
-    )
-    found = subprocess.run([SERVICE.python, "-c", code], capture_output=True, text=True, check=True)
-    file.write_text(found.stdout, encoding="utf-8")
-    say(f'   {file}: on this machine only; set mqtt.broker = "mqtt://127.0.0.1:{_BROKER_PORT}" in perslm.toml')
+    perslm = HOME / "bin/perslm"
+    listen = [str(perslm), "broker", "listen", f"127.0.0.1:{_BROKER_PORT}", "--service"]
+    done = subprocess.run(listen, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"our own broker's files cannot be written: {done.stderr.strip()}")
+    say(f"   {file}: on this machine only; `{perslm} broker listen 0.0.0.0 --service` opens it to the house")
+    if not settings.exists():
+        settings.write_text('[mqtt]\nbroker = "own"\n', encoding="utf-8")
+        say(f"   {settings}: our own broker is the one that is used")
+    else:
+        say(f'   set mqtt.broker = "own" in {settings} to use it')

@@ -19,6 +19,7 @@ import typer
 from perslm_daemon import (
     bench,
     cli_ask,
+    cli_broker,
     cli_config,
     cli_daemon,
     cli_doctor,
@@ -118,6 +119,7 @@ def build(session: Session) -> typer.Typer:
         cli_memory,
         cli_models,
         cli_config,
+        cli_broker,
         cli_doctor,
         bench,
     ):

@@ -15,6 +15,7 @@ from perslm_daemon.config_keys import (
     BrokerUrl,
     Choice,
     Choices,
+    IpAddress,
     Key,
     Location,
     OptionalLocation,
@@ -166,7 +167,18 @@ class Voice:
 class Mqtt:
     """The MQTT broker and how PersLM behaves there (docs/mqtt.md)."""
 
-    broker: str = key("", BrokerUrl(), "which broker; own runs a mosquitto on loopback beside the daemon")
+    broker: str = key("", BrokerUrl(), "which broker; own is a mosquitto of ours, as the keys own… say")
+    own: str = key(
+        "child",
+        Choice(("child", "service")),
+        "who runs our own broker: the daemon, as a child beside it, or perslm-broker.service",
+    )
+    own_host: str = key(
+        "127.0.0.1", IpAddress(), "address our own broker listens on; beyond loopback it asks for passwords"
+    )
+    own_port: int = key(
+        0, Whole(0, 65_535), "port of our own broker; 0: any free one for a child, the service's own (1883)"
+    )
     password_file: Path | None = key(None, OptionalLocation(), "file with the password for the broker")
     password: str = key("", Secret(), "the password itself, where no file can hold it (PERSLM_MQTT__PASSWORD)")
     ca_file: Path | None = key(None, OptionalLocation(), "certificates that mqtts trusts; none: the system's")
@@ -179,7 +191,10 @@ class Mqtt:
         "where Response Topics may lie, filters with commas between; none: BASE/+/response/#, BASE/_clients/#",
     )
     identities: bool = key(
-        False, Switch(), "the broker lets nobody but USER publish under …/as/USER: believe those names"
+        False,
+        Switch(),
+        "the broker lets nobody but USER publish under …/as/USER: believe those names; our own broker with "
+        "passwords does so, and is believed without this",
     )
     keepalive_s: int = key(30, Whole(5, 3600), "seconds after which a silent connection is tested")
     protocol: str = key(
