@@ -34,6 +34,8 @@ PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
 _NAME = Text(r"[a-z0-9][a-z0-9_-]{0,63}", "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit")
 _MODEL_ID = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the id of a model as `perslm models list` shows it")
 _THREADS = Whole(1, 64)
+_DEVICE = Text(r"[^\x00-\x1f]{0,200}", "a device's name, part of it or its number, of at most 200 characters")
+_RATE = Whole(0, 192_000)
 _TOPIC = Text(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}", "topic levels of a-z, A-Z, 0-9, _ and -")
 
 
@@ -252,6 +254,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Audio:
+    """The sound card: which microphone and which loudspeaker (docs/voice.md)."""
+
+    microphone: str = key("", _DEVICE, "which microphone: name, part of it or number; none: the system's own")
+    loudspeaker: str = key("", _DEVICE, "which loudspeaker, likewise; `perslm audio devices` lists both")
+    microphone_rate_hz: int = key(0, _RATE, "samples per second of the microphone; 0 finds the best that it has")
+    microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
+    loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
+    buffer_ms: int = key(20, Whole(10, 100), "length of the device's buffer in ms; speech stops within one")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration in force. `sources` tells for every dotted key where its value came from."""
 
@@ -273,6 +287,7 @@ class Config:
     health: Health = field(default_factory=Health)
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
+    audio: Audio = field(default_factory=Audio)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -290,6 +305,7 @@ SECTIONS: dict[str, type[Any]] = {
     "health": Health,
     "discovery": Discovery,
     "log": Log,
+    "audio": Audio,
 }
 
 

@@ -89,6 +89,21 @@ def sound_outputs(root: Path = Path("/")) -> list[str]:
     return [*found, *re.findall(r"^\s*\d+ \[.*?\]: (.+)$", cards, re.MULTILINE)]
 
 
+def sound_traces() -> tuple[object, ...]:
+    """What changes when a sound card or a sound server comes or goes; cheap enough to look at every second."""
+    server = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    found: list[object] = []
+    for path in (Path(server or "/"), runtime / "pulse/native", runtime / "pipewire-0", Path("/dev/snd")):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return tuple(found)
+
+
 def cpu_features(root: Path = Path("/")) -> frozenset[str]:
     """Return the processor's features by the kernel's names (`avx2`, `asimddp`); empty where it does not say."""
     try:
