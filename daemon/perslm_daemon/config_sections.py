@@ -262,7 +262,33 @@ class Audio:
     microphone_rate_hz: int = key(0, _RATE, "samples per second of the microphone; 0 finds the best that it has")
     microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
     loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
+    muted: bool = key(False, Switch(), "keep the microphone closed; the setting `mute` changes it at any time")
     buffer_ms: int = key(20, Whole(10, 100), "length of the device's buffer in ms; speech stops within one")
+    echo_cancel: bool = key(
+        False,
+        Switch(),
+        "take our own voice out of the microphone, by the echo canceller of PulseAudio or PipeWire",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """How it speaks aloud (docs/voice.md)."""
+
+    volume: float = key(1.0, Real(0.0, 1.0), "loudness at the start; the setting `volume` changes it at any time")
+    chimes: bool = key(True, Switch(), "short sounds when it listens, has understood, fails, and for timers")
+    chime_volume: float = key(0.5, Real(0.0, 1.0), "loudness of these sounds beside the voice")
+    thinking_after_s: float = key(
+        2.0,
+        Real(0.0, 60.0),
+        "seconds of silence after a question before a soft sound says that it thinks; 0: never",
+    )
+    duck_to: float = key(0.25, Real(0.0, 1.0), "what is left of our own loudness while somebody is listened to")
+    duck_others_to: float = key(
+        0.3,
+        Real(0.0, 1.0),
+        "what is left of other programs' loudness while we listen or speak; 1 leaves them alone",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +314,7 @@ class Config:
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
     audio: Audio = field(default_factory=Audio)
+    mouth: Mouth = field(default_factory=Mouth)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -306,6 +333,7 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery": Discovery,
     "log": Log,
     "audio": Audio,
+    "mouth": Mouth,
 }
 
 

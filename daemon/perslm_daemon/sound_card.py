@@ -26,6 +26,7 @@ from perslm_daemon.microphone import Intake
 from perslm_daemon.portaudio import Opened, PortAudio, Wish
 from perslm_daemon.sound import Frame
 from perslm_daemon.sound_ring import Ring
+from perslm_daemon.sound_server import EchoCanceller
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import DeviceError, LaneHung
 from perslm_runtime.lane import Lane
@@ -56,14 +57,15 @@ T = TypeVar("T")
 class SoundState:
     """How the sound is: names of the open devices (None: not open), and `problem`, a sentence with the next step.
 
-    `overruns` counts frames that were lost because a listener or the machine was too slow, `gaps` the buffers that
-    the loudspeaker got too late.
+    `echo_cancel` says what of echo cancellation is in force. `overruns` counts frames that were lost because a
+    listener or the machine was too slow, `gaps` the buffers that the loudspeaker got too late.
     """
 
     microphone: str | None = None
     loudspeaker: str | None = None
     problem: str | None = None
     muted: bool = False
+    echo_cancel: str = "off"
     overruns: int = 0
     gaps: int = 0
 
@@ -74,6 +76,7 @@ class SoundState:
             "loudspeaker": self.loudspeaker,
             "muted": self.muted,
             "problem": self.problem,
+            "echo_cancel": self.echo_cancel,
             "overruns": self.overruns,
             "gaps": self.gaps,
         }
@@ -82,25 +85,35 @@ class SoundState:
 class SoundCard:
     """A `Microphone` and a `Speaker` over the devices that `wanted` names; `tell` hears of every change.
 
-    `run` has to run beside everything else. All methods belong to its event loop.
+    `run` has to run beside everything else; with `echo` it leads both streams through the sound server's echo
+    canceller whenever it opened one. All methods belong to its event loop.
     """
 
-    def __init__(self, wanted: Audio, *, tell: Callable[[SoundState], None] = lambda _state: None) -> None:
+    def __init__(
+        self,
+        wanted: Audio,
+        *,
+        tell: Callable[[SoundState], None] = lambda _state: None,
+        echo: EchoCanceller | None = None,
+    ) -> None:
         self._wanted = wanted
         self._tell = tell
+        self._echo = echo
+        self._echo_told = "off" if echo is None else "not in force yet"
         self._intake = Intake(wanted.microphone_channel)
         self._ring = Ring(48_000)
         self._lane: Lane[PortAudio] | None = None
         self._microphone: Opened | None = None
         self._loudspeaker: Opened | None = None
         self._problems: dict[str, str] = {}
-        self._muted = self._mute_wanted = False
+        self._muted = self._mute_wanted = self._intake.closed = wanted.muted
         self._opened_at = self._out_at = self._microphone_at = 0.0
         self._went_at = -_RETURN_S
         self._zeros = 0
         self._playing = anyio.Lock()
         self._woken = anyio.Event()
         self._changed = anyio.Event()
+        self._started: Callable[[], None] | None = None
         self._state = SoundState(problem="the sound card is not open yet")
 
     @property
@@ -111,6 +124,7 @@ class SoundCard:
             self._loudspeaker.device if self._loudspeaker else None,
             "; ".join(self._problems.values()) or None,
             self._mute_wanted,
+            self._echo_told,
             self._intake.overruns,
             self._ring.gaps,
         )
@@ -172,26 +186,26 @@ class SoundCard:
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Keep the devices open until cancelled; started once it was tried for the first time."""
         self._intake.loop = asyncio.get_running_loop()
+        self._started = task_status.started
         try:
             async with Lane("sound", PortAudio, stop_s=_STOP_S) as self._lane:
-                await self._own(task_status)
+                await self._own()
         except LaneHung:
             # A frozen sound server holds the thread, which has nothing of ours and ends with the process.
             log.warning("sound_left_hanging")
         finally:
             self._lane = None
             self._lose("the sound card is closed")
+            if self._echo is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._echo.unload()
 
-    async def _own(self, task_status: TaskStatus[None]) -> None:
-        started = False
+    async def _own(self) -> None:
         tries = 0
         whole = True
         while True:
             await self._open(whole=whole)
             self._publish()
-            if not started:
-                task_status.started()
-                started = True
             tries = tries + 1 if self._missing() else 0
             pause_s = _PAUSES_S[min(tries, len(_PAUSES_S)) - 1] if tries else None
             whole = await self._watch(pause_s)
@@ -209,6 +223,8 @@ class SoundCard:
             if self._loudspeaker is None:
                 wish = Wish(self._wanted.loudspeaker, self._wanted.loudspeaker_rate_hz, 0, self._wanted.buffer_ms)
                 self._loudspeaker = await self._do("loudspeaker", PortAudio.open_loudspeaker, wish, self._wants)
+            if self._echo is not None and self._loudspeaker is not None and self._microphone is not None:
+                self._echo_told = (await self._echo.bind()).told
         except DeviceError as error:
             self._problems["sound"] = str(error)
         else:
@@ -314,6 +330,9 @@ class SoundCard:
         self._publish()
 
     def _publish(self) -> None:
+        if self._started is not None:
+            self._started()
+            self._started = None
         self._changed.set()
         self._changed = anyio.Event()
         state = self.state
@@ -350,7 +369,8 @@ class SoundCard:
                 while self._loudspeaker is None:
                     await self._changed.wait()
         if self._loudspeaker is None:
-            raise DeviceError(self.state.problem or "there is no loudspeaker: connect one")
+            why = self._problems.get("loudspeaker") or self._problems.get("sound")
+            raise DeviceError(why or "the sound card is not open yet: try again in a moment")
 
     async def _fill(self, ring: Ring, pieces: AsyncIterable[Pcm]) -> None:
         resampler: Resampler | None = None
