@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from anyio.abc import ObjectReceiveStream, TaskStatus
 from perslm_daemon.config_sections import Audio
 from perslm_daemon.machine import sound_traces
 from perslm_daemon.microphone import Intake
-from perslm_daemon.portaudio import Opened, PortAudio, Wish
+from perslm_daemon.portaudio import Device, Opened, PortAudio, Wish
 from perslm_daemon.sound import Frame
 from perslm_daemon.sound_ring import Ring
 from perslm_daemon.sound_server import EchoCanceller
@@ -80,6 +80,15 @@ class SoundState:
             "overruns": self.overruns,
             "gaps": self.gaps,
         }
+
+
+async def devices_now() -> tuple[Device, ...]:
+    """All devices there are, as PortAudio sees them. Raises `DeviceError` where a sound server does not answer."""
+    with suppress(LaneHung):
+        async with Lane("sound", PortAudio, stop_s=_STOP_S) as lane:
+            with anyio.move_on_after(_PATIENCE_S):
+                return await lane.call(PortAudio.devices)
+    raise DeviceError("the sound server does not answer: restart it, or wait")
 
 
 class SoundCard:
@@ -142,6 +151,11 @@ class SoundCard:
     def latency_s(self) -> float:
         """Seconds from the moment a sample is taken from us until it is heard."""
         return self._loudspeaker.latency_s if self._loudspeaker else 0.0
+
+    @property
+    def began_at(self) -> float:
+        """When the device last took sound from us after silence (`time.monotonic()`)."""
+        return self._ring.began_at
 
     # Microphone and speaker
 
