@@ -176,9 +176,7 @@ def _tell(session: Session, card: SoundCard, level: Level, echo: Echo | None) ->
         late = f"{echo.latency_ms:.0f} ms late"
         put(f"loudspeaker  {state.loudspeaker}: heard, {late}, at {echo.level.rms_dbfs:.1f} dBFS")
     else:
-        why = (
-            "its echo is cancelled" if state.echo_cancel.startswith("module") else "turn it up, unless you wear it"
-        )
+        why = "its echo is cancelled" if state.echo_in_force else "turn it up, unless you wear it"
         put(f"loudspeaker  {state.loudspeaker}: not heard by the microphone: {why}")
     put(f"echo         {state.echo_cancel}")
 

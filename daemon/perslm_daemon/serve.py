@@ -215,6 +215,8 @@ async def _sound(config: Config, assistant: Assistant, bulletin: Bulletin) -> As
         bulletin.post("sound", state.as_value())
         if state.problem and state.problem != before.get("problem"):
             bulletin.tell("warning", what="sound", message=state.problem)
+        if config.audio.echo_cancel and state.echo_cancel != before.get("echo_cancel") and not state.echo_in_force:
+            log.warning("echo_not_cancelled reason=%s", state.echo_cancel)
 
     server = SoundServer()
     card = SoundCard(config.audio, tell=told, echo=EchoCanceller(server) if config.audio.echo_cancel else None)

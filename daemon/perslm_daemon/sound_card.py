@@ -69,6 +69,11 @@ class SoundState:
     overruns: int = 0
     gaps: int = 0
 
+    @property
+    def echo_in_force(self) -> bool:
+        """Whether the sound server takes our own voice out of the microphone."""
+        return self.echo_cancel.startswith("module-echo-cancel")
+
     def as_value(self) -> dict[str, Any]:
         """The value `sound` on the bulletin."""
         return {
