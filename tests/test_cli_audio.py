@@ -71,11 +71,17 @@ def test_an_echo_is_found_with_its_lateness(pulse: Pulse, tmp_path: Path) -> Non
     assert echo["likeness"] > 0.5
 
 
-def test_without_a_microphone_the_exit_code_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("alsa", "told"), [(None, "microphone"), ("", "libasound2-data")])
+def test_without_a_microphone_the_exit_code_says_so(
+    alsa: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent/native")
+    if alsa is not None:
+        (tmp_path / "asound.conf").write_text(alsa)
+        monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
     ended = run(tmp_path, "audio", "test", "--seconds", "0.5", "--json")
-    assert ended.code == 9
-    assert "microphone" in ended.error["message"]
+    assert ended.code == 9, "PortAudio would abort where ALSA has no configuration"
+    assert told in ended.error["message"]
 
 
 def frames(samples: np.ndarray) -> list[Frame]:

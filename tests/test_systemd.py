@@ -200,7 +200,7 @@ def test_the_service_with_its_sound_is_exposed_by_two_at_most(board: Path) -> No
     assert re.search(r"ProtectHome=\s", found.stdout)
 
 
-def test_alsas_default_device_is_the_sound_server_and_else_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alsas_default_device_is_the_sound_server_and_else_a_card() -> None:
     line = next(line for line in (SYSTEMD / "perslm.tmpfiles").read_text().splitlines() if ".asoundrc" in line)
     alsa = line.split(maxsplit=6)[6].replace("\\n", "\n")
 
@@ -208,8 +208,7 @@ def test_alsas_default_device_is_the_sound_server_and_else_a_card(monkeypatch: p
         return [device.name for device in await devices_now() if device.inputs and device.outputs]
 
     with pulse_server() as pulse:
-        (pulse.folder / "board.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{alsa}")
-        monkeypatch.setenv("ALSA_CONFIG_PATH", str(pulse.folder / "board.conf"))
+        (pulse.folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{alsa}")
         assert "default" in anyio.run(names)
         pulse.stop()
         if not Path("/proc/asound/cards").exists():
