@@ -300,7 +300,7 @@ def _hush_alsa() -> None:
 
 
 def _alsa_is_configured() -> bool:
-    """Whether ALSA has any definition of a device: where it has none, an assertion of PortAudio ends the process."""
+    """Whether ALSA has any definition of a device: where it has none, an assertion of PortAudio ends us."""
     try:
         alsa = ctypes.CDLL("libasound.so.2")
     except OSError:
