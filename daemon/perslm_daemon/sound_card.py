@@ -388,8 +388,8 @@ class SoundCard:
                 while self._loudspeaker is None:
                     await self._changed.wait()
         if self._loudspeaker is None:
-            why = self._problems.get("loudspeaker") or self._problems.get("sound")
-            raise DeviceError(why or "the sound card is not open yet: try again in a moment")
+            why = self._problems.get("sound", "the sound card is not open yet: try again in a moment")
+            raise DeviceError(self._problems.get("loudspeaker", f"the loudspeaker is not open: {why}"))
 
     async def _fill(self, ring: Ring, pieces: AsyncIterable[Pcm]) -> None:
         resampler: Resampler | None = None
