@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from perslm_daemon import cli
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = [sys.executable, "-c", "from perslm_daemon.cli import main; main()"]
@@ -45,6 +52,25 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "PERSLM_MODELS_DIR": models,
         **more,
     }
+
+
+@contextmanager
+def in_this_process(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """Run command lines in this process, with what they wrote; the log is put back as it was."""
+    for name, value in environment(home).items():
+        monkeypatch.setenv(name, value)
+    log = logging.getLogger("perslm")
+    before = (log.handlers[:], log.level, log.propagate)
+
+    def run(*arguments: str, commands: Any = None) -> Ended:
+        code = cli.run(arguments, commands)
+        return Ended(code, *capfd.readouterr())
+
+    yield run
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
 
 
 def start(home: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -136,7 +136,7 @@ class Pulse:
             file.write(resample(sound, RATE_HZ).samples.astype("<i2").tobytes())
             file.seek(0)
             argv = ["pacat", "--playback", "--raw", f"--device={sink}", "--format=s16le", "--channels=1"]
-            argv += [f"--rate={RATE_HZ}", "--latency-msec=50"]
+            argv += [f"--rate={RATE_HZ}", "--latency-msec=1000"]
             return subprocess.Popen(argv, env=self._env(), stdin=file)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import typer
 
-from command_line import ROOT, Ended, environment, start
+from command_line import ROOT, Ended, environment, in_this_process, start
 from perslm_daemon import cli
 from perslm_daemon.cli_session import Session
 from perslm_daemon.speaker import play
@@ -31,18 +31,8 @@ WORDS_ONLY = ("--set", "embed.enabled=false")
 
 @pytest.fixture
 def perslm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Perslm]:
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    log = logging.getLogger("perslm")
-    before = (log.handlers[:], log.level, log.propagate)
-
-    def run(*arguments: str, commands: Callable[[Session], typer.Typer] | None = None) -> Ended:
-        code = cli.run(arguments, commands)
-        return Ended(code, *capfd.readouterr())
-
-    yield run
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
+    with in_this_process(tmp_path, monkeypatch, capfd) as run:
+        yield run
 
 
 # -------------------------------------------------------------- the top of the process

@@ -19,15 +19,15 @@ import anyio.to_thread
 import pytest
 
 from mosquitto import Broker, Client, running
-from perslm_daemon.broker import password_lines
+from perslm_daemon.broker_address import address_of
+from perslm_daemon.broker_users import password_line
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.journal import Accepted, Journal
-from perslm_daemon.mqtt import BrokerLink, address_of
+from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.turn import Sentence, Tell
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
-from perslm_runtime.errors import ConfigError
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Home:
         journal = await thread(Journal, self.path)
         made = BrokerLink(
             link,
-            address=await thread(address_of, link, url),
+            address=await thread(address_of, replace(link, broker=url)),
             node="kitchen",
             verbs=self.verbs,
             bulletin=self.bulletin,
@@ -431,7 +431,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guarded(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Broker]:
     """TLS with client certificates, and passwords."""
     folder = tmp_path_factory.mktemp("guarded")
-    (folder / "passwords").write_text(password_lines({"perslm": "secret"}))
+    (folder / "passwords").write_text(password_line("perslm", "secret"))
     with running(
         folder,
         f"cafile {certificates}/ca.pem",
@@ -531,19 +531,3 @@ def old_broker(broker: Broker) -> Iterator[str]:
 async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(old_broker: str, home: Home, client: Client) -> None:
     async with home.linked(old_broker):
         assert (await asked(client, "echo", "old"))["data"]["text"] == "old"
-
-
-@pytest.mark.parametrize("url", ["http://a", "mqtt://", "mqtt://a:b:c", "mqtt://a:99999"])
-def test_what_is_no_broker_url_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no URL"):
-        address_of(Mqtt(), url)
-
-
-def test_a_password_is_in_no_print_of_an_address(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("deep\n")
-    from_file = address_of(Mqtt(password_file=tmp_path / "password"), "mqtt://anna@host")
-    assert (from_file.username, from_file.password) == ("anna", "deep")
-    from_url = address_of(Mqtt(), "mqtt://anna:de%40ep@host:1884")
-    assert (from_url.port, from_url.password) == (1884, "de@ep")
-    assert "deep" not in f"{from_file} {from_file!r}"
-    assert "de@ep" not in f"{from_url} {from_url!r}"

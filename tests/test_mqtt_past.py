@@ -14,11 +14,12 @@ import anyio.to_thread
 import pytest
 
 from mosquitto import Broker, Client, running, session_is_there
+from perslm_daemon.broker_address import address_of
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
-from perslm_daemon.mqtt import BrokerLink, address_of
+from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import Topics
@@ -59,7 +60,7 @@ async def node(
     )
     link = BrokerLink(
         Mqtt(),
-        address=await anyio.to_thread.run_sync(address_of, Mqtt(), broker.url),
+        address=await anyio.to_thread.run_sync(address_of, Mqtt(broker=broker.url)),
         node=name,
         verbs=verbs,
         bulletin=bulletin,

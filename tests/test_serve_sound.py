@@ -20,6 +20,7 @@ from perslm_runtime.stt import open_recognizer
 from pulse import Pulse, pulse_server
 from real_models import model_path
 from test_serve import ask, settings
+from wer import word_error_rate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
@@ -59,8 +60,8 @@ async def lived_through(running: Running, pulse: Pulse) -> None:
     told = await anyio.to_thread.run_sync(
         words_in, Pcm(np.concatenate((loud.sound.samples, heard.sound.samples)), 48_000)
     )
-    assert "light is on" in told
-    assert "capital of italy" in told
+    # Piper speaks a little differently each time, and "Rome" may come back as "wrong".
+    assert word_error_rate("The light is on. The capital of Italy is Rome.", told) <= 0.3
 
 
 async def unplugged(running: Running, pulse: Pulse) -> None:

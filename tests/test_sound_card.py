@@ -134,6 +134,14 @@ async def test_a_mute_closes_the_device(pulse: Pulse) -> None:
         assert [state.muted for state in told][-2:] == [True, False]
 
 
+async def test_a_microphone_that_is_to_be_mute_is_not_opened_at_the_start(pulse: Pulse) -> None:
+    async with card(Audio(muted=True)) as (owner, _):
+        assert await anyio.to_thread.run_sync(pulse.listed, "source-outputs") == []
+        assert (owner.state.muted, owner.state.problem) == (True, None)
+        await owner.mute(False)
+        assert owner.state.microphone
+
+
 async def test_a_card_that_is_unplugged_in_mid_sentence_is_told_and_comes_back(
     pulse: Pulse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,12 @@ def reach(wanted: str) -> Reach:
     return Reach(tuple(senders.values()), tuple(str(ip) for ip in told))
 
 
+def told_addresses() -> list[str]:
+    """The addresses of this machine that others in the house can connect to; IPv4 first on each interface."""
+    found = [one.ip for one in _addresses() if not one.ip.is_loopback and not one.ip.is_link_local]
+    return [str(ip) for ip in found]
+
+
 def _addresses() -> list[_Address]:
     """Every address, in an order that stays the same while nothing changes."""
     found = []

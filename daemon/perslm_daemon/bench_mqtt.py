@@ -29,7 +29,7 @@ from paho.mqtt.properties import Properties
 
 from perslm_daemon import bench_echo
 from perslm_daemon.bench_row import Row
-from perslm_daemon.broker import own_broker
+from perslm_daemon.broker import Own, own_broker
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
 from perslm_daemon.process import cpu_seconds, resident_bytes
@@ -59,13 +59,13 @@ def mqtt(session: Session) -> list[Row]:
 
 
 async def _mqtt(config: Config, folder: Path) -> list[Row]:
-    async with own_broker(folder / "broker") as url:
-        return await anyio.to_thread.run_sync(_measure, config, folder, url)
+    async with own_broker(folder) as own:
+        return await anyio.to_thread.run_sync(_measure, config, folder, own)
 
 
-def _measure(config: Config, folder: Path, url: str) -> list[Row]:
-    host, _, port = url.removeprefix("mqtt://").rpartition(":")
-    with _daemon(config, folder, url) as pid, _echo(host, port), _asking(host, int(port)) as client:
+def _measure(config: Config, folder: Path, own: Own) -> list[Row]:
+    host, port, url = own.host, own.port, f"mqtt://{own.host}:{own.port}"
+    with _daemon(config, folder, url) as pid, _echo(host, str(port)), _asking(host, port) as client:
         for topic in (_STATUS, bench_echo.TOPIC):
             client.one_by_one(topic, _PER_ROUND)
         rows = _one_by_one(client)

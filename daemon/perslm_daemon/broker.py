@@ -1,132 +1,55 @@
-"""Our own MQTT broker: the text of mosquitto's files, and the child that `make run` starts on a free port.
+"""Our own MQTT broker at work: a child of `perslm run`, or the service it joins; changes while it runs.
 
 On a board the same files serve perslm-broker.service, which lives on its own so that a last will is delivered.
 """
 
 from __future__ import annotations
 
-import base64
 import getpass
 import hashlib
 import os
-import secrets
 import shutil
+import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
-from perslm_runtime.errors import ConfigError, EngineError
+from perslm_daemon import process as processes
+from perslm_daemon.broker_file import (
+    LOOPBACK,
+    SERVICE_CONF,
+    SERVICE_FOLDER,
+    SERVICE_PORT,
+    BrokerFile,
+    Place,
+    child_place,
+)
+from perslm_daemon.broker_users import Owner, Users, generated, make_folder, write_private
+from perslm_runtime.errors import ConfigError, EngineError, InputError
 
-DAEMON_USER = "perslm"
-"""The name by which the daemon itself connects where passwords are asked: it may use every topic."""
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _START_S = 5.0
-_HASH_ROUNDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerFile:
-    """How the broker listens and where it keeps its sessions. `passwords` is needed beyond loopback."""
+class Own:
+    """Where the daemon finds its own broker; secrets are not printed.
 
-    folder: Path
+    `password` is None where the broker asks for none, or where it has to come from the configuration or systemd.
+    `secret` stays the same from start to start, "" where there is none.
+    """
+
+    host: str
     port: int
-    host: str = "127.0.0.1"
-    base: str = "perslm"
-    passwords: bool = False
-    user: str = ""
-
-    def __post_init__(self) -> None:
-        if self.host not in _LOOPBACK and not self.passwords:
-            raise ConfigError(f"a broker on {self.host} is open to the network: give it passwords")
-
-    def text(self) -> str:
-        """The file for `mosquitto -c`."""
-        lines = [
-            "# Written by PersLM.",
-            f"listener {self.port} {self.host}",
-            "set_tcp_nodelay true",
-            "persistence true",
-            f"persistence_location {self.folder}/",
-            "autosave_interval 30",
-            "max_queued_messages 100000",
-            "max_queued_bytes 67108864",
-            "persistent_client_expiration 14d",
-            "log_dest stderr",
-            "log_type error",
-            "log_type warning",
-            f"allow_anonymous {'false' if self.passwords else 'true'}",
-        ]
-        if self.user:
-            lines.append(f"user {self.user}")
-        if self.passwords:
-            lines += [f"password_file {self.folder}/passwords", f"acl_file {self.folder}/acl"]
-        return "\n".join(lines) + "\n"
-
-    def acl(self) -> str:
-        """Who may use which topic: everybody asks and reads, only a name's owner publishes under it."""
-        base = self.base
-        return "\n".join(
-            [
-                "# Written by PersLM.",
-                f"pattern write {base}/+/request/#",
-                f"pattern write {base}/+/as/%u/request/#",
-                f"pattern write {base}/+/+/set",
-                f"pattern read {base}/+/+",
-                f"pattern read {base}/+/response/#",
-                f"pattern read {base}/+/reply/#",
-                f"pattern readwrite {base}/_clients/#",
-                f"pattern readwrite {base}/_arbitration/#",
-                "pattern readwrite homeassistant/#",
-                "pattern readwrite zigbee2mqtt/#",
-                "",
-                f"user {DAEMON_USER}",
-                "topic readwrite #",
-                "",
-            ]
-        )
-
-
-def password_lines(passwords: Mapping[str, str]) -> str:
-    """mosquitto's password file: PBKDF2 with SHA-512 and a salt each, as mosquitto_passwd writes it."""
-    lines = []
-    for name, password in passwords.items():
-        if not name or ":" in name or not password or "\n" in name + password:
-            raise ConfigError(f"{name[:40]!r} cannot be a broker's user: it needs a name without : and a password")
-        salt = secrets.token_bytes(12)
-        digest = hashlib.pbkdf2_hmac("sha512", password.encode("utf-8"), salt, _HASH_ROUNDS, 64)
-        coded = "$".join(base64.b64encode(part).decode("ascii") for part in (salt, digest))
-        lines.append(f"{name}:$7${_HASH_ROUNDS}${coded}\n")
-    return "".join(lines)
-
-
-def write_files(file: BrokerFile, passwords: Mapping[str, str] | None = None) -> Path:
-    """Write the broker's files, readable by their owner alone, and return the path for `mosquitto -c`."""
-    file.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    texts = {"mosquitto.conf": file.text()}
-    if file.passwords:
-        texts |= {"passwords": password_lines(passwords or {}), "acl": file.acl()}
-    for name, text in texts.items():
-        path = file.folder / name
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(text)
-    return file.folder / "mosquitto.conf"
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    asks_passwords: bool = False
+    password: str | None = field(default=None, repr=False)
+    secret: str = field(default="", repr=False)
 
 
 def mosquitto() -> str:
@@ -137,17 +60,108 @@ def mosquitto() -> str:
     return found
 
 
-@asynccontextmanager
-async def own_broker(folder: Path, base: str = "perslm") -> AsyncIterator[str]:
-    """Run a broker on loopback and give its URL; it ends when the block is left, not by the terminal's Ctrl-C.
+def free_port(host: str = LOOPBACK) -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
-    It dies with this process where setpriv exists. Sessions and retained messages stay in `folder`.
+
+def session_name(node: str, secret: str) -> str:
+    """The client identifier of a node's daemon; with a secret nobody can guess it.
+
+    Whoever connects under another's identifier takes its place at the broker, and every user may choose one.
+    """
+    if not secret:
+        return f"perslm-{node}"
+    return f"perslm-{node}-{hashlib.sha256(f'session of {node}: {secret}'.encode()).hexdigest()[:16]}"
+
+
+def service_broker(host: str, port: int, conf: Path = SERVICE_CONF) -> Own:
+    """perslm-broker.service, as its file says, or where that cannot be read as `host` and `port` (0: 1883) say."""
+    said = BrokerFile.read(conf, SERVICE_FOLDER)
+    if said is None or (port and port != said.port):
+        said = BrokerFile(SERVICE_FOLDER, port or SERVICE_PORT, host)
+    return Own(said.reach, said.port, said.asks_passwords)
+
+
+def prepare(place: Place, file: BrokerFile, users: Users, password: str, *, drawn: bool = False) -> BrokerFile:
+    """Write the broker's files; return how it listens. With users it asks for passwords on loopback as well.
+
+    `password` is the daemon's own, for where one is asked (`drawn` by lot?); all other users stay.
+    """
+    file = replace(file, passwords=bool(users.all()))
+    make_folder(place.folder, place.owner)
+    if file.asks_passwords:
+        users.let_daemon_in(password, drawn=drawn)
+    if place.credential is None:
+        write_private(place.conf, file.text(), place.owner)
+    else:  # root's, and for all to read: it holds no secret
+        place.conf.parent.mkdir(parents=True, exist_ok=True)
+        write_private(place.conf, file.text(), Owner(), mode=0o644)
+    return file
+
+
+def let_service_listen(place: Place, users: Users, host: str, port: int) -> BrokerFile:
+    """Write perslm-broker.service's files. Where it asks for passwords, the daemon's becomes a credential."""
+    file = BrokerFile(SERVICE_FOLDER, port, host, passwords=bool(users.all()))
+    password = _kept_credential(place) if file.asks_passwords else ""
+    return prepare(place, file, users, password)
+
+
+def _kept_credential(place: Place) -> str:
+    """The password in the credential's file, which is made where there is none; only root reads it."""
+    path = place.credential
+    if path is None:
+        raise ValueError("only the service's password is a credential")
+    kept = path.read_text(encoding="utf-8").rstrip("\r\n") if path.exists() else ""
+    if not kept:
+        kept = generated()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path, kept, Owner())
+    return kept
+
+
+def tell_running(place: Place) -> bool:
+    """Let a running broker read its users anew (SIGHUP), which breaks no connection; False where none runs."""
+    pid = running_pid(place)
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return False
+    except PermissionError as error:
+        raise InputError(f"mosquitto (pid {pid}) is another user's: do this as that user, or as root") from error
+    return True
+
+
+def running_pid(place: Place) -> int | None:
+    """The process id of the mosquitto that runs with these files; None where none does.
+
+    The id in the file may be anybody's by now: its command line has to name our configuration.
+    """
+    try:
+        pid = int((place.folder / "mosquitto.pid").read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return None
+    words = processes.command_line(pid)
+    is_ours = len(words) > 2 and Path(words[0]).name == "mosquitto" and str(place.conf) in words[1:]
+    return pid if is_ours else None
+
+
+@asynccontextmanager
+async def own_broker(
+    data_dir: Path, *, host: str = LOOPBACK, port: int = 0, base: str = "perslm", node: str = "home"
+) -> AsyncIterator[Own]:
+    """Run a broker (port 0: any free one); it ends when the block is left, not by the terminal's Ctrl-C.
+
+    It dies with this process where setpriv exists. Sessions and retained messages stay in the data folder.
     """
     program = await anyio.to_thread.run_sync(mosquitto)
-    port = await anyio.to_thread.run_sync(free_port)
-    file = BrokerFile(folder, port, base=base, user=await anyio.to_thread.run_sync(getpass.getuser))
-    path = await anyio.to_thread.run_sync(write_files, file)
-    argv = [program, "-c", str(path)]
+    place = child_place(data_dir)
+    own = await anyio.to_thread.run_sync(_prepare_child, place, host, port, base, node)
+    argv = [program, "-c", str(place.conf)]
     if (setpriv := await anyio.to_thread.run_sync(shutil.which, "setpriv")) is not None:
         argv = [setpriv, "--pdeathsig", "TERM", *argv]
     # mosquitto logs about each client; what goes wrong at its start is told by its exit.
@@ -158,12 +172,36 @@ async def own_broker(folder: Path, base: str = "perslm") -> AsyncIterator[str]:
         said: list[bytes] = []
         tasks.start_soon(_hear, process, said)
         try:
-            await _await_start(process, file, said)
-            yield f"mqtt://127.0.0.1:{port}"
+            if listens := await _listens(process, own.port):
+                yield own
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(process)
             tasks.cancel_scope.cancel()
+    if not listens:  # raised out here, where no task group makes a group of errors of it
+        raise EngineError(_why_not(host, own.port, b"".join(said).decode("utf-8", "replace").strip()))
+
+
+def _prepare_child(place: Place, host: str, port: int, base: str, node: str) -> Own:
+    file = BrokerFile(place.folder, port or free_port(host), host, user=getpass.getuser())
+    password = generated()
+    file = prepare(place, file, Users(place.folder, base, node), password, drawn=True)
+    if not file.asks_passwords:
+        return Own(file.reach, file.port)
+    return Own(file.reach, file.port, True, password, _kept_secret(place))
+
+
+def _kept_secret(place: Place) -> str:
+    """A secret that outlives the daemon's password, so that its session at the broker goes on after a restart."""
+    path = place.folder / "session"
+    try:
+        kept = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        kept = ""
+    if not kept:
+        kept = generated()
+        write_private(path, f"{kept}\n", place.owner)
+    return kept
 
 
 async def _hear(process: anyio.abc.Process, said: list[bytes]) -> None:
@@ -173,18 +211,27 @@ async def _hear(process: anyio.abc.Process, said: list[bytes]) -> None:
             del said[:-20]
 
 
-async def _await_start(process: anyio.abc.Process, file: BrokerFile, said: list[bytes]) -> None:
+async def _listens(process: anyio.abc.Process, port: int) -> bool:
+    """Wait until this very process listens: on a port that is taken another one would answer."""
     deadline = anyio.current_time() + _START_S
     while process.returncode is None and anyio.current_time() < deadline:
-        try:
-            stream = await anyio.connect_tcp(file.host, file.port)
-        except OSError:
-            await anyio.sleep(0.02)
-        else:
-            await stream.aclose()
-            return
-    words = b"".join(said).decode("utf-8", "replace").strip()[-300:]
-    raise EngineError(f"mosquitto did not start: {words or 'it does not answer'}; set mqtt.broker to another one")
+        if port in await anyio.to_thread.run_sync(processes.listening_ports, process.pid):
+            return True
+        await anyio.sleep(0.02)
+    await anyio.sleep(0.05)  # its last words are on their way
+    return False
+
+
+def _why_not(host: str, port: int, words: str) -> str:
+    """Why it did not start, and what to do."""
+    if "Address already in use" in words:
+        return f"port {port} of {host} is taken: end what listens there, or set another mqtt.own_port"
+    if "Cannot assign requested address" in words:
+        return f"{host} is no address of this machine: set mqtt.own_host to one, or to 0.0.0.0 for all of them"
+    return (
+        f"mosquitto did not start on port {port} of {host}: {words[-300:] or 'it does not answer'}; "
+        "set mqtt.broker to another one"
+    )
 
 
 async def _end(process: anyio.abc.Process) -> None:

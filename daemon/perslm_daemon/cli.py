@@ -19,6 +19,8 @@ import typer
 from perslm_daemon import (
     bench,
     cli_ask,
+    cli_audio,
+    cli_broker,
     cli_config,
     cli_daemon,
     cli_doctor,
@@ -119,9 +121,11 @@ def build(session: Session) -> typer.Typer:
         cli_listen,
         cli_speech,
         cli_timers,
+        cli_audio,
         cli_memory,
         cli_models,
         cli_config,
+        cli_broker,
         cli_doctor,
         bench,
     ):

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Check processor, memory, disk, models, sound and time, and say what to do. Exit code 1 if a check fails."""
+    """Check processor, memory, disk, models, sound, broker, time; say what to do. Exit code 1 if a check fails."""
     from perslm_daemon.doctor import Verdict, examine
 
     session = session_of(context)

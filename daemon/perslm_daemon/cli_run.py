@@ -113,9 +113,13 @@ def _tell_ready(session: Session, running: Running) -> None:
     note('  terminal   perslm ask "What is the capital of Italy?"')
     if running.broker:
         host, _, port = running.broker.rpartition(":")
-        at, topic = f"-h {host} -p {port}", f"{running.config.mqtt.base}/{node}"
+        at, topic = f"-h {host.strip('[]')} -p {port}", f"{running.config.mqtt.base}/{node}"
+        if running.own is not None and running.own.asks_passwords:
+            note("  MQTT       asks who you are: `perslm broker user NAME`, then add -u NAME -P PASSWORD")
         note(f"  MQTT       mosquitto_sub {at} -v -t '{topic}/#' &")
         note(f"             mosquitto_pub {at} -t {topic}/request/ask -m 'What is the capital of Italy?'")
+    elif running.config.mqtt.broker:
+        note("  MQTT       off: the warning above says why")
     else:
         note("  MQTT       no broker: set mqtt.broker to own, or to mqtt://HOST")
     note("Ctrl-C stops it.")

@@ -6,6 +6,7 @@ field's metadata, so default, type, range and help of a key stand in one place. 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
@@ -142,6 +143,23 @@ class BrokerUrl(Secret):
     def masked(self, value: str) -> str:
         """The URL with its password masked."""
         return re.sub(r"(//[^:@/]*:)[^@]*@", rf"\g<1>{MASK}@", value)
+
+
+@dataclass(frozen=True, slots=True)
+class IpAddress:
+    """An address of IPv4 or IPv6, without an interface."""
+
+    allowed = "an IP address, such as 127.0.0.1, 0.0.0.0 (every IPv4 one of this machine) or :: (every one)"
+
+    def read(self, raw: object, base: Path) -> str:
+        """Accept an address as a TOML string; the result is its shortest form."""
+        if not isinstance(raw, str) or "%" in raw:
+            raise ValueError
+        return str(ipaddress.ip_address(raw))
+
+    def parse(self, text: str, base: Path) -> str:
+        """Accept an address."""
+        return self.read(text.strip(), base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from perslm_daemon.config_keys import (
     BrokerUrl,
     Choice,
     Choices,
+    IpAddress,
     Key,
     Location,
     Locations,
@@ -189,7 +190,18 @@ class Voice:
 class Mqtt:
     """The MQTT broker and how PersLM behaves there (docs/mqtt.md)."""
 
-    broker: str = key("", BrokerUrl(), "which broker; own runs a mosquitto on loopback beside the daemon")
+    broker: str = key("", BrokerUrl(), "which broker; own is a mosquitto of ours, as the keys own… say")
+    own: str = key(
+        "child",
+        Choice(("child", "service")),
+        "who runs our own broker: the daemon, as a child beside it, or perslm-broker.service",
+    )
+    own_host: str = key(
+        "127.0.0.1", IpAddress(), "address our own broker listens on; beyond loopback it asks for passwords"
+    )
+    own_port: int = key(
+        0, Whole(0, 65_535), "port of our own broker; 0: any free one for a child, the service's own (1883)"
+    )
     password_file: Path | None = key(None, OptionalLocation(), "file with the password for the broker")
     password: str = key("", Secret(), "the password itself, where no file can hold it (PERSLM_MQTT__PASSWORD)")
     ca_file: Path | None = key(None, OptionalLocation(), "certificates that mqtts trusts; none: the system's")
@@ -202,7 +214,10 @@ class Mqtt:
         "where Response Topics may lie, filters with commas between; none: BASE/+/response/#, BASE/_clients/#",
     )
     identities: bool = key(
-        False, Switch(), "the broker lets nobody but USER publish under …/as/USER: believe those names"
+        False,
+        Switch(),
+        "the broker lets nobody but USER publish under …/as/USER: believe those names; our own broker with "
+        "passwords does so, and is believed without this",
     )
     keepalive_s: int = key(30, Whole(5, 3600), "seconds after which a silent connection is tested")
     protocol: str = key(
@@ -302,7 +317,6 @@ class Ears:
         Choice(("speech", "wake", "off")),
         'what ends an answer: any speech, the wake word and "stop", or nothing that is said',
     )
-    muted: bool = key(False, Switch(), "start with a closed microphone; the setting `mute` opens and closes it")
     suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
     gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")
 
@@ -316,6 +330,7 @@ class Audio:
     microphone_rate_hz: int = key(0, _RATE, "samples per second of the microphone; 0 finds the best that it has")
     microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
     loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
+    muted: bool = key(False, Switch(), "keep the microphone closed; the setting `mute` changes it at any time")
     buffer_ms: int = key(20, Whole(10, 100), "length of the device's buffer in ms; speech stops within one")
     echo_cancel: bool = key(
         False,

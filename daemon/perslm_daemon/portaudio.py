@@ -195,6 +195,8 @@ class PortAudio:
 
     def _ready(self) -> pyaudio.PyAudio:
         if self._system is None:
+            if not _alsa_is_configured():
+                raise DeviceError("ALSA has no configuration here: install libasound2-data")
             try:
                 with _hushed():
                     self._system = pyaudio.PyAudio()
@@ -295,6 +297,19 @@ def _hush_alsa() -> None:
             loaded = ctypes.CDLL(library)
             for function in functions:
                 getattr(loaded, function)(nothing)
+
+
+def _alsa_is_configured() -> bool:
+    """Whether ALSA has any definition of a device: where it has none, an assertion of PortAudio ends us."""
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+    except OSError:
+        return True  # PortAudio was built without it
+    alsa.snd_config_search.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    if alsa.snd_config_update() < 0:
+        return False
+    known = ctypes.c_void_p.in_dll(alsa, "snd_config")
+    return bool(known.value) and alsa.snd_config_search(known, b"pcm", None) == 0
 
 
 @contextmanager

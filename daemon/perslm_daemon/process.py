@@ -27,6 +27,23 @@ def idle_cores(seconds: float = 0.2) -> float:
     return sum(100 - percent for percent in used) / 100
 
 
+def command_line(pid: int) -> list[str]:
+    """The words a process was started with; none where there is no such process, or it is hidden from us."""
+    try:
+        return list(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return []
+
+
+def listening_ports(pid: int) -> frozenset[int]:
+    """The TCP ports a process listens on; none where there is no such process any more."""
+    try:
+        found = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return frozenset()
+    return frozenset(int(one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN)
+
+
 def thread_count(pid: int | None = None) -> int:
     """Threads of a process (this one when None), native ones included."""
     return int(psutil.Process(pid).num_threads())

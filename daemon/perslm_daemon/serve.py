@@ -182,7 +182,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         log.info("online node=%s verbs=%s", config.node, ",".join(running.verbs.names))
         notifier.ready(_status_line(running))
         if on_ready is not None:
-            on_ready(replace(running, broker=ways.broker))
+            on_ready(replace(running, broker=ways.broker, own=ways.own))
         wish = await wishes.next()
         log.info("leaving wish=%s", wish.value)
         if wish is Wish.STOP:

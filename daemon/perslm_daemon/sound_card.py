@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from anyio.abc import ObjectReceiveStream, TaskStatus
 from perslm_daemon.config_sections import Audio
 from perslm_daemon.machine import sound_traces
 from perslm_daemon.microphone import Intake
-from perslm_daemon.portaudio import Opened, PortAudio, Wish
+from perslm_daemon.portaudio import Device, Opened, PortAudio, Wish
 from perslm_daemon.sound import Frame
 from perslm_daemon.sound_ring import Ring
 from perslm_daemon.sound_server import EchoCanceller
@@ -69,6 +69,11 @@ class SoundState:
     overruns: int = 0
     gaps: int = 0
 
+    @property
+    def echo_in_force(self) -> bool:
+        """Whether the sound server takes our own voice out of the microphone."""
+        return self.echo_cancel.startswith("module-echo-cancel")
+
     def as_value(self) -> dict[str, Any]:
         """The value `sound` on the bulletin."""
         return {
@@ -80,6 +85,15 @@ class SoundState:
             "overruns": self.overruns,
             "gaps": self.gaps,
         }
+
+
+async def devices_now() -> tuple[Device, ...]:
+    """All devices there are, as PortAudio sees them. Raises `DeviceError` where a sound server does not answer."""
+    with suppress(LaneHung):
+        async with Lane("sound", PortAudio, stop_s=_STOP_S) as lane:
+            with anyio.move_on_after(_PATIENCE_S):
+                return await lane.call(PortAudio.devices)
+    raise DeviceError("the sound server does not answer: restart it, or wait")
 
 
 class SoundCard:
@@ -106,7 +120,7 @@ class SoundCard:
         self._microphone: Opened | None = None
         self._loudspeaker: Opened | None = None
         self._problems: dict[str, str] = {}
-        self._muted = self._mute_wanted = False
+        self._muted = self._mute_wanted = self._intake.closed = wanted.muted
         self._opened_at = self._out_at = self._microphone_at = 0.0
         self._went_at = -_RETURN_S
         self._zeros = 0
@@ -142,6 +156,11 @@ class SoundCard:
     def latency_s(self) -> float:
         """Seconds from the moment a sample is taken from us until it is heard."""
         return self._loudspeaker.latency_s if self._loudspeaker else 0.0
+
+    @property
+    def began_at(self) -> float:
+        """When the device last took sound from us after silence (`time.monotonic()`)."""
+        return self._ring.began_at
 
     # Microphone and speaker
 
@@ -369,8 +388,8 @@ class SoundCard:
                 while self._loudspeaker is None:
                     await self._changed.wait()
         if self._loudspeaker is None:
-            why = self._problems.get("loudspeaker") or self._problems.get("sound")
-            raise DeviceError(why or "the sound card is not open yet: try again in a moment")
+            why = self._problems.get("sound", "the sound card is not open yet: try again in a moment")
+            raise DeviceError(self._problems.get("loudspeaker", f"the loudspeaker is not open: {why}"))
 
     async def _fill(self, ring: Ring, pieces: AsyncIterable[Pcm]) -> None:
         resampler: Resampler | None = None

@@ -6,6 +6,7 @@ never waits for the loop. Knows no device.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import numpy as np
@@ -29,6 +30,8 @@ class Ring:
         """How often the callback wanted more in the midst of a sound that was not finished."""
         self.flowing = False
         """Set by the loop while a sound is being put whose end has not come: running dry then is a gap."""
+        self.began_at = 0.0
+        """When the callback last took sound after silence (`time.monotonic()`)."""
         self._chunks: deque[tuple[int, NDArray[np.int16]]] = deque()
         self._era = 0
         self._put = self._gone = 0
@@ -76,9 +79,11 @@ class Ring:
             some = self._rest[: count - filled]
             out[filled : filled + len(some)] = some
             self._rest = self._rest[len(some) :]
+            if self._dry:
+                self._dry = False
+                self.began_at = time.monotonic()
             self.heard += len(some)
             filled += len(some)
-            self._dry = False
         if filled < count:
             self.gaps += self.flowing and not self._dry and not faded
             self._dry = True

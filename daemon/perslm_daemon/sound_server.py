@@ -23,6 +23,8 @@ log = logging.getLogger("perslm.sound")
 
 ECHO_SOURCE, ECHO_SINK = "perslm_echo_source", "perslm_echo_sink"
 _PATIENCE_S = 3.0
+# Its gain control turned the microphone of the whole machine down to 33 % and left it so; gain and noise are ours.
+_AEC = "analog_gain_control=0 digital_gain_control=0 noise_suppression=0 high_pass_filter=1"
 
 
 class SoundServer:
@@ -148,6 +150,7 @@ class EchoCanceller:
             *([f"source_master={source}"] if source else []),
             *([f"sink_master={sink}"] if sink else []),
             "aec_method=webrtc",
+            f'aec_args="{_AEC}"',
             "rate=48000",
             "channels=1",
         )

@@ -6,6 +6,7 @@ so that it cannot steer the terminal.
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import time
@@ -88,6 +89,16 @@ def confirm(question: str) -> bool:
     sys.stderr.write(f"{printable(question)} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def ask_secret(question: str) -> str:
+    """Let a person type a secret twice, unseen. Raises InputError where nobody can, or the two differ."""
+    if not sys.stdin.isatty():
+        raise InputError("nobody is there to type a password: say --password-file FILE, or --generate")
+    first = getpass.getpass(f"{printable(question)}: ")
+    if getpass.getpass("Once more: ") != first:
+        raise InputError("these were two different ones: nothing was changed")
+    return first
 
 
 def megabytes(size: int | None) -> str:

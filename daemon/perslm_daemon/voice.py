@@ -6,6 +6,7 @@ detector of speech there is a mouth and nobody listens.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
 from perslm_daemon.utterance import Priority
 from perslm_daemon.voice_turn import RunTurn
 from perslm_runtime.errors import DeviceError, EngineError
+
+log = logging.getLogger("perslm.voice")
 
 ALL_WORDS = "all"
 """The wake word that stands for every one that is configured."""
@@ -55,7 +58,7 @@ class Sound:
 
     def echo_cancelled(self) -> bool:
         """Whether the microphone comes without what we say."""
-        return self.card.state.echo_cancel.startswith("module-echo-cancel")
+        return self.card.state.echo_in_force
 
 
 @asynccontextmanager
@@ -70,6 +73,8 @@ async def open_sound(config: Config, assistant: Assistant, bulletin: Bulletin) -
         bulletin.post("sound", state.as_value())
         if state.problem and state.problem != before.get("problem"):
             bulletin.tell("warning", what="sound", message=state.problem)
+        if config.audio.echo_cancel and state.echo_cancel != before.get("echo_cancel") and not state.echo_in_force:
+            log.warning("echo_not_cancelled reason=%s", state.echo_cancel)
 
     server = SoundServer()
     card = SoundCard(config.audio, tell=told, echo=EchoCanceller(server) if config.audio.echo_cancel else None)
@@ -77,8 +82,6 @@ async def open_sound(config: Config, assistant: Assistant, bulletin: Bulletin) -
     mouth = Mouth(assistant.parts.tts, card, config.mouth, bulletin, others=others)
     tasks = await anyio.create_task_group().__aenter__()
     try:
-        if config.ears.muted:
-            await card.mute(on=True)
         await tasks.start(card.run)
         await tasks.start(mouth.run)
         yield Sound(card, mouth)
@@ -169,7 +172,7 @@ def voice_settings(
     words = config.wake.every
     named = {_name(word): word for word in words}
     loudness = Setting("volume", "number", "loudness of what is said", turn_up, key="mouth.volume")
-    closed = Setting("mute", "switch", "close the microphone", mute, key="ears.muted")
+    closed = Setting("mute", "switch", "close the microphone", mute, key="audio.muted")
     found: dict[str, tuple[Setting, SettingValue]] = {
         "volume": (loudness, mouth.volume),
         "mute": (closed, card.state.muted),

@@ -7,9 +7,9 @@ Opened in order, closed in the exact reverse: first nobody is told of us any mor
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,12 @@ from anyio.abc import TaskGroup
 
 from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
-from perslm_daemon.broker import own_broker
+from perslm_daemon.broker import Own, own_broker, service_broker, session_name
+from perslm_daemon.broker_address import address_of
+from perslm_daemon.broker_check import check
+from perslm_daemon.broker_file import url_host
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.config_sections import Config, Mqtt
+from perslm_daemon.config_sections import Config
 from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
@@ -29,11 +32,11 @@ from perslm_daemon.discovery import Announcer, Card, find_broker, identity
 from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
-from perslm_daemon.mqtt import BrokerLink, address_of
-from perslm_daemon.mqtt_connection import Address
+from perslm_daemon.mqtt import BrokerLink
+from perslm_daemon.mqtt_connection import Address, BrokerError
 from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.schedule import Schedule
-from perslm_daemon.service import Notifier, credential
+from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
@@ -53,9 +56,10 @@ _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is lef
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The running daemon as its ways in see it. `broker` is the MQTT broker's URL, "" where there is none.
+    """The running daemon as its ways in see it.
 
-    `sound` is None where voice is switched off.
+    `broker` is the MQTT broker's HOST:PORT, "" where there is none; `own` is it where it is ours. `sound` is None
+    where voice is switched off.
     """
 
     config: Config
@@ -66,21 +70,38 @@ class Running:
     verbs: Verbs
     schedule: Schedule
     broker: str = ""
+    own: Own | None = None
     sound: Sound | None = None
     arbitration: Arbitration | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What is open: the broker's address for people, and whoever announces us."""
+    """What is open: the broker's address for people, our own broker, and whoever announces us."""
 
     broker: str
+    own: Own | None
     announcer: Announcer | None
 
     def announce(self) -> None:
         """Tell the house that the daemon can answer."""
         if self.announcer is not None:
             self.announcer.ready()
+
+
+@dataclass(slots=True)
+class _UsedBroker:
+    """The broker that is used, once that is known; its password may be this process's alone."""
+
+    config: Config
+    address: Address | None = None
+
+    async def check(self) -> Mapping[str, Any]:
+        """How it answers. Raises `BrokerError`."""
+        if self.address is None:
+            raise BrokerError("no broker is in use: set mqtt.broker, or look into the log for what is wrong")
+        config = self.config
+        return asdict(await check(self.address, f"{config.mqtt.base}/{config.node}", config.mqtt.protocol))
 
 
 @asynccontextmanager
@@ -92,20 +113,22 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
     """
     config = running.config
     async with AsyncExitStack() as stack:
-        url = await _broker_url(stack, running)
+        own = await _own(stack, running) if config.mqtt.broker == "own" else None
+        named = own is not None or config.mqtt.broker not in ("", "own")
         looks = not config.mqtt.broker and config.discovery.enabled
-        journal = await _journal(stack, running) if url or looks else None
+        journal = await _journal(stack, running) if named or looks else None
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
-        await _open_control(tasks, running, health)
+        used = _UsedBroker(config)
+        await _open_control(tasks, running, health, used)
         broker = ""
-        if journal is not None and url:
-            broker = await _open_mqtt(tasks, running, partial(_address, config.mqtt, url), journal)
+        if journal is not None and named:
+            broker = await _open_mqtt(tasks, running, partial(address_of, config.mqtt, own), journal, used, own)
         elif journal is not None:
-            tasks.start_soon(_join_broker_when_found, tasks, running, journal)
+            tasks.start_soon(_join_broker_when_found, tasks, running, journal, used)
         announcer = await _announcer(stack, running) if config.discovery.enabled else None
-        yield Ways(broker, announcer)
+        yield Ways(broker, own, announcer)
 
 
 def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
@@ -171,9 +194,9 @@ async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[A
             leave_without_joining(hang)
 
 
-async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> None:
+async def _open_control(tasks: TaskGroup, running: Running, health: Health, used: _UsedBroker) -> None:
     config = running.config
-    own = SocketVerbs(running.assistant.pipeline, running.table.turn, voice=config.tts.id)
+    own = SocketVerbs(running.assistant.pipeline, running.table.turn, voice=config.tts.id, check_broker=used.check)
     control = ControlSocket(
         config.data_dir / SOCKET_NAME,
         running.verbs,
@@ -186,20 +209,26 @@ async def _open_control(tasks: TaskGroup, running: Running, health: Health) -> N
     await tasks.start(control.serve)
 
 
-async def _broker_url(stack: AsyncExitStack, running: Running) -> str:
-    """The configured broker, or our own; "" for none."""
-    config = running.config
-    if config.mqtt.broker != "own":
-        return config.mqtt.broker
+async def _own(stack: AsyncExitStack, running: Running) -> Own | None:
+    """Our own broker: the service's, or a child that is started here; None where it does not start."""
+    link = running.config.mqtt
     try:
-        own = own_broker(config.data_dir / "broker", config.mqtt.base)
-        return await stack.enter_async_context(own)
+        if link.own == "service":
+            return await anyio.to_thread.run_sync(service_broker, link.own_host, link.own_port)
+        child = own_broker(
+            running.config.data_dir,
+            host=link.own_host,
+            port=link.own_port,
+            base=link.base,
+            node=running.config.node,
+        )
+        return await stack.enter_async_context(child)
     except (PersLMError, OSError) as error:
         _warn(running, f"the own broker did not start: {error}")
-        return ""
+        return None
 
 
-async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal) -> None:
+async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal, used: _UsedBroker) -> None:
     """Look for a broker that announces itself until there is one; it gets no password of ours."""
     while True:
         found = await find_broker(_LOOK_FOR_BROKER_S, running.config.discovery.interfaces)
@@ -209,7 +238,7 @@ async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: J
     log.info("broker_found name=%s", found.name)
     # A link-local address with its interface ("fe80::1%2") has no place in a URL.
     host = next((address for address in found.addresses if "%" not in address), found.host)
-    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal)
+    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal, used)
 
 
 async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
@@ -223,17 +252,24 @@ async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:
 
 
 async def _open_mqtt(
-    tasks: TaskGroup, running: Running, address_of_broker: Callable[[], Address], journal: Journal
+    tasks: TaskGroup,
+    running: Running,
+    address_of_broker: Callable[[], Address],
+    journal: Journal,
+    used: _UsedBroker,
+    own: Own | None = None,
 ) -> str:
     config = running.config
+    binds_names = own is not None and own.asks_passwords  # our ACL does
     try:
         address = await anyio.to_thread.run_sync(address_of_broker)
         device_id = await anyio.to_thread.run_sync(identity, config.data_dir)
     except (PersLMError, OSError) as error:
         _warn(running, f"MQTT is off: {error}")
         return ""
+    used.address = address
     link = BrokerLink(
-        config.mqtt,
+        replace(config.mqtt, identities=config.mqtt.identities or binds_names),
         address=address,
         node=config.node,
         verbs=running.verbs,
@@ -250,21 +286,17 @@ async def _open_mqtt(
         ),
         arbitration=running.arbitration,
         past=Past(config.data_dir / "mqtt.announced", _trace(config)),
+        session_of=partial(
+            session_name, secret=(own.secret or address.password or "") if own and binds_names else ""
+        ),
     )
     await tasks.start(link.run)
-    return f"{address.host}:{address.port}"
+    return f"{url_host(address.host)}:{address.port}"
 
 
 def _trace(config: Config) -> Trace:
     home = config.homeassistant
     return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
-
-
-def _address(link: Mqtt, url: str) -> Address:
-    """Where to connect; systemd's credential is the password where the configuration has none."""
-    address = address_of(link, url)
-    secret = credential("mqtt_password") if address.password is None else None
-    return address if secret is None else replace(address, username=address.username or "perslm", password=secret)
 
 
 async def _announcer(stack: AsyncExitStack, running: Running) -> Announcer | None:

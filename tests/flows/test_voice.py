@@ -110,11 +110,6 @@ def transcribed(sound: Pcm) -> str:
         return whisper.decode(resample(sound, SPEECH_RATE_HZ).samples[-14 * SPEECH_RATE_HZ :], "", Stop()).text
 
 
-def transcribed(sound: Pcm) -> str:
-    with Whisper(model_path("whisper-tiny.en", "model.bin").parent, 2) as whisper:
-        return whisper.decode(resample(sound, SPEECH_RATE_HZ).samples[-14 * SPEECH_RATE_HZ :], "", Stop()).text
-
-
 async def test_a_spoken_question_gets_a_spoken_answer_through_the_sound_server(server, tmp_path):
     async with daemon(tmp_path) as (running, events):
         await microphone(running, there=True)
