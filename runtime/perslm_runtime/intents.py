@@ -8,8 +8,7 @@ the table below are loaded. A sentence has to fit as a whole: an ordinary questi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,11 @@ from hassil.intents import SlotList, TextSlotList, WildcardSlotList
 from home_assistant_intents import get_intents, get_languages
 
 from perslm_runtime.errors import InputError
+from perslm_runtime.intent import Intent, Slot
 from perslm_runtime.lane_job import Stop
 from perslm_runtime.number_words import cardinal
 from perslm_runtime.time_words import find, words_of
 from perslm_runtime.when import When
-
-Slot = str | int | When
 
 # Home Assistant's intent -> ours. What it has besides (lights, areas, lists) comes with the devices of the home.
 _STOCK = {
@@ -46,30 +44,6 @@ _NOT_HERE = ("{area", "{floor", "{name}", "{name:", "conversation_command", "{zo
 _LONGEST_CHARS = 300  # a command is shorter, and matching takes time by length
 _LONGEST_NAME = 4
 _DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is wanted. Slots: `duration`, `of` (seconds), `when`, `name`, `what`, `level`, `step` (percent)."""
-
-    name: str
-    slots: Mapping[str, Slot] = field(default_factory=dict)
-
-    def seconds(self, slot: str = "duration") -> int | None:
-        """A slot of seconds."""
-        value = self.slots.get(slot)
-        return value if isinstance(value, int) else None
-
-    def text(self, slot: str) -> str:
-        """A slot of words; "" where there is none."""
-        value = self.slots.get(slot)
-        return value if isinstance(value, str) else ""
-
-    @property
-    def when(self) -> When | None:
-        """The day and time that was said."""
-        value = self.slots.get("when")
-        return value if isinstance(value, When) else None
 
 
 def languages() -> tuple[str, ...]:
@@ -311,18 +285,3 @@ def _of_stock(result: RecognizeResult) -> Intent | None:
         if isinstance(step, int | float):
             slots["step"] = abs(int(step))
     return Intent(name, slots)
-
-
-def slots_data(intent: Intent) -> dict[str, str | int]:
-    """Slots as they go over a wire: a day and time as text."""
-    return {name: _said(value) if isinstance(value, When) else value for name, value in intent.slots.items()}
-
-
-def _said(when: When) -> str:
-    clock = [] if when.hour is None else [f"{when.hour:02}:{when.minute:02}"]
-    part = [when.part.name.lower()] if when.part else []
-    fields: Iterator[tuple[str, object]] = (
-        (name, getattr(when, name)) for name in ("days", "weekday", "date") if getattr(when, name) is not None
-    )
-    every = [f"every={','.join(map(str, sorted(when.every)))}"] if when.every else []
-    return " ".join([*clock, *part, *(f"{name}={value}" for name, value in fields), *every])
