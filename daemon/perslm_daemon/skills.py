@@ -156,8 +156,9 @@ class Skills:
             views = [view for view in views if what in view.item.text.lower() or view.item.text.lower() in what]
         if of is not None:
             views = [view for view in views if abs(view.item.total_s - of) < 1]
-        if intent.when is not None:
-            views = [view for view in views if view.at is not None and _meant(intent.when, view.at)]
+        when, now = intent.when, self._schedule.now()
+        if when is not None and now is not None:
+            views = [view for view in views if view.at is not None and _meant(when, view.at, now)]
         return views
 
     def _one_of(self, items: Sequence[Item], intent: Intent, kind: Kind) -> Item:
@@ -279,10 +280,13 @@ class Skills:
         return "The microphone is off."
 
 
-def _meant(when: When, at: datetime) -> bool:
+def _meant(when: When, at: datetime, now: datetime) -> bool:
     """Whether an alarm at `at` is the one somebody means by `when`: what was not said, fits."""
-    now = at - timedelta(minutes=1)
     day = (
-        not when.names_a_day or bool(when.every) or when.days is not None or resolve(when, now).date() == at.date()
+        (when.days is None or at.date() == (now + timedelta(when.days)).date())
+        and (when.weekday is None or at.weekday() == when.weekday)
+        and (when.date is None or (at.month, at.day) == when.date)
+        and (not when.every or at.weekday() in when.every)
     )
-    return day and (when.hour is None or (when.hour % 12 == at.hour % 12 and when.minute == at.minute))
+    hour = at.hour == when.hour if when.exact else when.hour is None or at.hour % 12 == when.hour % 12
+    return day and hour and (when.hour is None or at.minute == when.minute)

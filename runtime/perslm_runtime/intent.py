@@ -40,7 +40,7 @@ def slots_data(intent: Intent) -> dict[str, str | int]:
 
 
 def _said(when: When) -> str:
-    clock = [] if when.hour is None else [f"{when.hour:02}:{when.minute:02}"]
+    clock = [] if when.hour is None else [f"{when.hour:02}:{when.minute:02}" + " exact" * when.exact]
     part = [when.part.name.lower()] if when.part else []
     fields = (
         (name, getattr(when, name)) for name in ("days", "weekday", "date") if getattr(when, name) is not None

@@ -7,6 +7,7 @@ the table below are loaded. A sentence has to fit as a whole: an ordinary questi
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -42,7 +43,7 @@ _STOCK = {
 }
 _NOT_HERE = ("{area", "{floor", "{name}", "{name:", "conversation_command", "{zone")
 _LONGEST_CHARS = 300  # a command is shorter, and matching takes time by length
-_LONGEST_NAME = 4
+_NAME = re.compile(r"[\w'-]+(?: [\w'-]+){0,3}")
 _DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
 
 
@@ -141,7 +142,7 @@ class _Own:
             if entity.name == "name":
                 value = entity.text.strip().lower()
                 said = value.split()
-                if len(said) > _LONGEST_NAME or marked.holds_time(value) or self._not_in_names & {*said}:
+                if not _NAME.fullmatch(value) or marked.holds_time(value) or self._not_in_names & {*said}:
                     return None
             elif entity.name == "what":
                 value = marked.as_said(entity.text.strip())
@@ -249,12 +250,13 @@ def _starts(words: list[str], phrases: tuple[tuple[str, ...], ...], *, backwards
 
 def _stock_intents(source: dict[str, Any]) -> Intents:
     """The intents of the table, without the sentences that need areas, floors or devices."""
+    unusable = _unusable(source.get("expansion_rules", {}))
     wanted: dict[str, Any] = {}
     for name in _STOCK:
         blocks = [
             {"sentences": kept, "slots": block.get("slots", {})}
             for block in source["intents"].get(name, {}).get("data", [])
-            if (kept := [one for one in block["sentences"] if not any(mark in one for mark in _NOT_HERE)])
+            if (kept := [one for one in block["sentences"] if not any(mark in one for mark in unusable)])
         ]
         if blocks:
             wanted[name] = {"data": blocks}
@@ -264,6 +266,16 @@ def _stock_intents(source: dict[str, Any]) -> Intents:
         if key in source
     }
     return Intents.from_dict({**slim, "intents": wanted})
+
+
+def _unusable(rules: Mapping[str, str]) -> set[str]:
+    """What a sentence must not have in it: lists of devices and areas, and rules that have such in them."""
+    unusable = set(_NOT_HERE)
+    before = 0
+    while len(unusable) > before:
+        before = len(unusable)
+        unusable |= {f"<{name}>" for name, text in rules.items() if any(mark in text for mark in unusable)}
+    return unusable
 
 
 def _of_stock(result: RecognizeResult) -> Intent | None:

@@ -96,6 +96,8 @@ def _duration(words: Words, at: int) -> Found | None:
         after = words[tail[1]] if tail[1] < len(words) else ""  # "one hour thirty"
         if after not in {"am", "pm", "oclock", "past", "to", *_UNITS}:
             total, end = total + tail[0] * unit / 60, tail[1]
+    if words[at : end + 1] == ["a", "second", "timer"]:
+        return None  # which is another one
     seconds = round(total)
     return Found(at, end, seconds) if 0 < seconds <= _LONGEST_S else None
 
@@ -175,8 +177,8 @@ def _when(words: Words, at: int) -> Found | None:
         if day is None:
             break
         when, end = _joined(when, day[0]), day[1]
-    if end == at or (when.hour is None and not when.names_a_day):
-        return None
+    if end == at or (when.hour is None and not when.names_a_day) or when == When(days=0):
+        return None  # "today" alone tells no time
     if bare and not led and not (when.names_a_day or when.part):
         return None
     return Found(at, end, when)
@@ -263,7 +265,8 @@ def _told_by_hours(words: Words, at: int, *, loose: bool) -> _Clock | None:
     hour, end = number
     word = words[end] if end < len(words) else ""
     if word == "hundred" or (hour >= 100 and hour % 100 == 0 and words[end - 1] == "hundred"):
-        return _Clock(hour // 100 or hour, 0, end + (word == "hundred"), exact=True)
+        end += word == "hundred"
+        return _Clock(hour // 100 or hour, 0, end + (words[end : end + 1] == ["hours"]), exact=True)
     if word == "oclock":
         return _of_24(hour, 0, end + 1)
     zero = word in {"oh", "o"}
