@@ -29,7 +29,7 @@ from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
 from perslm_runtime.model import ChatModel
 from perslm_runtime.tts import Piper
-from real_models import model_path
+from real_models import build_model, model_path
 
 pytestmark = pytest.mark.anyio
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -281,9 +281,22 @@ async def test_the_verb_asks_for_an_id_where_several_fit(tmp_path: Path) -> None
 # Through the pipeline
 
 
+@pytest.fixture(scope="module")
+def model(small_gguf: Path) -> ChatModel:
+    """One loaded model for all tests of the module: a lane closes it, so closing is held back."""
+
+    class Kept(ChatModel):
+        def close(self) -> None:
+            """Stay open for the next lane."""
+
+    loaded = build_model(small_gguf)
+    loaded.__class__ = Kept
+    return loaded
+
+
 @asynccontextmanager
 async def pipeline(
-    folder: Path, model: Path, *, voice: Path | None = None
+    folder: Path, model: ChatModel, *, voice: Path | None = None
 ) -> AsyncIterator[tuple[Pipeline, Room]]:
     async with AsyncExitStack() as stack:
         parts = Parts(await stack.enter_async_context(Lane("model", lambda: model)))
