@@ -44,6 +44,9 @@ _STOCK = {
 _NOT_HERE = ("{area", "{floor", "{name}", "{name:", "conversation_command", "{zone")
 _LONGEST_CHARS = 300  # a command is shorter, and matching takes time by length
 _NAME = re.compile(r"[\w'-]+(?: [\w'-]+){0,3}")
+_VAGUE = frozenset(
+    ("about", "around", "roughly", "approximately", "exactly", "like")
+)  # "about ten minutes" is ten
 _DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
 
 
@@ -91,7 +94,8 @@ class Recognizer:
             return found
         for result in recognize_all(text, self._stock, language=self._language):
             intent = _of_stock(result)
-            if intent is not None:
+            name = intent.text("name")
+            if not name or self._own is None or self._own.is_name(name):
                 return intent
         return None
 
@@ -123,6 +127,10 @@ class _Own:
                 return Intent(result.intent.name, slots)
         return None
 
+    def is_name(self, text: str) -> bool:
+        """Whether a timer may be called so: a few words, and none that shows that something else was meant."""
+        return bool(_NAME.fullmatch(text)) and not self._not_in_names & {*text.split()}
+
     def _without_politeness(self, words: list[str]) -> list[str]:
         """Without what is said around a command. "Okay" alone stays: there has to be something left."""
         words = [word for word in words if word.lower() not in self._hesitation]
@@ -141,8 +149,7 @@ class _Own:
             value = entity.value
             if entity.name == "name":
                 value = entity.text.strip().lower()
-                said = value.split()
-                if not _NAME.fullmatch(value) or marked.holds_time(value) or self._not_in_names & {*said}:
+                if marked.holds_time(value) or not self.is_name(value):
                     return None
             elif entity.name == "what":
                 value = marked.as_said(entity.text.strip())
@@ -152,6 +159,8 @@ class _Own:
                 step = result.intent.name in {"volume_up", "volume_down"}
                 slots["step" if step else "level"] = value
                 continue
+            elif isinstance(value, When) and isinstance(before := slots.get("when"), When):
+                value = before.with_day_of(value)  # "a daily alarm for seven"
             slots[entity.name] = value
         return slots | _whose(result.intent.name, slots)
 
@@ -173,9 +182,11 @@ class _Marked:
         self._numbers: dict[str, int] = {}
         loud = "volume" in {word.lower() for word in words}
         spans = _numbers(words) if loud else [(one.start, one.end, one.value) for one in find(words)]
-        parts, at = [], 0
+        parts: list[str] = []
+        at = 0
         for start, end, value in spans:
-            parts += words[at:start]
+            vague = start > at and words[start - 1].lower() in _VAGUE
+            parts += words[at : start - vague]
             parts.append(self._mark(value, " ".join(words[start:end]), number=loud))
             parts += ["more"] * ("more" in words[start:end])  # "five more minutes" is said as "five minutes more"
             at = end
@@ -278,7 +289,7 @@ def _unusable(rules: Mapping[str, str]) -> set[str]:
     return unusable
 
 
-def _of_stock(result: RecognizeResult) -> Intent | None:
+def _of_stock(result: RecognizeResult) -> Intent:
     """One of Home Assistant's results as ours."""
     values = {entity.name: entity.value for entity in result.entities_list}
     slots: dict[str, Slot] = {}

@@ -46,6 +46,7 @@ def words_of(text: str) -> list[str]:
     text = re.sub(r"\b([ap])\.?\s?m\b\.?", r"\1m", text, flags=re.IGNORECASE)
     text = re.sub(r"\bo['\s]?clock\b", "oclock", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<!\d)[.,:;/]|[.,:;/](?!\d)|[!?\"()…]|(?<!\w)'|'(?!\w)", " ", text)
+    text = re.sub(r"\btomorrow's\b", "tomorrow", text, flags=re.IGNORECASE)
     return _APART.sub(" ", text).split()
 
 
@@ -176,16 +177,12 @@ def _when(words: Words, at: int) -> Found | None:
         day = None if when.names_a_day else _day(words, end)
         if day is None:
             break
-        when, end = _joined(when, day[0]), day[1]
+        when, end = when.with_day_of(day[0]), day[1]
     if end == at or (when.hour is None and not when.names_a_day) or when == When(days=0):
         return None  # "today" alone tells no time
     if bare and not led and not (when.names_a_day or when.part):
         return None
     return Found(at, end, when)
-
-
-def _joined(when: When, day: When) -> When:
-    return replace(day, hour=when.hour, minute=when.minute, exact=when.exact, part=day.part or when.part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ not exist is as much later as they jump; where they are put back, the first of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from enum import Enum
 
@@ -46,6 +46,11 @@ class When:
     def names_a_day(self) -> bool:
         """Whether a day was said."""
         return self.days is not None or self.weekday is not None or self.date is not None or bool(self.every)
+
+    def with_day_of(self, other: When) -> When:
+        """Both together, where one tells the time of day and the other the day."""
+        clock, day = (self, other) if other.hour is None else (other, self)
+        return replace(day, hour=clock.hour, minute=clock.minute, exact=clock.exact, part=day.part or clock.part)
 
 
 class PastError(ValueError):
