@@ -93,7 +93,7 @@ class Timings:
     """Milliseconds of one turn; None where it did not happen.
 
     `stt`, `intent` (finding it and doing it) and `recall` are durations. `first_token`, `first_sentence` and
-    `first_audio` count since the text was known (after `stt`). `total` counts from the ask to the remembered reply.
+    `first_audio` count since the text was known (after `stt`), `total` from the ask to the remembered reply.
     """
 
     stt: float | None = None
