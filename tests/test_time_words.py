@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from num2words import num2words
 
@@ -60,6 +60,7 @@ def test_a_time_of_day_that_is_said_is_read_again(clock: time, spell: bool) -> N
     assert resolve(when, NOON.replace(hour=0, minute=0) - timedelta(minutes=1)).time() == moment.time()
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=60))
 def test_any_text_at_all_is_read_without_an_error(text: str) -> None:
     words = words_of(text)
