@@ -68,7 +68,7 @@ async def room(folder: Path, *, loud: bool = True) -> AsyncIterator[Room]:
     schedule = Schedule(Timers(), ScheduleFile(folder / "timers.json"), clock, BERLIN, bulletin, NoSound())
     await schedule.open()
     async with Lane("intents", Recognizer) as lane:
-        table = skills.Skills(lane, schedule, Settings(bulletin, there), bulletin)
+        table = skills.Skills(lane, schedule, Settings(bulletin, there), bulletin, schedule.now)
         yield Room(table, schedule, bulletin, clock, changed)
 
 
@@ -220,6 +220,21 @@ async def test_a_disk_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Pat
         here.schedule._file = ScheduleFile(Path("/dev/null/timers.json"))
         said = await here.say("set a timer for ten minutes")
         assert said.startswith("The timers cannot be written")
+
+
+async def test_a_process_that_ends_sets_nothing_that_would_have_to_ring(tmp_path: Path) -> None:
+    async with Lane("intents", Recognizer) as lane:
+        here = await skills.alone(lane, trust_clock=True)
+        for text in ("set a timer for ten minutes", "wake me at seven", "what timers do i have", "snooze"):
+            answered = await here(Ask(text))
+            assert answered is not None
+            assert answered.text == "Nothing would ring: start PersLM with `perslm run`, then say it again."
+        clock = await here(Ask("what time is it"))
+        assert clock is not None
+        assert clock.text.startswith("It is ")
+        silent = await here(Ask("stop"))
+        assert silent is not None
+        assert silent.text == ""
 
 
 # The verb

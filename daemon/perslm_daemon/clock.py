@@ -78,6 +78,11 @@ class SystemClock:
         return 0 <= state < _TIME_ERROR
 
 
+def clocks(trusted: bool) -> tuple[SystemClock, tzinfo]:
+    """This machine's clocks and time zone. Reads files."""
+    return SystemClock(trusted=trusted), local_zone()
+
+
 def _agrees(battery: Path, wall_s: float) -> bool:
     """Whether there is a battery-backed clock that has kept the time: a Pi 5 without a battery shows 1970."""
     try:

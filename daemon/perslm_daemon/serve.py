@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import tzinfo
 from enum import Enum
 
 import anyio
@@ -22,7 +21,7 @@ from perslm_daemon import kept
 from perslm_daemon.app import Assistant, Report, needs_start, renew, start
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
-from perslm_daemon.clock import SystemClock, local_zone
+from perslm_daemon.clock import clocks
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
@@ -219,18 +218,16 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         llms = await anyio.to_thread.run_sync(usable_llms, config)
         settings = Settings(bulletin, _settings(assistant, config, table, llms), changes.keep)
         assistant.pipeline.skills = (
-            Skills(assistant.intents, schedule, settings, bulletin) if assistant.intents is not None else None
+            Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            if assistant.intents is not None
+            else None
         )
         yield Running(config, assistant, bulletin, settings, table, table.verbs(), schedule)
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer) -> Schedule:
     """The timers, alarms and reminders that are kept in the data folder."""
-
-    def clocks() -> tuple[SystemClock, tzinfo]:
-        return SystemClock(trusted=config.timers.trust_clock), local_zone()
-
-    clock, zone = await anyio.to_thread.run_sync(clocks)
+    clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
     file = ScheduleFile(config.data_dir / "timers.json")
     schedule = Schedule(config.timers, file, clock, zone, bulletin, ringer)
     await schedule.open()

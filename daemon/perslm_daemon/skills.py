@@ -11,8 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio.to_thread
+
 from perslm_daemon import engine_calls, schedule_words
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.clock import clocks
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.schedule_file import Item, Kind, State, adjective
 from perslm_daemon.schedule_words import View
@@ -21,7 +24,7 @@ from perslm_daemon.turn import Answered, Ask
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
-from perslm_runtime.when import DAYS, PastError, When, resolve
+from perslm_runtime.when import DAYS, PastError, When, local_time, resolve
 
 log = logging.getLogger("perslm.skills")
 
@@ -33,10 +36,21 @@ Skill = Callable[[Intent], Awaitable[str]]
 
 
 class Skills:
-    """Answers what it understands; None leaves the sentence to the model. Given to the pipeline."""
+    """Answers what it understands; None leaves the sentence to the model. Given to the pipeline.
 
-    def __init__(self, recognizer: Lane[Any], schedule: Schedule, settings: Settings, bulletin: Bulletin) -> None:
-        self._recognizer, self._schedule = recognizer, schedule
+    Without a `schedule` nothing could ring later: then what needs one is answered with what to do. `now` is local
+    time, None where the clock has not been set.
+    """
+
+    def __init__(
+        self,
+        recognizer: Lane[Any],
+        schedule: Schedule | None,
+        settings: Settings,
+        bulletin: Bulletin,
+        now: Callable[[], datetime | None],
+    ) -> None:
+        self._recognizer, self._running, self._now = recognizer, schedule, now
         self._settings, self._bulletin = settings, bulletin
         self._loud: float | None = None
         self._table: dict[str, Skill] = {
@@ -91,6 +105,12 @@ class Skills:
             said = f"{schedule_words.capital(str(error))}."
         return Answered(intent, said)
 
+    @property
+    def _schedule(self) -> Schedule:
+        if self._running is None:
+            raise InputError("nothing would ring: start PersLM with `perslm run`, then say it again")
+        return self._running
+
     # Timers
 
     async def _set_timer(self, intent: Intent) -> str:
@@ -101,14 +121,14 @@ class Skills:
 
     def _set(self, item: Item) -> str:
         view = next(view for view in self._schedule.views() if view.item.id == item.id)
-        return schedule_words.set_to(view, self._schedule.now())
+        return schedule_words.set_to(view, self._now())
 
     async def _timer_status(self, intent: Intent) -> str:
         return await self._status(intent, Kind.TIMER)
 
     async def _status(self, intent: Intent, kind: Kind) -> str:
         views = self._fitting(intent, kind)
-        return schedule_words.told(views, self._schedule.now(), self._none(intent, kind))
+        return schedule_words.told(views, self._now(), self._none(intent, kind))
 
     async def _pause(self, intent: Intent) -> str:
         running = [view for view in self._fitting(intent, Kind.TIMER) if view.item.state is State.RUNNING]
@@ -129,7 +149,7 @@ class Skills:
         item = self._one_of([view.item for view in self._fitting(intent, Kind.TIMER)], intent, Kind.TIMER)
         changed = await self._schedule.change(item, sign * seconds)
         view = next(view for view in self._schedule.views() if view.item.id == changed.id)
-        return schedule_words.told([view], self._schedule.now(), "")
+        return schedule_words.told([view], self._now(), "")
 
     async def _cancel(self, intent: Intent, kind: Kind) -> str:
         items = [view.item for view in self._fitting(intent, kind)]
@@ -156,7 +176,7 @@ class Skills:
             views = [view for view in views if what in view.item.text.lower() or view.item.text.lower() in what]
         if of is not None:
             views = [view for view in views if abs(view.item.total_s - of) < 1]
-        when, now = intent.when, self._schedule.now()
+        when, now = intent.when, self._now()
         if when is not None and now is not None:
             views = [view for view in views if view.at is not None and _meant(when, view.at, now)]
         return views
@@ -194,7 +214,7 @@ class Skills:
         return self._set(await self._schedule.add(kind, local=local, every=when.every, name=name, text=text))
 
     async def _moment(self, when: When, *, waking: bool) -> datetime:
-        now = self._schedule.now()
+        now = self._now()
         if now is None:
             raise InputError(_NO_CLOCK.rstrip("."))
         try:
@@ -207,12 +227,13 @@ class Skills:
         if not snoozed:
             return "Nothing is ringing."
         views = [view for view in self._schedule.views() if view.item.id == snoozed[0].id]
-        return schedule_words.told(views, self._schedule.now(), "")
+        return schedule_words.told(views, self._now(), "")
 
     # The conversation itself
 
     async def _stop(self, _intent: Intent) -> str:
-        await self._schedule.stop()
+        if self._running is not None:
+            await self._running.stop()
         return ""
 
     async def _nevermind(self, _intent: Intent) -> str:
@@ -225,7 +246,7 @@ class Skills:
     # The clock
 
     async def _time(self, _intent: Intent) -> str:
-        now = self._schedule.now()
+        now = self._now()
         return _NO_CLOCK if now is None else f"It is {schedule_words.say_clock(now)}."
 
     async def _date(self, intent: Intent) -> str:
@@ -235,7 +256,7 @@ class Skills:
         return self._on(intent, lambda day: DAYS[day.weekday()])
 
     def _on(self, intent: Intent, said: Callable[[datetime], str]) -> str:
-        now, when = self._schedule.now(), intent.when
+        now, when = self._now(), intent.when
         if now is None:
             return _NO_CLOCK
         if when is None or when.days == 0:
@@ -290,3 +311,14 @@ def _meant(when: When, at: datetime, now: datetime) -> bool:
     )
     hour = at.hour == when.hour if when.exact else when.hour is None or at.hour % 12 == when.hour % 12
     return day and hour and (when.hour is None or at.minute == when.minute)
+
+
+async def alone(recognizer: Lane[Any], *, trust_clock: bool) -> Skills:
+    """The skills of a process that answers and ends: the clock, but nothing that rings later."""
+    clock, zone = await anyio.to_thread.run_sync(clocks, trust_clock)
+    bulletin = Bulletin()
+
+    def now() -> datetime | None:
+        return local_time(clock.wall_s(), zone) if clock.known() else None
+
+    return Skills(recognizer, None, Settings(bulletin, {}), bulletin, now)
