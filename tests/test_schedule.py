@@ -521,6 +521,12 @@ async def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
     assert len((await opened(tmp_path, clock))[0].views()) == 1
 
 
+async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    await anyio.Path(tmp_path / "timers.json").mkdir()
+    with pytest.raises(TimersNotKept, match="cannot be read"):
+        await opened(tmp_path, SetClock())
+
+
 async def test_a_cancelled_command_is_done_wholly_or_not_at_all(tmp_path: Path) -> None:
     clock = SetClock()
     schedule, _ = await opened(tmp_path, clock)
@@ -529,6 +535,46 @@ async def test_a_cancelled_command_is_done_wholly_or_not_at_all(tmp_path: Path) 
             await schedule.add(Kind.TIMER, seconds=60, name=str(after))
         kept = {item.id for item in await anyio.to_thread.run_sync(ScheduleFile(tmp_path / "timers.json").load)}
         assert kept == {view.item.id for view in schedule.views()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_disk_and_memory_agree_and_nothing_due_is_silent(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a walk, no secrets
+    clock = SetClock()
+    schedule, _ = await opened(tmp_path, clock, wanted=Timers(ring_s=100, late_s=500))
+    for _ in range(60):
+        items = [view.item for view in schedule.views()]
+        one = chance.choice(items) if items else None
+        what = chance.randrange(11)
+        try:
+            if what < 3 or one is None:
+                await schedule.add(Kind.TIMER, seconds=chance.randrange(1, 900))
+            elif what == 3:
+                await schedule.pause(one)
+            elif what == 4:
+                await schedule.resume(one)
+            elif what == 5:
+                await schedule.change(one, chance.randrange(-300, 300))
+            elif what == 6:
+                await schedule.cancel([one])
+            elif what == 7:
+                await chance.choice((schedule.stop, schedule.snooze))()
+            elif what == 8:
+                clock.power_cut(chance.randrange(1, 400), known=chance.random() < 0.7)
+                schedule, _ = await opened(tmp_path, clock, wanted=Timers(ring_s=100, late_s=500))
+            elif what == 9:
+                clock.set_to(f"2026-11-{chance.randrange(10, 28)}T20:00:00+00:00")
+            else:
+                clock.advance(chance.randrange(1, 300))
+        except InputError:
+            continue
+        assert 0 <= await schedule.look() <= 3600
+        kept = await anyio.to_thread.run_sync(ScheduleFile(tmp_path / "timers.json").load)
+        assert {item.id: item for item in kept} == {view.item.id: view.item for view in schedule.views()}
+        for view in schedule.views():
+            waits = view.item.state in {State.RUNNING, State.SNOOZED}
+            assert not waits or (view.seconds_left is not None and view.seconds_left > 0), view
+            assert view.item.state is not State.UNKNOWN or not clock.known()
 
 
 @pytest.mark.stress

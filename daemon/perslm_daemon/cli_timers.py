@@ -91,7 +91,7 @@ def seconds_of(duration: str) -> float:
     """The seconds of a duration as typed. Raises `InputError`."""
     from perslm_runtime.time_words import duration_of
 
-    match = _SHORT.fullmatch(duration.strip())
+    match = _SHORT.fullmatch(duration.replace(" ", ""))
     if match and any(match.groups()):
         hours, minutes, seconds = (int(match[part] or 0) for part in "hms")
         return hours * 3600 + minutes * 60 + seconds

@@ -44,7 +44,7 @@ class State(Enum):
     MISSED = "missed"
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One timer, alarm or reminder.
 
     It is due at `due_boot_s` (CLOCK_BOOTTIME) of the start of the machine named `boot_id`, and at Unix time
@@ -90,7 +90,18 @@ class ScheduleFile:
         self.path = path
 
     def load(self) -> list[Item]:
-        """All items. A file that is not whole (a disk that fails) is put aside, and told in the log."""
+        """All items. A file that is not whole (a disk that fails) is put aside, and told in the log.
+
+        Raises `TimersNotKept` where it cannot be read at all.
+        """
+        try:
+            return self._read()
+        except OSError as error:
+            raise TimersNotKept(
+                f"the timers in {self.path} cannot be read ({error.strerror}): check it"
+            ) from error
+
+    def _read(self) -> list[Item]:
         try:
             head, _, body = self.path.read_bytes().partition(b"\n")
         except FileNotFoundError:

@@ -203,7 +203,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         bulletin.post("info", _info(config, assistant))
         sound, why_no_sound = await _sound_out(stack, assistant)
         changes = Changes(config, frame.load, lambda: frame.wishes.ask(Wish.RELOAD))
-        schedule = await _schedule(config, bulletin, sound or NoSound())
+        schedule = await _schedule(config, bulletin, sound or NoSound(), frame)
         table = Table(
             assistant,
             config,
@@ -225,12 +225,15 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         yield Running(config, assistant, bulletin, settings, table, table.verbs(), schedule)
 
 
-async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer) -> Schedule:
+async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
     """The timers, alarms and reminders that are kept in the data folder."""
     clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
     file = ScheduleFile(config.data_dir / "timers.json")
     schedule = Schedule(config.timers, file, clock, zone, bulletin, ringer)
-    await schedule.open()
+    try:
+        await schedule.open()
+    except PersLMError as error:
+        frame.news.append(str(error))
     return schedule
 
 
