@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from hassil.intents import TextSlotList
+from hassil.sample import sample_expression
 
 from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, slots_data
-from perslm_runtime.intents import Recognizer, languages
+from perslm_runtime.intents import Recognizer, Stock, languages
 from perslm_runtime.when import When
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -120,6 +124,36 @@ def test_languages_of_every_kind_load() -> None:
     assert len(languages()) > 50
     for language in ("pl", "zh-CN", "ar", "pt-BR", "ja"):
         assert Recognizer(language).recognize("qwertz asdf") is None
+
+
+def said_by_home_assistant() -> Iterator[str]:
+    """Some of what Home Assistant's English sentences can be, of every one; numbers are 12 and 45."""
+    stock = Stock("en").intents
+    lists = {
+        **stock.slot_lists,
+        "timer_name": TextSlotList.from_strings(["pasta", "green tea"], name="timer_name"),
+    }
+    for name in ("timer_seconds", "timer_minutes", "timer_hours", "volume", "volume_step_up", "volume_step_down"):
+        lists[name] = TextSlotList.from_strings(["12", "45"], name=name)
+    for intent in stock.intents.values():
+        for sentence in (one for data in intent.data for one in data.sentences):
+            for text in islice(sample_expression(sentence.expression, lists, stock.expansion_rules), 0, 400, 120):
+                yield " ".join(text.split())
+
+
+def test_whatever_home_assistants_sentences_say_ours_take_the_same_way(english: Recognizer) -> None:
+    stock = Stock("en")
+    texts = {*said_by_home_assistant()}
+    assert len(texts) > 300
+    differ = {}
+    for text in texts:
+        ours, theirs = told(english.recognize(text)), told(stock.recognize(text))
+        assert theirs is not None
+        name = theirs[1].get("name", "")
+        # They take "the" of "the timer" and the length of "the 45 minute timer" for a name.
+        if name not in {"the", "my"} and not name[:1].isdigit() and ours != theirs:
+            differ[text] = (ours, theirs)
+    assert differ == {}
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Python with PersLM's own modules and libraries; `perslm bench` holds the product to it.
 PROCESS_MB = 60
 
-# hassil with our sentences and Home Assistant's of one language: 10 MB measured beside all the rest.
+# hassil with our English sentences, measured beside all the rest.
 INTENTS_MB = 10
 
 # For models that are not on this disk; where they are, their own file is asked. From their published shapes.

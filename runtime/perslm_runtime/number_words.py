@@ -77,8 +77,11 @@ def ordinal(words: Words, at: int) -> tuple[int, int] | None:
 
 
 def fraction(words: Words, at: int) -> tuple[float, int] | None:
-    """ "half", "a quarter", "three quarters" at a place."""
+    """ "half", "a quarter", "three quarters", "1/2" at a place."""
     start = at + 1 if words[at : at + 1] in (["a"], ["one"]) else at
+    written = written_fraction(words, start)
+    if written is not None:
+        return written, start + 1
     for name, share in _FRACTIONS.items():
         if tuple(words[start : start + len(name)]) == name:
             return share, start + len(name)

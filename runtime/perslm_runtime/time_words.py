@@ -163,6 +163,8 @@ def _when(words: Words, at: int) -> Found | None:
     while end < len(words):
         if when.hour is None:
             step = end + 1 if words[end] in {"at", "around", "by", "about"} else end
+            if step > end and _duration(words, step) is not None:
+                break  # "by an hour", "about ten minutes"
             clock = _clock(words, step, loose=step > end or (end == at and led))
             if clock is not None:
                 when = replace(
