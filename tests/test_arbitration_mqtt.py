@@ -14,10 +14,11 @@ import pytest
 
 from mosquitto import Broker, Client, running
 from perslm_daemon.arbitration import Arbitration
+from perslm_daemon.broker_address import address_of
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.journal import Journal
-from perslm_daemon.mqtt import BrokerLink, address_of
+from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.settings import Settings
 from perslm_daemon.verbs import Verbs
 
@@ -51,7 +52,7 @@ async def nodes(broker: Broker, folder: Path, *names: str) -> AsyncIterator[list
             stack.callback(journal.close)
             link = BrokerLink(
                 Mqtt(),
-                address=await thread(address_of, Mqtt(), broker.url),
+                address=await thread(address_of, Mqtt(broker=broker.url)),
                 node=name,
                 verbs=Verbs({}),
                 bulletin=bulletin,

@@ -155,11 +155,6 @@ class Wake:
         "sensitivity of single words, where it differs; a word of your own goes by its file's name",
     )
 
-    @property
-    def every(self) -> tuple[str, ...]:
-        """Every wake word, by the name its engine knows it by: the custom ones by their paths."""
-        return (*self.words, *(str(path) for path in self.custom))
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:

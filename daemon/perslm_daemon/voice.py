@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from perslm_daemon.app import Assistant
+from perslm_daemon.app import Assistant, wake_words
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.chimes import Chime
@@ -169,7 +169,7 @@ def voice_settings(
             chosen = words if value == ALL_WORDS else (named[str(value)],)
             await wake.call(lambda engine, _stop: engine.choose(chosen))
 
-    words = config.wake.every
+    words = wake_words(config)
     named = {_name(word): word for word in words}
     loudness = Setting("volume", "number", "loudness of what is said", turn_up, key="mouth.volume")
     closed = Setting("mute", "switch", "close the microphone", mute, key="audio.muted")
@@ -200,11 +200,11 @@ def sensitivities(config: Config) -> dict[str, float]:
             part.partition("=") for part in config.wake.sensitivities.split(",") if part.strip()
         )
     }
-    return {word: single.get(_name(word), config.wake.sensitivity) for word in config.wake.every}
+    return {word: single.get(_name(word), config.wake.sensitivity) for word in wake_words(config)}
 
 
 async def _tune(config: Config, assistant: Assistant) -> None:
-    words = config.wake.every
+    words = wake_words(config)
     active = [word for word in words if _name(word) == config.wake.active] or list(words)
     given = sensitivities(config)
     if assistant.wake is not None:
