@@ -27,7 +27,7 @@ from perslm_runtime.tts import Piper
 from perslm_runtime.wake import BUILT_IN, MicroWakeWord
 
 _PACES = (0.75, 0.9, 1.0, 1.15, 1.35)
-_NOISES_DB = (40.0, 20.0, 10.0)  # signal to noise
+_NOISES_DB = (40.0, 25.0, 15.0)  # signal to noise
 _PIECE = SPEECH_RATE_HZ * 60 // 1000
 _TALK = (
     "The weather was fine yesterday, and we went for a walk along the river until it was dark. ",

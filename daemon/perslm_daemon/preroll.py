@@ -38,7 +38,7 @@ class Preroll:
 
     def __init__(self, kept_s: float = _KEPT_S) -> None:
         self._ring = np.zeros(round(kept_s * SPEECH_RATE_HZ), np.int16)
-        self._more = anyio.Event()
+        self._waiting: list[tuple[int, anyio.Event]] = []
         self._at = 0.0
         self.end = 0
         self.begins = 0
@@ -59,8 +59,11 @@ class Preroll:
         self._ring[: len(samples) - head] = samples[head:]
         self.end += len(samples)
         self.begins = max(self.begins, self.end - size)
-        self._more.set()
-        self._more = anyio.Event()
+        if self._waiting:
+            for sample, come in self._waiting:
+                if sample <= self.end:
+                    come.set()
+            self._waiting = [one for one in self._waiting if one[0] > self.end]
 
     def forget(self) -> None:
         """Make what was heard so far unreadable."""
@@ -78,9 +81,16 @@ class Preroll:
         return np.concatenate([head, self._ring[: count - len(head)]])
 
     async def beyond(self, sample: int) -> None:
-        """Wait until there is sound up to `sample`."""
-        while self.end < sample:
-            await self._more.wait()
+        """Wait until there is sound up to `sample`; who waits is woken once, not at each frame."""
+        if self.end >= sample:
+            return
+        one = (sample, anyio.Event())
+        self._waiting.append(one)
+        try:
+            await one[1].wait()
+        finally:
+            if one in self._waiting:
+                self._waiting.remove(one)
 
     def time_of(self, sample: int) -> float:
         """`time.monotonic()` at which `sample` was heard."""

@@ -29,6 +29,8 @@ BUILT_IN: tuple[str, ...] = tuple(model.value for model in pymicro_wakeword.Mode
 _FIRES_AFTER_S = {"okay_nabu": 0.17, "hey_jarvis": 0.25, "hey_mycroft": 0.07, "alexa": 0.2}
 _FIRES_AFTER_OTHERS_S = 0.15
 
+_FALLEN = 6  # scores (60 ms) below half the cutoff, after which a word may be heard again
+
 _MOST_OPEN, _MOST_SHUT = 0.4, 0.995  # cutoffs at sensitivity 1 and 0
 
 
@@ -47,15 +49,15 @@ class _Word:
     model: pymicro_wakeword.MicroWakeWord
     own_cutoff: float
     cutoff: float
-    quiet_until: int = 0  # sample number until which a detection is still the last one
+    low: int = 6  # scores in a row below half its cutoff: it has to fall before it is heard again
     active: bool = True
 
 
 class MicroWakeWord:
     """Listens for several wake words at once. `words` are built-in names or paths of `.tflite` files.
 
-    `cutoffs` raises or lowers a word's own threshold, 0 to 1, by the name in `words`. After a word was heard it
-    is not reported again for `pause_s`. Raises `ConfigError` for an unknown word or a wrong cutoff, `EngineError`
+    `cutoffs` raises or lowers a word's own threshold, 0 to 1, by the name in `words`. After a word was heard none is reported for
+    `pause_s`: in noise one phrase stirs several models, one after the other. Raises `ConfigError` for an unknown word or a wrong cutoff, `EngineError`
     for a broken model.
     """
 
@@ -69,6 +71,7 @@ class MicroWakeWord:
         self.file: Path | None = _manifest(words[0]).with_suffix(".tflite")
         self._pause = round(pause_s * SPEECH_RATE_HZ)
         self._heard = 0
+        self._quiet_until = 0
         self._features = pymicro_wakeword.MicroWakeWordFeatures()
         self._words = [_opened(word, cutoffs.get(word)) for word in words]
 
@@ -104,9 +107,14 @@ class MicroWakeWord:
             self._heard += SPEECH_RATE_HZ // 100  # one set of features per 10 ms
             for word in self._words:
                 score = word.model.process_streaming_prob(features) if word.active else None
-                if score is not None and score > word.cutoff and self._heard >= word.quiet_until:
-                    word.quiet_until = self._heard + self._pause
+                if score is None:
+                    continue
+                if score > word.cutoff and word.low >= _FALLEN and self._heard >= self._quiet_until:
+                    word.low = 0
+                    self._quiet_until = self._heard + self._pause
                     found.append((word, score, self._heard))
+                # Between two of its strides a model gives 0: one high score in three keeps it up.
+                word.low = word.low + 1 if score < word.cutoff / 2 else 0 if word.low < _FALLEN else word.low
         return [
             Detection(word.name, score, (self._heard - at) / SPEECH_RATE_HZ + _fires_after_s(word.name))
             for word, score, at in found
@@ -115,10 +123,10 @@ class MicroWakeWord:
     def reset(self) -> None:
         """Forget what was heard, as after a gap in the sound."""
         self._features.reset()
-        self._heard = 0
+        self._heard = self._quiet_until = 0
         for word in self._words:
             word.model.reset()
-            word.quiet_until = 0
+            word.low = _FALLEN
 
     def prove(self) -> str:
         """Listen to half a second of silence; raises `EngineError` if a word is heard in it."""
