@@ -60,8 +60,9 @@ def test_a_recorded_question_is_answered_from_memory_by_voice(question: Path, tm
     assert any("Ana" in memory["text"] and memory["score"] > 0 for memory in turn["recalled"])
     assert "Ana" in turn["reply"]
     assert turn["model"] == "smollm2-135m-q4_1"
-    assert set(turn["timings_ms"]) == {"stt", "recall", "first_token", "first_sentence", "first_audio", "total"}
-    assert all(value > 0 for value in turn["timings_ms"].values())
+    times = {name: value for name, value in turn["timings_ms"].items() if name != "intent"}
+    assert set(times) == {"stt", "recall", "first_token", "first_sentence", "first_audio", "total"}
+    assert all(value > 0 for value in times.values())
     assert read_wav(spoken).seconds > 0.5
     heard = perslm(tmp_path, "--json", "transcribe", str(spoken))
     assert "sister" in json.loads(heard.stdout)["text"].lower()

@@ -126,7 +126,8 @@ async def test_a_typed_question_is_answered_there_as_it_would_be_here(small_gguf
         assert (empty.returncode, json.loads(empty.stderr)["error"]["kind"]) == (3, "InputError")
     turn = json.loads(asked.stdout)
     assert list(turn) == [
-        *("turn", "heard", "reply", "recalled", "model", "timings_ms", "remembered_as", "interrupted", "spoken"),
+        *("turn", "heard", "reply", "recalled", "model", "intent", "timings_ms", "remembered_as", "interrupted"),
+        "spoken",
         "problems",
     ]
     assert turn["spoken"] is None

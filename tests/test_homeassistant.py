@@ -68,7 +68,7 @@ SETTINGS = {
     "gain": Setting("gain", "number", "gain", nothing, least=-10, most=20, step=1, unit="dB"),
 }
 HEALTH = {"rss_mb": 512.5, "temperature_c": 51.2}
-VERBS = ("status", "ask", "say", "listen", "stop")
+VERBS = ("status", "ask", "say", "listen", "stop", "timer")
 
 
 def home(node: str = "kitchen", **changed: Any) -> HomeAssistant:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -34,6 +34,9 @@ from perslm_runtime.stt import SpeechToText, open_recognizer
 from perslm_runtime.tts import Piper
 from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
+
+if TYPE_CHECKING:
+    from perslm_runtime.intents import Recognizer
 
 log = logging.getLogger("perslm.start")
 
@@ -94,6 +97,7 @@ class Assistant:
     parts: Parts
     vad: Lane[Silero] | None
     wake: Lane[MicroWakeWord] | None
+    intents: Lane[Recognizer] | None
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
 
@@ -104,15 +108,16 @@ async def start(
     *,
     hears: bool = False,
     speaks: bool = False,
+    understands: bool = False,
     voice_essential: bool = True,
     on_report: Callable[[Report], None] | None = None,
 ) -> AsyncIterator[Assistant]:
     """Start the assistant that `config` describes, and stop it when the block is left.
 
-    `hears` and `speaks` ask for the recognizer and the voice; without `voice_essential` they may be missing, as
-    any part but the model may, and are then declared degraded. Parts are built one
-    after the other: on a board with little memory two loads at once would add up their peaks, and only so
-    is each part's memory known.
+    `understands` asks for intents. `hears` and `speaks` ask for the recognizer and the voice; without
+    `voice_essential` they may be missing, as any part but the model may, and are then declared degraded. Parts are
+    built one after the other: on a board with little memory two loads at once would add up their peaks, and only
+    so is each part's memory known.
     """
     await anyio.to_thread.run_sync(make_data_dir, config)
     builds = await anyio.to_thread.run_sync(_Builds, config)
@@ -132,6 +137,9 @@ async def start(
             stt = await parts.voice("stt", builds.stt)
         if speaks:
             tts = await parts.voice("tts", builds.tts)
+        intents = None
+        if understands and config.intents.enabled:
+            intents = await parts.optional("intents", lambda: _open_intents(config.stt.language))
         engines = Parts(model, memory, embed, stt, tts)
         pipeline = await stack.enter_async_context(
             Pipeline(
@@ -141,7 +149,7 @@ async def start(
                 recall_k=config.memory.recall_k,
             )
         )
-        yield Assistant(pipeline, engines, vad, wake, tuple(parts.reports), tuple(parts.degraded))
+        yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))
 
 
 class _Builds:
@@ -173,8 +181,8 @@ class _Builds:
 
 def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
     """Whether a change of configuration concerns more than engines that can be built anew in their lanes."""
-    whole = ("data_dir", "models_dir", "memory", "voice")
-    if any(_differ(name, before, after) for name in whole):
+    whole = ("data_dir", "models_dir", "memory", "voice", "intents")
+    if any(_differ(name, before, after) for name in whole) or before.stt.language != after.stt.language:
         return True
     if (before.embed.enabled, before.embed.id) != (after.embed.enabled, after.embed.id):
         return True  # the memory's vectors are the embedder's
@@ -315,3 +323,10 @@ def open_model(
         max_reply_tokens=max_reply_tokens or wanted.max_reply_tokens,
         snapshots=snapshots,
     )
+
+
+def _open_intents(language: str) -> Recognizer:
+    # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
+    from perslm_runtime.intents import Recognizer  # noqa: PLC0415 - imported where it is wanted
+
+    return Recognizer(language)

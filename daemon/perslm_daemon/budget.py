@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Python with PersLM's own modules and libraries; `perslm bench` holds the product to it.
 PROCESS_MB = 60
 
+# hassil with our English sentences, measured beside all the rest.
+INTENTS_MB = 10
+
 # For models that are not on this disk; where they are, their own file is asked. From their published shapes.
 _ATTENTION = {
     "smollm2-135m-q4_1": Attention(layers=30, key_values=3 * 64, value_values=3 * 64),
@@ -57,6 +60,8 @@ def needed_models(config: Config) -> list[str]:
 def parts(config: Config, catalog: Catalog, file: Path | None = None) -> list[Part]:
     """Return what this configuration takes; `file` is the language model's GGUF where it is on disk."""
     found = [Part("process", PROCESS_MB)]
+    if config.intents.enabled:
+        found.append(Part("intents", INTENTS_MB))
     for model_id in needed_models(config):
         model = catalog[model_id]
         found.append(Part(f"{model.kind} {model_id}", max(model.memory_mb, (model.size or 0) / 1e6)))

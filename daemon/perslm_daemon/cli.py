@@ -27,6 +27,7 @@ from perslm_daemon import (
     cli_models,
     cli_run,
     cli_speech,
+    cli_timers,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -116,6 +117,7 @@ def build(session: Session) -> typer.Typer:
         cli_run,
         cli_daemon,
         cli_speech,
+        cli_timers,
         cli_memory,
         cli_models,
         cli_config,

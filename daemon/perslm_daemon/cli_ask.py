@@ -146,12 +146,18 @@ def turn_as_json(turn: Turn, spoken: Path | None = None) -> dict[str, object]:
 @asynccontextmanager
 async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncIterator[Assistant]:
     """The assistant; with --verbose each part's report, and always what is degraded."""
+    from perslm_daemon import skills
     from perslm_daemon.app import start
 
     on_report = _put_report if session.verbose else None
-    async with start(session.config, hears=hears, speaks=speaks, on_report=on_report) as assistant:
+    async with start(
+        session.config, hears=hears, speaks=speaks, understands=True, on_report=on_report
+    ) as assistant:
         for missing in assistant.degraded:
             note(f"perslm: goes on without {missing.part}: {missing.reason}")
+        if assistant.intents is not None:
+            trust_clock = session.config.timers.trust_clock
+            assistant.pipeline.skills = await skills.alone(assistant.intents, trust_clock=trust_clock)
         yield assistant
 
 

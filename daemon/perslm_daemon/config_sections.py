@@ -244,6 +244,28 @@ class HomeAssistant:
 
 
 @dataclass(frozen=True, slots=True)
+class Intents:
+    """What is understood without the model (docs/timers.md)."""
+
+    enabled: bool = key(True, Switch(), "answer timers, the clock, volume and the like without the model")
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Timers, alarms and reminders (docs/timers.md)."""
+
+    ring_s: float = key(300.0, Real(1, 3600), "seconds it rings before it is kept as missed")
+    pause_s: float = key(3.0, Real(0.1, 60), "seconds of silence between two rings")
+    snooze_s: float = key(540.0, Real(10, 7200), "seconds after which it rings again when snoozed without a time")
+    late_s: float = key(
+        3600.0, Real(0, 604_800), "what was due longer ago than these seconds is kept as missed and not rung"
+    )
+    trust_clock: bool = key(
+        False, Switch(), "believe the board's clock without a time server; for a board that is set by hand"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """The log."""
 
@@ -273,6 +295,8 @@ class Config:
     health: Health = field(default_factory=Health)
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
+    intents: Intents = field(default_factory=Intents)
+    timers: Timers = field(default_factory=Timers)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -290,10 +314,12 @@ SECTIONS: dict[str, type[Any]] = {
     "health": Health,
     "discovery": Discovery,
     "log": Log,
+    "intents": Intents,
+    "timers": Timers,
 }
 
 
-ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice")
+ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice", "intents")
 """Keys and sections the engines are built from: changing one needs engines built anew."""
 
 LIVE_KEYS = ("tts.volume", "memory.remember")

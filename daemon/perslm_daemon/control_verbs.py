@@ -15,7 +15,7 @@ import msgspec
 
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.turn import Ask, Spoken, Tell, Turn, timings_data
+from perslm_daemon.turn import Ask, Spoken, Tell, Turn, intent_data, timings_data
 from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError, InputError, MemoryStoreError
@@ -194,6 +194,7 @@ def turn_data(turn: Turn) -> dict[str, Any]:
             for memory in turn.recalled
         ],
         "model": turn.model,
+        "intent": intent_data(turn),
         "timings_ms": timings_data(turn.timings),
         "remembered_as": turn.remembered_as,
         "interrupted": turn.interrupted,

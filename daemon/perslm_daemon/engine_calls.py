@@ -9,10 +9,12 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.embed import Embedder
+from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled, Receipt
 from perslm_runtime.memory_backup import back_up as make_backup
@@ -21,6 +23,9 @@ from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
 from perslm_runtime.tts import Piper
+
+if TYPE_CHECKING:
+    from perslm_runtime.intents import Recognizer
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
 _BACKFILL = 16  # vectors computed per idle moment: about 0.2 s on an x86 core, 2 s on a Pi 4
@@ -31,6 +36,11 @@ def recognize(engine: SpeechToText, stop: Stop, sound: Pcm) -> Transcript:
     utterance = engine.listen()
     utterance.accept(sound, stop)
     return utterance.finish(stop)
+
+
+def understand(recognizer: Recognizer, _stop: Stop, text: str) -> Intent | None:
+    """What a sentence wants, where it is no question for the model."""
+    return recognizer.recognize(text)
 
 
 def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:

@@ -25,7 +25,20 @@ LONGEST_ATTRIBUTE_BYTES = 12_000
 BIRTH_DELAY_S = (1.0, 5.0)
 """Wait a random time between these before answering a birth: every device on the broker answers it."""
 
-EVENTS = ("heard", "reply", "interrupted", "error", "warning")
+EVENTS = (
+    "heard",
+    "intent",
+    "reply",
+    "interrupted",
+    "error",
+    "warning",
+    "timer_started",
+    "timer_updated",
+    "timer_cancelled",
+    "timer_ringing",
+    "timer_finished",
+    "timer_missed",
+)
 ACTIVITIES = ("idle", "listening", "processing", "responding")
 
 _COMMANDS_EXPIRE_S = 60  # newer Home Assistants tell the broker so: no announcement an hour late
@@ -221,6 +234,7 @@ class HomeAssistant:
             "memory_mb": figures.get("rss_mb") is not None,
             "temperature": figures.get("temperature_c") is not None,
             "update": "update" in values,
+            **dict.fromkeys(("next_timer", "next_alarm"), "timer" in self._verbs),
             **dict.fromkeys((*_TEXTS, "latency_ms"), "ask" in self._verbs),
         }
         return {id_: entity for id_, entity in self._known().items() if there.get(id_, True)}
@@ -254,6 +268,8 @@ class HomeAssistant:
         yield self._entity("sensor", "activity", "Activity", "mdi:account-voice", **does)
         yield self._text_sensor("last_heard", "Last heard", "mdi:ear-hearing")
         yield self._text_sensor("last_reply", "Last reply", "mdi:message-reply-text")
+        yield self._time_sensor("next_timer", "Next timer", "mdi:timer-sand")
+        yield self._time_sensor("next_alarm", "Next alarm", "mdi:alarm")
         yield self._figure("latency_ms", "Latency", "mdi:timer-outline", "duration", "ms", t.value("latency_ms"))
         health = t.value("health")
         yield self._figure("memory_mb", "Memory used", "mdi:memory", "data_size", "MB", health, "rss_mb")
@@ -271,6 +287,17 @@ class HomeAssistant:
             "value_template": "{{ value_json.state }}",
             "json_attributes_topic": topic,
             "json_attributes_template": "{{ value_json.attributes | to_json }}",
+        }
+        return self._entity("sensor", id_, name, icon, **fields)
+
+    def _time_sensor(self, id_: str, name: str, icon: str) -> Entity:
+        """A moment; the text None makes Home Assistant show that there is none."""
+        topic = self._topics.value(id_)
+        fields = {
+            "state_topic": topic,
+            "device_class": "timestamp",
+            "value_template": "{{ value_json.at }}",
+            "json_attributes_topic": topic,
         }
         return self._entity("sensor", id_, name, icon, **fields)
 

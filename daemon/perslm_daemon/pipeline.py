@@ -1,9 +1,10 @@
-"""THE file: hear -> recall -> think -> reply by sentence -> remember.
+"""THE file: hear -> intent | recall -> think -> reply by sentence -> remember.
 
 A turn takes an `Ask` (text, or sound that is recognized first) and tells its events as they happen; it returns a
 `Turn` once the reply is complete and durably remembered. One turn runs at a time, two may wait, a third is told
-"busy". `interrupt` ends the running turn within one token, and what was said until then is remembered as
-interrupted. The pipeline knows no transport, no file and no device: who asks brings a `tell` function.
+"busy". What a skill answers never touches the model. `interrupt` ends the running turn within one token, and what
+was said until then is remembered as interrupted. The pipeline knows no transport, no file and no device: who asks
+brings a `tell` function.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Self
@@ -29,6 +30,7 @@ from perslm_daemon.turn import (
     Progress,
     Remembered,
     Sentence,
+    Skills,
     Spoken,
     Tell,
     Turn,
@@ -41,6 +43,7 @@ from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.memory import Recalled, Receipt
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.prompt import user_text
+from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
@@ -64,6 +67,8 @@ class Pipeline:
         self._recall_k = recall_k
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
+        self.skills: Skills | None = None
+        """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
@@ -103,7 +108,8 @@ class Pipeline:
         began = time.perf_counter()
         await self._take_turn()
         try:
-            await self._stop_idling()
+            if self._idle_scope is not None:
+                self._idle_scope.cancel()  # told now, awaited only before the model is needed
             named = replace(ask, conversation=ask.conversation or self._session)
             return await self._run(Progress(named, tell, uuid.uuid4().hex[:12], began))
         finally:
@@ -130,8 +136,10 @@ class Pipeline:
         finished = False
         try:
             with anyio.CancelScope() as self._scope:
-                await self._recall(now)
-                await self._answer(now)
+                if not await self._answered_by_skill(now):
+                    await self._stop_idling()
+                    await self._recall(now)
+                    await self._answer(now)
                 finished = True
         finally:
             self._scope = None
@@ -144,12 +152,13 @@ class Pipeline:
             now.ask.text,
             now.reply,
             now.recalled,
-            self.model_id,
+            self.model_id if now.intent is None else "",
             now.timings,
             interrupted=not finished,
             remembered_as=saved,
             problems=tuple(now.problems),
             end=now.end,
+            intent=now.intent,
         )
         log_turn(turn)
         return turn
@@ -168,6 +177,19 @@ class Pipeline:
         if not ask.text.strip():
             raise InputError("the question is empty: say or type something")
         return ask
+
+    async def _answered_by_skill(self, now: Progress) -> bool:
+        """Let the skills have it first; what they answer is told as a reply of the model is."""
+        if self.skills is None:
+            return False
+        began = time.perf_counter()
+        answered = await self.skills(now.ask)
+        now.timings = replace(now.timings, intent=_ms(began))
+        if answered is None:
+            return False
+        now.intent = answered.intent
+        await self._tell_reply(now, answered.text)
+        return True
 
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
@@ -188,8 +210,22 @@ class Pipeline:
     async def _answer(self, now: Progress) -> None:
         """Think and speak at the same time: a sentence is synthesized while the next is generated."""
         await self._enter_conversation(now.ask)
-        sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
         spoken = Gate()
+        async with self._speaking(now, spoken) as sentences:
+            await self._think(now, sentences, spoken)
+
+    async def _tell_reply(self, now: Progress, text: str) -> None:
+        """A reply that is known at once, sentence by sentence like one of the model."""
+        async with self._speaking(now, Gate()) as sentences, sentences:
+            splitter = SentenceSplitter()
+            for seq, piece in enumerate([*splitter.feed(text), *splitter.flush()]):
+                now.reply += piece
+                await self._say(now, Sentence(seq, piece), sentences)
+
+    @asynccontextmanager
+    async def _speaking(self, now: Progress, spoken: Gate) -> AsyncIterator[ObjectSendStream[Sentence]]:
+        """Where sentences go to be spoken, if they are to be; leaving waits until all are."""
+        sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
         try:
             async with anyio.create_task_group() as tasks:
                 if now.ask.speak and self.parts.tts is not None:
@@ -197,9 +233,14 @@ class Pipeline:
                 else:
                     to_say.close()
                     spoken.open()
-                await self._think(now, sentences, spoken)
+                yield sentences
         except BaseExceptionGroup as group:
             raise _only_error(group) from None
+
+    async def _say(self, now: Progress, sentence: Sentence, sentences: ObjectSendStream[Sentence]) -> None:
+        await now.tell(sentence)
+        with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
+            await sentences.send(sentence)
 
     async def _think(self, now: Progress, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
         said = user_text(now.ask.text, [memory.text for memory in now.recalled])
@@ -216,11 +257,8 @@ class Pipeline:
                     continue
                 if seq == 0:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
-                sentence = Sentence(seq, piece)
+                await self._say(now, Sentence(seq, piece), sentences)
                 seq += 1
-                await now.tell(sentence)
-                with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
-                    await sentences.send(sentence)
         if now.end is not None and now.end.first_token_at is not None:
             first_ms = (now.end.first_token_at - now.known) * 1000
             now.timings = replace(now.timings, first_token=first_ms)
@@ -254,7 +292,12 @@ class Pipeline:
             if told is not None:
                 await self.remember(told["fact"].strip(), now.ask.person)
             return await memory.call(
-                engine_calls.remember, now.ask, now.reply, now.vector, interrupted, self.model_id
+                engine_calls.remember,
+                now.ask,
+                now.reply,
+                now.vector,
+                interrupted,
+                self.model_id if now.intent is None else "",
             )
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")
@@ -324,8 +367,9 @@ class Pipeline:
 
     def _start_idling(self) -> None:
         if self._tasks is not None and not self._waiting:
-            self._idle_done = anyio.Event()
-            self._tasks.start_soon(self._idle)
+            before, self._idle_done = self._idle_done, anyio.Event()
+            scope = self._idle_scope = anyio.CancelScope()
+            self._tasks.start_soon(self._idle, scope, before, self._idle_done)
 
     async def _stop_idling(self) -> None:
         if self._idle_scope is not None:
@@ -333,10 +377,14 @@ class Pipeline:
         if self._tasks is not None:
             await self._idle_done.wait()
 
-    async def _idle(self) -> None:
-        """Summarise a long conversation, compute missing vectors, back up daily; the next ask stops it at once."""
+    async def _idle(self, scope: anyio.CancelScope, before: anyio.Event, done: anyio.Event) -> None:
+        """Summarise a long conversation, compute missing vectors, back up daily; the next ask stops it at once.
+
+        A skill's turn does not wait for it: then the idling before may still be ending.
+        """
         try:
-            with anyio.CancelScope() as self._idle_scope:
+            await before.wait()
+            with scope:
                 if self.relief is not None:
                     await self.relief()
                 await self.parts.model.call(engine_calls.compact)
@@ -346,8 +394,9 @@ class Pipeline:
         except PersLMError as error:
             log.warning("idle_failed error=%s", type(error).__name__)
         finally:
-            self._idle_scope = None
-            self._idle_done.set()
+            if self._idle_scope is scope:
+                self._idle_scope = None
+            done.set()
 
     async def _fill_vectors(self) -> None:
         memory, embed = self.parts.memory, self.parts.embed

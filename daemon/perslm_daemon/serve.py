@@ -21,12 +21,16 @@ from perslm_daemon import kept
 from perslm_daemon.app import Assistant, Report, needs_start, renew, start
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
+from perslm_daemon.clock import clocks
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.llms import usable_llms
+from perslm_daemon.schedule import NoSound, Ringer, Schedule
+from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
+from perslm_daemon.skills import Skills
 from perslm_daemon.speaking import Loudspeaker, SoundOut
 from perslm_daemon.verb_table import Table
 from perslm_daemon.ways import Running, open_ways
@@ -131,7 +135,14 @@ async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -
 async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assistant:
     voice = config.voice.enabled
     return await stack.enter_async_context(
-        start(config, hears=voice, speaks=voice, voice_essential=False, on_report=frame.on_report)
+        start(
+            config,
+            hears=voice,
+            speaks=voice,
+            understands=True,
+            voice_essential=False,
+            on_report=frame.on_report,
+        )
     )
 
 
@@ -155,6 +166,10 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_in_common(config, assistant, frame))
         ways = await stack.enter_async_context(open_ways(running, notifier))
+        # Only now: what ran out while we were off is told to a broker that is there to hear it.
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(running.schedule.run)
         running.bulletin.post("state", {"state": "online"})
         for message in frame.news:
             running.bulletin.tell("warning", message=message)
@@ -188,6 +203,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         bulletin.post("info", _info(config, assistant))
         sound, why_no_sound = await _sound_out(stack, assistant)
         changes = Changes(config, frame.load, lambda: frame.wishes.ask(Wish.RELOAD))
+        schedule = await _schedule(config, bulletin, sound or NoSound(), frame)
         table = Table(
             assistant,
             config,
@@ -197,10 +213,28 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             sound,
             why_no_sound,
             time.monotonic(),
+            schedule,
         )
         llms = await anyio.to_thread.run_sync(usable_llms, config)
         settings = Settings(bulletin, _settings(assistant, config, table, llms), changes.keep)
-        yield Running(config, assistant, bulletin, settings, table, table.verbs())
+        assistant.pipeline.skills = (
+            Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            if assistant.intents is not None
+            else None
+        )
+        yield Running(config, assistant, bulletin, settings, table, table.verbs(), schedule)
+
+
+async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
+    """The timers, alarms and reminders that are kept in the data folder."""
+    clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
+    file = ScheduleFile(config.data_dir / "timers.json")
+    schedule = Schedule(config.timers, file, clock, zone, bulletin, ringer)
+    try:
+        await schedule.open()
+    except PersLMError as error:
+        frame.news.append(str(error))
+    return schedule
 
 
 async def _sound_out(stack: AsyncExitStack, assistant: Assistant) -> tuple[SoundOut | None, str]:

@@ -60,6 +60,10 @@ class SoundOut:
                 seconds += await self.take(sound)
         return seconds
 
+    async def ring(self, text: str) -> None:
+        """Ring once for a timer: say what it is."""
+        await self.say(text)
+
     async def take(self, sound: Pcm) -> float:
         """Play one piece after those before it; returns its seconds, 0 when it was silenced."""
         with anyio.CancelScope() as self._scope:

@@ -9,12 +9,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy import float32
 from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm
 from perslm_runtime.embed import Embedder
+from perslm_runtime.intent import Intent, slots_data
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.model import ChatModel, ReplyEnd
@@ -75,14 +77,27 @@ Tell = Callable[[Event], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a skill answered to an intent; "" says nothing, as after "stop"."""
+
+    intent: Intent
+    text: str
+
+
+Skills = Callable[[Ask], Awaitable[Answered | None]]
+"""What is asked before the model: its answer, or None where the sentence is the model's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Milliseconds of one turn; None where it did not happen.
 
-    `stt` and `recall` are durations. `first_token`, `first_sentence` and `first_audio` count from the moment the
-    text was known (after `stt`). `total` counts from the ask to the remembered reply.
+    `stt`, `intent` (finding it and doing it) and `recall` are durations. `first_token`, `first_sentence` and
+    `first_audio` count since the text was known (after `stt`), `total` from the ask to the remembered reply.
     """
 
     stt: float | None = None
+    intent: float | None = None
     recall: float | None = None
     first_token: float | None = None
     first_sentence: float | None = None
@@ -92,7 +107,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A finished turn. `problems` are sentences about what did not work although there is a reply."""
+    """A finished turn. `problems` are sentences about what did not work although there is a reply.
+
+    `intent` is what a skill answered, without the model; None for a reply of the model.
+    """
 
     id: str
     heard: str
@@ -104,6 +122,7 @@ class Turn:
     remembered_as: int | None = None
     problems: tuple[str, ...] = ()
     end: ReplyEnd | None = None
+    intent: Intent | None = None
 
 
 @dataclass(slots=True)
@@ -131,6 +150,7 @@ class Progress:
     vector: Vector | None = None
     reply: str = ""
     end: ReplyEnd | None = None
+    intent: Intent | None = None
     problems: list[str] = field(default_factory=list)
 
     def since_known_ms(self) -> float:
@@ -142,6 +162,7 @@ def timings_data(timings: Timings) -> dict[str, float | None]:
     """Milliseconds by name, rounded to tenths."""
     named = {
         "stt": timings.stt,
+        "intent": timings.intent,
         "recall": timings.recall,
         "first_token": timings.first_token,
         "first_sentence": timings.first_sentence,
@@ -149,6 +170,11 @@ def timings_data(timings: Timings) -> dict[str, float | None]:
         "total": timings.total,
     }
     return {name: None if value is None else round(value, 1) for name, value in named.items()}
+
+
+def intent_data(turn: Turn) -> dict[str, Any] | None:
+    """The intent that was answered, by name and slots; None for a reply of the model."""
+    return None if turn.intent is None else {"name": turn.intent.name, "slots": slots_data(turn.intent)}
 
 
 def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
@@ -166,16 +192,18 @@ def log_turn(turn: Turn) -> None:
     times = turn.timings
     end = turn.end
     log.info(
-        "turn=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s stt_ms=%s recall_ms=%s first_token_ms=%s"
-        " first_audio_ms=%s total_ms=%s prefilled=%s reused=%s generated=%s problems=%d",
+        "turn=%s intent=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s stt_ms=%s intent_ms=%s"
+        " recall_ms=%s first_token_ms=%s first_audio_ms=%s total_ms=%s prefilled=%s reused=%s generated=%s"
+        " problems=%d",
         turn.id,
+        None if turn.intent is None else turn.intent.name,
         len(turn.heard),
         len(turn.reply),
         len(turn.recalled),
         turn.interrupted,
         *(
             None if value is None else round(value)
-            for value in (times.stt, times.recall, times.first_token, times.first_audio, times.total)
+            for value in (times.stt, times.intent, times.recall, times.first_token, times.first_audio, times.total)
         ),
         *((end.prefilled_tokens, end.reused_tokens, end.generated_tokens) if end else (None, None, None)),
         len(turn.problems),

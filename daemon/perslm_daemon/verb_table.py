@@ -1,4 +1,4 @@
-"""What the verbs do: ask, say, stop, remember, recall, forget, status, model, config, restart.
+"""What the verbs do: ask, say, stop, timer, remember, recall, forget, status, model, config, restart.
 
 Each is a few lines over the pipeline; later capabilities add theirs. A verb whose part is missing stays out of the
 table, with the reason that its error gives.
@@ -22,8 +22,10 @@ from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
 from perslm_daemon.llms import llms
+from perslm_daemon.schedule import Schedule
 from perslm_daemon.speaking import SoundOut
-from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, timings_data
+from perslm_daemon.timer_verb import TimerArgs, timer
+from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, intent_data, timings_data
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
 from perslm_runtime.errors import InputError
@@ -84,6 +86,7 @@ class Table:
     sound: SoundOut | None
     why_no_sound: str
     started: float
+    schedule: Schedule
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -93,6 +96,7 @@ class Table:
             Verb("stop", Args, "end the reply that is being given", self.stop),
             Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
             Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
+            Verb("timer", TimerArgs, "timers, alarms and reminders", self.timer, changes_world=True),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
         absent: dict[str, str] = {}
@@ -108,7 +112,7 @@ class Table:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:
             absent["say"] = self.why_no_sound
-        absent |= dict.fromkeys(("listen", "timer", "sync"), "this part of PersLM is not built yet")
+        absent |= dict.fromkeys(("listen", "sync"), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
 
     async def status(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
@@ -156,7 +160,9 @@ class Table:
         finally:
             bulletin.post("activity", "idle")
         bulletin.post("last_reply", done.reply)
-        bulletin.post("latency_ms", round(done.timings.first_audio or done.timings.first_token or 0.0))
+        bulletin.post("latency_ms", round(_latency_ms(done)))
+        if done.intent is not None:
+            bulletin.tell("intent", turn=done.id, **(intent_data(done) or {}))
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
@@ -167,11 +173,16 @@ class Table:
         self.bulletin.tell("heard", text=text)
 
     async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Interrupt the running turn and what is being said."""
+        """Interrupt the running turn, what is being said, and what rings."""
         stopped = self.assistant.pipeline.interrupt()
+        stopped = bool(await self.schedule.stop()) or stopped
         if self.sound is not None:
             self.sound.silence()
         return {"turn": None, "stopped": stopped}
+
+    async def timer(self, args: TimerArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Set, list, pause, resume, cancel and snooze timers, alarms and reminders."""
+        return await timer(self.schedule, args)
 
     async def say(self, args: SayArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Speak a text through the loudspeaker; answers when it was said."""
@@ -286,10 +297,17 @@ def ask_data(turn: Turn) -> dict[str, Any]:
             {"id": memory.id, "text": memory.text, "score": round(memory.score, 3)} for memory in turn.recalled
         ],
         "model": turn.model,
+        "intent": intent_data(turn),
         "timings_ms": timings_data(turn.timings),
         "interrupted": turn.interrupted,
         "problems": list(turn.problems),
     }
+
+
+def _latency_ms(turn: Turn) -> float:
+    """Milliseconds until the answer began to be heard or, unspoken, to be there."""
+    times = turn.timings
+    return times.first_audio or times.first_token or times.intent or 0.0
 
 
 def memory_data(memory: Recalled) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.mqtt_connection import Address, BrokerError
 from perslm_daemon.mqtt_past import Past, Trace
+from perslm_daemon.schedule import Schedule
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
 from perslm_daemon.verb_table import Table
@@ -64,6 +65,7 @@ class Running:
     settings: Settings
     table: Table
     verbs: Verbs
+    schedule: Schedule
     broker: str = ""
     own: Own | None = None
 
@@ -129,7 +131,16 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
 
     def lanes() -> Sequence[Lane[Any]]:
         assistant = running.assistant
-        every = (parts.model, parts.memory, parts.embed, parts.stt, parts.tts, assistant.vad, assistant.wake)
+        every = (
+            parts.model,
+            parts.memory,
+            parts.embed,
+            parts.stt,
+            parts.tts,
+            assistant.vad,
+            assistant.wake,
+            assistant.intents,
+        )
         return [lane for lane in every if lane is not None]
 
     health = Health(

@@ -1,0 +1,104 @@
+"""What is said of timers, alarms and reminders: when they ring, are set, asked about. Pure, English."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from perslm_daemon.schedule_file import Item, Kind, State
+from perslm_runtime.time_words import say_clock, say_day, say_duration, say_every
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An item as it is now: seconds left and the local time it is due at; None where nobody knows."""
+
+    item: Item
+    seconds_left: float | None
+    at: datetime | None
+
+
+def rung(item: Item, due: datetime | None) -> str:
+    """What is said while it rings; how late it is where it is late, and why."""
+    late = f"{say_duration(item.late_s)} ago" if item.late_s else ""
+    off = " while I was off" if item.off else ""
+    if item.off and not late:
+        return f"The {item.called} may have run out while I was off. I do not know for how long that was."
+    match item.kind:
+        case Kind.REMINDER:
+            what = item.text or item.name or "you asked me to remind you"
+            return f"A reminder that was due {late}{off}: {what}." if late else f"Reminder: {what}."
+        case Kind.ALARM:
+            clock = say_clock(due) if due else "now"
+            if late:
+                return f"The {item.called} for {clock} was due {late}{off}."
+            return f"It is {clock}." + (f" This is the {item.called}." if item.name else "")
+        case Kind.TIMER:
+            return f"The {item.called} ran out {late}{off}." if late else f"The {item.called} is done."
+
+
+def set_to(view: View, now: datetime | None) -> str:
+    """What is said when it was set: what, and the time as it was understood."""
+    item = view.item
+    if item.local and view.at is not None and now is not None:
+        day = say_every(frozenset(item.every)) if item.every else say_day(view.at, now)
+        when = f"at {say_clock(view.at)} {day}"
+    else:
+        when = f"in {say_duration(item.total_s)}"
+    match item.kind:
+        case Kind.TIMER:
+            return f"{capital(f'{item.name} timer'.strip())} set for {say_duration(item.total_s)}."
+        case Kind.ALARM:
+            return f"{capital(item.called)} set for {when.removeprefix('at ')}."
+        case Kind.REMINDER:
+            return f"I will remind you {when}" + (f": {item.text}." if item.text else ".")
+
+
+def told(views: Sequence[View], now: datetime | None, none: str) -> str:
+    """What is said when somebody asks what there is; `none` where there is nothing."""
+    if not views:
+        return none
+    return " ".join(_one(view, now) for view in views)
+
+
+def _one(view: View, now: datetime | None) -> str:
+    item = view.item
+    what = f": {item.text}" if item.text else ""
+    left = "" if view.seconds_left is None else say_duration(view.seconds_left)
+    said = {
+        State.RINGING: f"The {item.called} is ringing{what}.",
+        State.UNKNOWN: f"I was off and my clock is not set: I do not know how much is left on the {item.called}.",
+        State.PAUSED: f"The {item.called} is paused with {left} left.",
+        State.SNOOZED: f"The {item.called} rings again in {left}.",
+    }.get(item.state)
+    if said is not None:
+        return said
+    if view.at is not None and now is not None and (item.local or item.state is State.MISSED):
+        when = say_every(frozenset(item.every)) if item.every else say_day(view.at, now)
+        clock = f"{say_clock(view.at)} {when}"
+        missed = item.state is State.MISSED
+        return (
+            f"You missed the {item.called} at {clock}{what}."
+            if missed
+            else f"The {item.called} is set for {clock}{what}."
+        )
+    return (
+        f"You missed the {item.called}{what}."
+        if item.state is State.MISSED
+        else f"The {item.called} has {left} left{what}."
+    )
+
+
+def names(items: Sequence[Item], last: str = "and") -> str:
+    """Items in a row: "the pasta timer and the alarm"."""
+    called = [f"the {item.called}{f' ({item.text})' if item.text else ''}" for item in items]
+    return f" {last} ".join([", ".join(called[:-1]), called[-1]] if len(called) > 1 else called)
+
+
+def capital(text: str) -> str:
+    """A sentence with its first letter as one begins."""
+    return text[:1].upper() + text[1:]
+
+
+__all__ = ["View", "capital", "names", "rung", "say_clock", "set_to", "told"]

@@ -1,0 +1,303 @@
+"""What a sentence wants, without a model: an intent with its slots, or None for everything that is the model's.
+
+English has sentences of our own (intents_en.toml) over phrases of time that `time_words` has found; a test holds
+them to everything that Home Assistant's say. Other languages have Home Assistant's, for the intents of the table
+below. A sentence has to fit as a whole: an ordinary question never does.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hassil import Intents, RecognizeResult, recognize_all
+from hassil.intents import SlotList, TextSlotList, WildcardSlotList
+from home_assistant_intents import get_intents, get_languages
+
+from perslm_runtime.errors import InputError
+from perslm_runtime.intent import Intent, Slot
+from perslm_runtime.number_words import cardinal
+from perslm_runtime.time_words import find, words_of
+from perslm_runtime.when import When
+
+# Home Assistant's intent -> ours. What it has besides (lights, areas, lists) comes with the devices of the home.
+_STOCK = {
+    "HassStartTimer": "set_timer",
+    "HassTimerStatus": "timer_status",
+    "HassPauseTimer": "pause_timer",
+    "HassUnpauseTimer": "resume_timer",
+    "HassCancelTimer": "cancel_timer",
+    "HassCancelAllTimers": "cancel_all_timers",
+    "HassIncreaseTimer": "add_time",
+    "HassDecreaseTimer": "remove_time",
+    "HassGetCurrentTime": "get_time",
+    "HassGetCurrentDate": "get_date",
+    "HassNevermind": "nevermind",
+    "HassSetVolume": "set_volume",
+    "HassSetVolumeRelative": "volume_up",
+}
+_NOT_HERE = ("{area", "{floor", "{name}", "{name:", "conversation_command", "{zone")
+_LONGEST_CHARS = 300  # a command is shorter, and matching takes time by length
+_NAME = re.compile(r"[\w'-]+(?: [\w'-]+){0,3}")
+_VAGUE = frozenset(
+    ("about", "around", "roughly", "approximately", "exactly", "like")
+)  # "about ten minutes" is ten
+_DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
+
+
+def languages() -> tuple[str, ...]:
+    """The languages that there are sentences for."""
+    return tuple(sorted(get_languages()))
+
+
+class Recognizer:
+    """Recognizes intents in one language; an engine for a lane. Raises `InputError` for an unknown language."""
+
+    name = "hassil"
+
+    def __init__(self, language: str = "en") -> None:
+        if language not in languages():
+            raise InputError(
+                f"there are no sentences in the language {language!r}: known are {', '.join(languages())}"
+            )
+        own = language == "en"  # Home Assistant's would cost 75 ms and 2.5 MB, and add none
+        self._sentences: _Own | Stock = _Own() if own else Stock(language)
+        self._language = language
+
+    @property
+    def file(self) -> Path | None:
+        """The sentences come with the packages."""
+        return None
+
+    def prove(self) -> str:
+        """Recognize one sentence, so that the first real one does not wait for what is made on first use."""
+        self._sentences.recognize("10 10 10")
+        found = self.recognize("what time is it")
+        return f"understands 'what time is it' as {found.name}" if found else f"understands {self._language}"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def recognize(self, text: str) -> Intent | None:
+        """What the whole sentence wants, or None. Half a millisecond on a PC."""
+        if not text.strip() or len(text) > _LONGEST_CHARS:
+            return None
+        return self._sentences.recognize(text)
+
+
+class _Own:
+    """Our own sentences."""
+
+    def __init__(self) -> None:
+        source = tomllib.loads(files("perslm_runtime").joinpath("intents_en.toml").read_text(encoding="utf-8"))
+        self._before = _phrases(source["politeness_before"])
+        self._after = _phrases(source["politeness_after"])
+        self._hesitation = frozenset(source["hesitation"])
+        self._not_in_names = frozenset(source["not_in_names"])
+        blocks: dict[str, Any] = {}
+        for one in source["intent"]:
+            data = {"sentences": one["sentences"], "slots": one.get("slots", {})}
+            blocks.setdefault(one["name"], {"data": []})["data"].append(data)
+        rules = source["rules"]
+        self._intents = Intents.from_dict({"language": "en", "intents": blocks, "expansion_rules": rules})
+
+    def recognize(self, text: str) -> Intent | None:
+        words = self._without_politeness(words_of(text))
+        if not words:
+            return None
+        marked = _Marked(words)
+        for result in recognize_all(marked.text, self._intents, slot_lists=marked.lists(), language="en"):
+            slots = self._slots(result, marked)
+            if slots is not None:
+                return Intent(result.intent.name, slots)
+        return None
+
+    def _is_name(self, text: str) -> bool:
+        """Whether a timer may be called so: a few words, and none that shows that something else was meant."""
+        return bool(_NAME.fullmatch(text)) and not self._not_in_names & {*text.split()}
+
+    def _without_politeness(self, words: list[str]) -> list[str]:
+        """Without what is said around a command. "Okay" alone stays: there has to be something left."""
+        words = [word for word in words if word.lower() not in self._hesitation]
+        low = [word.lower() for word in words]
+        start, end = 0, len(low)
+        while (phrase := _starts(low[start:end], self._before)) and start + phrase < end:
+            start += phrase
+        while (phrase := _starts(low[start:end][::-1], self._after, backwards=True)) and end - phrase > start:
+            end -= phrase
+        return words[start:end]
+
+    def _slots(self, result: RecognizeResult, marked: _Marked) -> dict[str, Slot] | None:
+        """The slots of a result, or None where a name cannot be one."""
+        slots: dict[str, Slot] = {}
+        for entity in result.entities_list:
+            value = entity.value
+            if entity.name == "name":
+                value = entity.text.strip().lower()
+                if marked.holds_time(value) or not self._is_name(value):
+                    return None
+            elif entity.name == "what":
+                value = marked.as_said(entity.text.strip())
+                if not value:
+                    return None
+            elif entity.name == "number":
+                step = result.intent.name in {"volume_up", "volume_down"}
+                slots["step" if step else "level"] = value
+                continue
+            elif isinstance(value, When) and isinstance(before := slots.get("when"), When):
+                value = before.with_day_of(value)  # "a daily alarm for seven"
+            slots[entity.name] = value
+        return slots | _whose(result.intent.name, slots)
+
+
+def _whose(intent: str, slots: dict[str, Slot]) -> dict[str, Slot]:
+    """A duration that tells which timer is meant, for intents that take none otherwise, is `of`."""
+    if intent in {"timer_status", "pause_timer", "resume_timer", "cancel_timer"} and "duration" in slots:
+        return {"of": slots.pop("duration")}
+    return {}
+
+
+class _Marked:
+    """A sentence with one word in the place of each phrase of time (of each number, where it is about volume)."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._said: dict[str, str] = {}
+        self._durations: dict[str, int] = {}
+        self._whens: dict[str, When] = {}
+        self._numbers: dict[str, int] = {}
+        loud = "volume" in {word.lower() for word in words}
+        spans = _numbers(words) if loud else [(one.start, one.end, one.value) for one in find(words)]
+        parts: list[str] = []
+        at = 0
+        for start, end, value in spans:
+            vague = start > at and words[start - 1].lower() in _VAGUE
+            parts += words[at : start - vague]
+            parts.append(self._mark(value, " ".join(words[start:end]), number=loud))
+            parts += ["more"] * ("more" in words[start:end])  # "five more minutes" is said as "five minutes more"
+            at = end
+        self.text = " ".join(parts + words[at:])
+
+    def _mark(self, value: int | When, said: str, *, number: bool) -> str:
+        if isinstance(value, When):
+            mark = _WHEN.format(len(self._said))
+            self._whens[mark] = value
+        else:
+            mark = (_NUMBER if number else _DURATION).format(len(self._said))
+            (self._numbers if number else self._durations)[mark] = value
+        self._said[mark] = said
+        return mark
+
+    def lists(self) -> dict[str, SlotList]:
+        """The values that stand in this sentence, and the free words."""
+        named: dict[str, Mapping[str, int | When]] = {
+            "duration": self._durations,
+            "when": self._whens,
+            "number": self._numbers,
+        }
+        lists: dict[str, SlotList] = {
+            name: TextSlotList.from_tuples(values.items(), allow_template=False, name=name)
+            for name, values in named.items()
+        }
+        return lists | {name: WildcardSlotList(name) for name in ("name", "what")}
+
+    def holds_time(self, text: str) -> bool:
+        """Whether there is a phrase of time in a part of the sentence."""
+        return any(mark in text for mark in self._said)
+
+    def as_said(self, text: str) -> str:
+        """A part of the sentence with its phrases of time as they were said."""
+        for mark, said in self._said.items():
+            text = text.replace(mark, said)
+        return text
+
+
+def _numbers(words: list[str]) -> list[tuple[int, int, int]]:
+    """(start, end, percent) of the numbers in a sentence on volume. "Volume seven" is of ten, as on a knob."""
+    low, found, at = [word.lower() for word in words], [], 0
+    while at < len(low):
+        digits = low[at].rstrip("%")
+        number = (int(digits), at + 1) if digits.isdigit() and len(digits) < 4 else cardinal(low, at)
+        if number is None:
+            at += 1
+            continue
+        value, end = number
+        percent = low[at].endswith("%") or low[end : end + 1] in (["percent"], ["%"])
+        if value <= 100:
+            found.append((at, end, value if percent or value > 10 else value * 10))
+        at = end
+    return found
+
+
+def _phrases(lines: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted((tuple(line.split()) for line in lines), key=len, reverse=True))
+
+
+def _starts(words: list[str], phrases: tuple[tuple[str, ...], ...], *, backwards: bool = False) -> int:
+    """How many words the longest phrase has that the words begin with; 0 for none."""
+    for phrase in phrases:
+        wanted = phrase[::-1] if backwards else phrase
+        if tuple(words[: len(phrase)]) == wanted:
+            return len(phrase)
+    return 0
+
+
+class Stock:
+    """Home Assistant's sentences in one language, without those that need areas, floors or devices."""
+
+    def __init__(self, language: str) -> None:
+        source = get_intents(language) or {}
+        unusable = _unusable(source.get("expansion_rules", {}))
+        wanted: dict[str, Any] = {}
+        for name in _STOCK:
+            blocks = [
+                {"sentences": kept, "slots": block.get("slots", {})}
+                for block in source["intents"].get(name, {}).get("data", [])
+                if (kept := [one for one in block["sentences"] if not any(mark in one for mark in unusable)])
+            ]
+            if blocks:
+                wanted[name] = {"data": blocks}
+        common = ("language", "settings", "lists", "expansion_rules", "skip_words")
+        slim: dict[str, Any] = {key: source[key] for key in common if key in source}
+        self.intents = Intents.from_dict({**slim, "intents": wanted})
+        self._language = language
+
+    def recognize(self, text: str) -> Intent | None:
+        """The first intent whose sentence fits."""
+        for result in recognize_all(text, self.intents, language=self._language):
+            return _of_stock(result)
+        return None
+
+
+def _unusable(rules: Mapping[str, str]) -> set[str]:
+    """What a sentence must not have in it: lists of devices and areas, and rules that have such in them."""
+    unusable = set(_NOT_HERE)
+    before = 0
+    while len(unusable) > before:
+        before = len(unusable)
+        unusable |= {f"<{name}>" for name, text in rules.items() if any(mark in text for mark in unusable)}
+    return unusable
+
+
+def _of_stock(result: RecognizeResult) -> Intent:
+    """One of Home Assistant's results as ours."""
+    values = {entity.name: entity.value for entity in result.entities_list}
+    slots: dict[str, Slot] = {}
+    for slot, prefix in (("duration", ""), ("of", "start_")):
+        units = ((f"{prefix}hours", 3600), (f"{prefix}minutes", 60), (f"{prefix}seconds", 1))
+        if seconds := round(sum(float(values[unit]) * size for unit, size in units if unit in values)):
+            slots[slot] = seconds
+    if "name" in values:
+        slots["name"] = str(values["name"]).strip().lower()
+    name = _STOCK[result.intent.name]
+    if name == "set_volume":
+        slots["level"] = int(values["volume_level"])
+    if name == "volume_up":
+        step = values.get("volume_step", "up")
+        name = "volume_down" if step == "down" or (isinstance(step, int | float) and step < 0) else "volume_up"
+        if isinstance(step, int | float):
+            slots["step"] = abs(int(step))
+    return Intent(name, slots)
