@@ -80,7 +80,7 @@ def key_pages() -> str:
 def _default(value: object) -> str:
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return "none"
     return f"`{', '.join(value) if isinstance(value, tuple) else value}`"
 
