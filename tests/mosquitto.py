@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ class Broker:
         self.folder = folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self._conf = folder / "mosquitto.conf"
-        text = [f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true", *lines]
+        self.conf = folder / "mosquitto.conf"
+        text = [f"listener {self.port} 127.0.0.1", "user root", *lines]
+        if "set_tcp_nodelay false" not in lines:
+            text.append("set_tcp_nodelay true")
         if not any(line.startswith("allow_anonymous") for line in lines):
             text.append("allow_anonymous true")
-        self._conf.write_text("\n".join(text) + "\n")
+        self.conf.write_text("\n".join(text) + "\n")
 
     @property
     def url(self) -> str:
@@ -42,7 +44,7 @@ class Broker:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [mosquitto(), "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [mosquitto(), "-c", str(self.conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
@@ -87,12 +89,23 @@ def session_is_there(port: int, identifier: str) -> bool:
 class Client:
     """A paho client in its own thread: what arrives lies in a queue. Its methods block: call them in a thread."""
 
-    def __init__(self, port: int, topics: tuple[str, ...] = (), **login: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        topics: tuple[str, ...] = (),
+        *,
+        identifier: str = "",
+        comes_back: bool = True,
+        **login: str,
+    ) -> None:
         self.arrived: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, identifier, protocol=paho.MQTTv5, reconnect_on_failure=comes_back
+        )
         if login:
             self._client.username_pw_set(login["username"], login["password"])
+        self._client.on_socket_open = _send_at_once
         self._client.max_inflight_messages_set(1000)
         self._client.on_message = lambda _client, _data, message: self.arrived.put(message)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
@@ -145,6 +158,11 @@ class Client:
         except queue.Empty:
             return found
 
+    def forget(self) -> None:
+        """Drop what has arrived."""
+        while not self.arrived.empty():
+            self.arrived.get_nowait()
+
     def next_json(self, topic: str = "") -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.next(topic).payload)
         return found
@@ -154,7 +172,50 @@ class Client:
         while self.next(topic).payload != payload:
             pass
 
+    def on_lost(self, tell: Callable[[], object]) -> None:
+        """Be told when the broker ends this connection."""
+        self._client.on_disconnect = lambda *_: tell()
+
     def close(self) -> None:
+        self._client.on_disconnect = None
         self._client.disconnect()
         self._client.loop_stop()
         self._client._reset_sockets()  # else they are closed by the garbage collector, which warns
+
+
+def _send_at_once(_client: object, _data: object, connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def refusal(port: int, name: str | None, password: str = "", protocol: str = "5") -> str:
+    """What the broker says to somebody who connects; "Success" where it lets them in."""
+    said: queue.Queue[str] = queue.Queue()
+    version = paho.MQTTv5 if protocol == "5" else paho.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version, reconnect_on_failure=False)
+    if name is not None:
+        client.username_pw_set(name, password)
+
+    def answered(*told: object) -> None:
+        said.put(str(told[3]))
+        client.disconnect()
+
+    client.on_connect = answered
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    answer = said.get(timeout=WAIT_S)
+    client.loop_stop()
+    return answer
+
+
+def die_with_a_will(port: int, name: str, password: str, topic: str) -> None:
+    """Connect with a last will for `topic`, and break the connection."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.username_pw_set(name, password)
+    client.will_set(topic, "will", 1)
+    client.connect("127.0.0.1", port)
+    deadline = time.monotonic() + WAIT_S
+    while not client.is_connected() and time.monotonic() < deadline:
+        client.loop(0.1)
+    connection = client.socket()
+    assert connection is not None
+    connection.close()

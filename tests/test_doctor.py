@@ -161,7 +161,8 @@ def test_every_profile_fits_its_memory_budget(tmp_path: Path, profile: str) -> N
     config = config_of(tmp_path, profile=profile)
     file = models_dir() / config.model.id / "model.gguf"
     found = parts(config, load_catalog(), file)
-    assert [part.name for part in found[:2]] == ["process", f"llm {config.model.id}"]
+    assert found[0].name == "process"
+    assert f"llm {config.model.id}" in {part.name for part in found}
     assert any(part.name.startswith("attention cache") for part in found)
     needed = sum(part.mb for part in found)
     assert needed <= config.board.budget_mb, "\n".join(f"{part.mb:8.1f} {part.name}" for part in found)
