@@ -1,6 +1,6 @@
 """The other side of test_discovery.py, in a process of its own; JSON by the line; ends with its standard input.
 
-watch: what a browser sees of `_perslm._tcp` on loopback. broker NAME PORT: announces an MQTT broker on loopback.
+watch [TYPE]: what a browser sees of it on loopback. broker NAME PORT: announces an MQTT broker on loopback.
 announce JSON: our own Announcer; lines on standard input are "ready", "up" (loopback), "address IP" and "stop".
 """
 
@@ -37,11 +37,11 @@ async def told() -> str:
     return line.strip()
 
 
-async def watch() -> None:
+async def watch(kind: str = SERVICE) -> None:
     async with AsyncZeroconf(interfaces=LOOPBACK) as zeroconf, anyio.create_task_group() as tasks:
 
         async def resolve(what: str, name: str) -> None:
-            info = AsyncServiceInfo(SERVICE, name)
+            info = AsyncServiceInfo(kind, name)
             await info.async_request(zeroconf.zeroconf, 3000)
             tell(
                 what=what,
@@ -58,7 +58,7 @@ async def watch() -> None:
             else:
                 tasks.start_soon(resolve, state_change.name, name)
 
-        browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE, handlers=[heard])
+        browser = AsyncServiceBrowser(zeroconf.zeroconf, kind, handlers=[heard])
         tell(what="watching")
         await told()
         await browser.async_cancel()
@@ -95,7 +95,9 @@ async def announce(given: str) -> None:
 
         tasks.start_soon(listen)
         config = Discovery(interfaces=settings["interfaces"])
-        async with Announcer(config, card, bulletin, look_s=settings.get("look_s", 15)) as announcer:
+        also = [card.wyoming(settings["wyoming"])] if "wyoming" in settings else []
+        look_s = settings.get("look_s", 15)
+        async with Announcer(config, card, bulletin, also=also, look_s=look_s) as announcer:
             tell(what="waiting")
             while (line := await told()) not in {"stop", ""}:
                 if line == "ready":

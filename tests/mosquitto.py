@@ -106,6 +106,7 @@ class Client:
         if login:
             self._client.username_pw_set(login["username"], login["password"])
         self._client.on_socket_open = _send_at_once
+        self._client.max_inflight_messages_set(1000)
         self._client.on_message = lambda _client, _data, message: self.arrived.put(message)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.connect("127.0.0.1", port)
@@ -115,21 +116,30 @@ class Client:
             self._client.subscribe(topic, qos=1)
             assert self._subscribed.wait(WAIT_S)
 
-    def publish(
+    def publish(self, topic: str, payload: bytes | str = b"", **more: Any) -> None:
+        """Publish and wait until the broker has it; `more` as for `send`."""
+        self.send(topic, payload, **more).wait_for_publish(WAIT_S)
+
+    def send(
         self,
         topic: str,
         payload: bytes | str = b"",
         *,
+        qos: int = 1,
         retain: bool = False,
         response_topic: str | None = None,
         correlation: bytes | None = None,
-    ) -> None:
+        expiry_s: int | None = None,
+    ) -> paho.MQTTMessageInfo:
+        """Publish and wait for nothing."""
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho gives it no types
         if response_topic is not None:
             properties.ResponseTopic = response_topic
         if correlation is not None:
             properties.CorrelationData = correlation
-        self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(WAIT_S)
+        if expiry_s is not None:
+            properties.MessageExpiryInterval = expiry_s
+        return self._client.publish(topic, payload, qos, retain, properties)
 
     def next(self, topic: str = "") -> paho.MQTTMessage:
         """The next message, on `topic` where one is given."""

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from perslm_runtime.audio import Pcm, clock, read_wav, require_speech, resample, write_wav
+from perslm_runtime.audio import Pcm, clock, from_bytes, read_wav, require_speech, resample, write_wav
 from perslm_runtime.errors import InputError
 
 QUIET = settings(max_examples=40, deadline=None, database=None)
@@ -108,6 +108,19 @@ def test_channels_are_mixed_and_numbers_that_are_none_are_silent():
     data = np.stack([left, right], axis=1).tobytes()
     pcm = read_wav(io.BytesIO(wav_bytes(3, 2, 16_000, 32, data)))
     assert pcm.samples.tolist() == [8192, 8192, 16384, -32768, 32767]
+
+
+@given(width=st.integers(1, 4), channels=st.integers(1, 8), torn=st.integers(0, 31), raw=st.binary(max_size=2000))
+def test_raw_frames_are_read_as_those_of_a_file(width, channels, torn, raw):
+    whole = len(raw) // (width * channels) * width * channels
+    sound = from_bytes(
+        raw[:whole] + raw[: min(torn, width * channels - 1)], rate_hz=16_000, width=width, channels=channels
+    )
+    if not whole:
+        assert len(sound.samples) == 0
+        return
+    file = read_wav(io.BytesIO(wav_bytes(1, channels, 16_000, width * 8, raw[:whole])))
+    assert np.array_equal(sound.samples, file.samples)
 
 
 def test_odd_chunks_before_the_sound_are_stepped_over():

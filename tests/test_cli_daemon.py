@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from command_line import PROGRAM, ROOT, environment
-from perslm_daemon import control, control_client
+from perslm_daemon import control, control_client, outbox
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_claim import Claim
@@ -207,5 +207,5 @@ def test_the_page_of_the_socket_names_every_verb_event_and_limit() -> None:
     limits = page.partition("## Limits")[2]
     assert f"{control.MAX_LINE_BYTES:,} bytes" in limits
     assert f"| {control.MAX_CLIENTS} |" in limits
-    for seconds in (control.REQUEST_S, control.IDLE_S, control.SEND_S):
+    for seconds in (control.REQUEST_S, control.IDLE_S, outbox.SEND_S):
         assert f"{seconds:.0f} s" in limits

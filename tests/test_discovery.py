@@ -20,7 +20,7 @@ import anyio
 import pytest
 
 from perslm_daemon.addresses import reach
-from perslm_daemon.discovery import BROKER, SERVICE, Card, browse, find_broker, identity
+from perslm_daemon.discovery import BROKER, SERVICE, WYOMING, Card, browse, find_broker, identity
 
 ROOT = Path(__file__).parents[1]
 CHILD = [sys.executable, str(ROOT / "tests/discovery_child.py")]
@@ -166,6 +166,21 @@ def a_second_of_the_same_name_gets_a_number_and_says_so() -> None:
         first.stop()
 
 
+def wyoming_is_announced_beside_it_under_its_id_and_withdrawn_with_it() -> None:
+    node, number = unique("study"), os.getpid() * 10**6 + time.monotonic_ns() % 10**6
+    name = f"{number:016x}.{WYOMING}"
+    with child("watch", WYOMING) as watcher, child(*announcer(node, number=number, wyoming=10_900)) as ours:
+        watcher.hear(what="watching")
+        ours.tell("ready")
+        seen = watcher.hear(what="Added", name=name)
+        assert seen["port"] == 10_900
+        assert "127.0.0.1" in seen["addresses"]
+        assert seen["txt"] == {}
+        assert ours.instance() == node
+        ours.stop()
+        watcher.hear(within_s=1.5, what="Removed", name=name)
+
+
 def a_stop_before_it_was_announced_leaves_nothing() -> None:
     with child(*announcer(unique("attic"))) as ours:
         ours.hear(what="waiting")
@@ -246,6 +261,7 @@ IN_THE_HOUSE = (
     it_is_announced_once_it_can_answer_and_withdrawn_within_a_second_of_the_stop,
     a_second_of_the_same_name_gets_a_number_and_says_so,
     a_stop_before_it_was_announced_leaves_nothing,
+    wyoming_is_announced_beside_it_under_its_id_and_withdrawn_with_it,
 )
 IN_A_NAMESPACE = (
     without_any_address_it_says_so_once_and_announces_when_one_comes,
@@ -291,3 +307,4 @@ def test_the_page_explains_exactly_the_keys_that_are_announced() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Card("", "", "", 0, "").txt())
     assert SERVICE.removesuffix(".") in page
     assert BROKER.removesuffix(".") in page
+    assert WYOMING.removesuffix(".") in page

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ from perslm_daemon.budget import attention_of, needed_models, parts, tokens_per_
 from perslm_daemon.config import Config, Flags, load, profile_file
 from perslm_daemon.config_sections import PROFILES
 from perslm_daemon.doctor import (
+    Finding,
     Verdict,
     check_disk,
     check_memory,
     check_memory_file,
     check_models,
     check_processor,
+    check_wyoming,
     examine,
     judge_build,
     judge_memory,
@@ -135,6 +138,21 @@ def test_the_disk_is_judged_where_the_folder_will_be(tmp_path: Path) -> None:
     assert not (tmp_path / "not").exists()
 
 
+def test_the_wyoming_port_is_looked_at(tmp_path: Path) -> None:
+    def told(*settings: str) -> Finding:
+        (finding,) = check_wyoming(config_of(tmp_path, *settings))
+        return finding
+
+    assert told().verdict is Verdict.OK
+    assert "closed" in told().found
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert told("wyoming.allow=127.0.0.1", f"wyoming.port={port}").verdict is Verdict.WARN
+    free = f"wyoming.port={port}"
+    assert told("wyoming.allow=192.168.1.0/24", free).verdict is Verdict.OK
+    assert "0.0.0.0/0 reaches beyond" in told("wyoming.allow=192.168.1.0/24, 0.0.0.0/0", free).found
+
+
 # -------------------------------------------------------------- budgets
 
 
@@ -143,7 +161,8 @@ def test_every_profile_fits_its_memory_budget(tmp_path: Path, profile: str) -> N
     config = config_of(tmp_path, profile=profile)
     file = models_dir() / config.model.id / "model.gguf"
     found = parts(config, load_catalog(), file)
-    assert [part.name for part in found[:2]] == ["process", f"llm {config.model.id}"]
+    assert found[0].name == "process"
+    assert f"llm {config.model.id}" in {part.name for part in found}
     assert any(part.name.startswith("attention cache") for part in found)
     needed = sum(part.mb for part in found)
     assert needed <= config.board.budget_mb, "\n".join(f"{part.mb:8.1f} {part.name}" for part in found)

@@ -74,7 +74,7 @@ def test_a_base_that_cannot_be_in_a_topic_is_refused(base: str) -> None:
         Topics(base, "kitchen")
 
 
-@pytest.mark.parametrize("level", ["", "a/b", "+", "#", "a+", "\0", "x" * 201, "\ud800", "$SYS"])
+@pytest.mark.parametrize("level", ["", "a/b", "+", "#", "a+", "\0", "x" * 201, "\ud800"])
 def test_what_cannot_be_a_level_is_none(level: str) -> None:
     assert not is_level(level)
 
@@ -120,3 +120,20 @@ def test_values_go_out_as_people_expect_them() -> None:
 def test_no_value_takes_the_name_of_something_else(name: str) -> None:
     with pytest.raises(InputError):
         HOME.value(name)
+
+
+def test_what_belongs_to_the_broker_is_no_base_and_gets_no_answer() -> None:
+    with pytest.raises(InputError, match="no base"):
+        Topics("$SYS", "kitchen")
+    assert not may_answer("$SYS/response/a", ["#"])
+    assert may_answer("perslm/_clients/$me", ["perslm/_clients/#"])
+
+
+@pytest.mark.parametrize(
+    ("level", "verb"), [("$ask", "$ask"), ("", "unknown"), ("x" * 201, "unknown"), ("\x01", "unknown")]
+)
+def test_every_topic_of_a_request_is_one_that_can_be_answered(level: str, verb: str) -> None:
+    topics = Topics("perslm", "kitchen")
+    assert topics.read(f"perslm/kitchen/request/{level}") == RequestTopic(verb)
+    assert topics.read(f"perslm/kitchen/as/ana/request/{level}") == RequestTopic(verb, "ana")
+    assert is_topic(topics.response(verb))

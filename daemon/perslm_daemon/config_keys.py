@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -204,6 +205,57 @@ class Choices:
     def parse(self, text: str, base: Path) -> tuple[str, ...]:
         """Accept words separated by commas; empty text is the empty list."""
         return self.read([word.strip() for word in text.split(",") if word.strip()], base)
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """A list of IP addresses and networks; as text they are separated by commas."""
+
+    allowed = "addresses and networks, as 192.0.2.7, 192.168.1.0/24 or fd00::/8, with commas between"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        """Accept a TOML array of them, or a string with commas; bits beyond the network's are ignored."""
+        found = _listed(raw)
+        for text in found:
+            ip_network(text, strict=False)
+        return found
+
+    def parse(self, text: str, base: Path) -> tuple[str, ...]:
+        """Accept addresses separated by commas; empty text is the empty list."""
+        return self.read(text, base)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A list of places to connect to, HOST:PORT each; as text they are separated by commas."""
+
+    allowed = "HOST:PORT, or [ADDRESS]:PORT for IPv6, with commas between"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        """Accept a TOML array of them, or a string with commas."""
+        found = _listed(raw)
+        for text in found:
+            place_of(text)
+        return found
+
+    def parse(self, text: str, base: Path) -> tuple[str, ...]:
+        """Accept places separated by commas; empty text is the empty list."""
+        return self.read(text, base)
+
+
+def place_of(text: str) -> tuple[str, int]:
+    """The host and port of HOST:PORT. Raises ValueError where it is none."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([A-Za-z0-9._-]{1,253})):([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[3]) < 65_536:
+        raise ValueError
+    return found[1] or found[2], int(found[3])
+
+
+def _listed(raw: object) -> tuple[str, ...]:
+    words = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError
+    return tuple(word.strip() for word in words if word.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from perslm_daemon.config_keys import (
     Key,
     Location,
     Locations,
+    Networks,
     OptionalLocation,
+    Places,
     Real,
     Secret,
     Switch,
@@ -355,6 +357,28 @@ class Mouth:
 
 
 @dataclass(frozen=True, slots=True)
+class Wyoming:
+    """Ears, mouth and mind for Home Assistant, and satellites in other rooms (docs/wyoming.md)."""
+
+    allow: tuple[str, ...] = key(
+        (),
+        Networks(),
+        "who may connect; nobody is told apart by more than the address, so none: the port is closed",
+    )
+    host: str = key(
+        "",
+        Text(r"[0-9A-Fa-f:.]{0,45}", 'an IP address of this machine, or "" for what wyoming.allow needs'),
+        "address that is listened on; none: loopback where only loopback may connect, else all",
+    )
+    port: int = key(10_900, Whole(1, 65_535), "port of the services")
+    end_pointing: bool = key(
+        True, Switch(), "hear ourselves when somebody has finished speaking; false leaves it to Home Assistant"
+    )
+    satellites: tuple[str, ...] = key((), Places(), "Wyoming satellites that are connected to and answered")
+    discover: bool = key(False, Switch(), "connect to every satellite that announces itself; they ask as guests")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration in force. `sources` tells for every dotted key where its value came from."""
 
@@ -381,6 +405,7 @@ class Config:
     mouth: Mouth = field(default_factory=Mouth)
     intents: Intents = field(default_factory=Intents)
     timers: Timers = field(default_factory=Timers)
+    wyoming: Wyoming = field(default_factory=Wyoming)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -403,6 +428,7 @@ SECTIONS: dict[str, type[Any]] = {
     "mouth": Mouth,
     "intents": Intents,
     "timers": Timers,
+    "wyoming": Wyoming,
 }
 
 

@@ -15,13 +15,12 @@ import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import numpy as np
 from anyio import TASK_STATUS_IGNORED
@@ -30,6 +29,7 @@ from anyio.abc import TaskStatus
 from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.control_claim import Claim
 from perslm_daemon.control_verbs import SocketRequest, SocketVerbs
+from perslm_daemon.outbox import Outbox
 from perslm_daemon.turn import Event, Heard, Partial, Remembered, Sentence, Spoken, Tell
 from perslm_daemon.verbs import Args, Request, Response, Verb, Verbs, refusal
 from perslm_runtime import __version__
@@ -46,10 +46,7 @@ MAX_CLIENTS = 32
 
 IDLE_S = 60.0  # between two requests; the command line connects once per request
 REQUEST_S = 30.0  # from a request's first byte to its last
-SEND_S = 10.0  # a reader that takes nothing for so long has stopped reading
-_BEHIND_BYTES = 16 * 1024 * 1024  # a reader may be so far behind: five minutes of speech
 _GONE_POLL_S = 0.05
-_LAST_WORDS_S = 0.3
 _DRAIN_S = 2.0
 
 
@@ -257,12 +254,10 @@ class _Client:
     def __init__(self, connected: socket.socket, scope: anyio.CancelScope) -> None:
         self._socket = connected
         self._loop = asyncio.get_running_loop()
-        self._scope = scope
         self._poll = select.poll()
         self._poll.register(connected.fileno(), 0)  # only what cannot be left out: hung up, and error
         self._buffer = bytearray()
-        self._sender, self._receiver = anyio.create_memory_object_stream[bytes](float("inf"))
-        self._behind = 0
+        self._out = Outbox(connected, scope)
 
     # In
 
@@ -352,42 +347,15 @@ class _Client:
 
     def put(self, line: bytes, frame: bytes = b"") -> None:
         """Put one line, and a frame after it, for the writer; never waits. Who is too far behind is cut off."""
-        data = line + b"\n" + frame
-        self._behind += len(data)
-        if self._behind > _BEHIND_BYTES:
-            self._scope.cancel()
-            return
-        with suppress(
-            anyio.BrokenResourceError, anyio.ClosedResourceError
-        ):  # the writer has given up, and the scope with it
-            self._sender.send_nowait(data)
+        self._out.put(line + b"\n" + frame)
 
     def finish(self) -> None:
         """Nothing more will be put."""
-        self._sender.close()
+        self._out.finish()
 
     async def write(self) -> None:
-        """Send what is put, until `finish`; at a stop, what was put before it, for a moment."""
-        try:
-            async for data in self._receiver:
-                await self._send(data)
-        except anyio.get_cancelled_exc_class():
-            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                while self._receiver.statistics().current_buffer_used:
-                    await self._send(self._receiver.receive_nowait())
-            raise
-        finally:
-            self._sender.close()
-            self._receiver.close()
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            with anyio.fail_after(SEND_S):
-                await self._loop.sock_sendall(self._socket, data)
-            self._behind -= len(data)
-        except OSError:
-            self._scope.cancel()
-            await anyio.lowlevel.checkpoint()
+        """Send what is put, until `finish`."""
+        await self._out.write()
 
 
 def _deadline() -> anyio.CancelScope:

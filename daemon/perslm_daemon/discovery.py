@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ log = logging.getLogger("perslm.discovery")
 
 SERVICE = "_perslm._tcp.local."
 BROKER = "_mqtt._tcp.local."
+WYOMING = "_wyoming._tcp.local."
 
 _LOOK_S = 15.0  # how often the addresses are looked at: a new lease is found before somebody goes to see
 _LISTEN_S = 0.5  # and 1.2 s of probing: who has just spoken may hold its next multicast answer back for a second
@@ -56,6 +57,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """One service to announce: its type, the instance's name if it is free, port and TXT, and whose it is."""
+
+    type: str
+    name: str
+    port: int
+    txt: MappingProxyType[str, str]
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """What is announced of this daemon."""
 
@@ -74,6 +86,14 @@ class Card:
             "api": str(self.api_port),
             "id": self.id,
         }
+
+    def service(self) -> Service:
+        """What is announced."""
+        return Service(SERVICE, self.node[:_LONGEST], self.api_port, MappingProxyType(self.txt()), self.id)
+
+    def wyoming(self, port: int) -> Service:
+        """The Wyoming services of this daemon; the name is its id, which Home Assistant knows it by for good."""
+        return Service(WYOMING, self.id, port, MappingProxyType({}), self.id)
 
 
 def identity(data_dir: Path) -> str:
@@ -104,19 +124,28 @@ class Announcer:
     told on the bulletin as a warning, and tried again at the next look at the addresses.
     """
 
-    def __init__(self, config: Discovery, card: Card, bulletin: Bulletin, *, look_s: float = _LOOK_S) -> None:
-        self._wanted, self._card, self._bulletin, self._look_s = config.interfaces, card, bulletin, look_s
+    def __init__(
+        self,
+        config: Discovery,
+        card: Card,
+        bulletin: Bulletin,
+        *,
+        also: Sequence[Service] = (),
+        look_s: float = _LOOK_S,
+    ) -> None:
+        self._wanted, self._bulletin, self._look_s = config.interfaces, bulletin, look_s
+        self._services = (card.service(), *also)
         self._can_answer = anyio.Event()
         self._told = ""
         self._reach = Reach((), ())
         self._zeroconf: AsyncZeroconf | None = None
-        self._instance: str | None = None
+        self._names: list[str] = []  # in the order of the services
         self._tasks: TaskGroup
 
     @property
     def instance(self) -> str | None:
         """The name it is announced under: the node's, or that with a number; None while it is not announced."""
-        return self._instance
+        return self._names[0].removesuffix(f".{SERVICE}") if self._names else None
 
     def ready(self) -> None:
         """Say that the daemon can answer; it is announced about two seconds later."""
@@ -164,24 +193,26 @@ class Announcer:
 
     async def _open(self, now: Reach) -> None:
         self._zeroconf = AsyncZeroconf(interfaces=list(now.senders))
-        info = self._info(await self._free_name(self._zeroconf.zeroconf), now)
-        # The probing is done: `_free_name` did it, because the host's name hangs on the outcome.
-        await (await self._zeroconf.async_register_service(info, cooperating_responders=True))
-        self._instance = info.name.removesuffix(f".{SERVICE}")
-        event(log, "announced", instance=self._instance, addresses=",".join(now.told))
-        if self._instance != self._card.node[:_LONGEST]:
-            self._warn(
-                f"another {self._card.node!r} is in this house: this one is announced as {self._instance!r}; "
-                "give each its own `node`"
-            )
+        for service in self._services:
+            info = self._info(service, await self._free_name(self._zeroconf.zeroconf, service), now)
+            # The probing is done: `_free_name` did it, because the host's name hangs on the outcome.
+            await (await self._zeroconf.async_register_service(info, cooperating_responders=True))
+            self._names.append(info.name)
+            instance = info.name.removesuffix(f".{service.type}")
+            event(log, "announced", instance=instance, type=service.type, addresses=",".join(now.told))
+            if instance != service.name:
+                self._warn(
+                    f"another {service.name!r} is in this house: this one is announced as {instance!r}; "
+                    "give each its own `node`"
+                )
 
-    async def _free_name(self, zeroconf: Zeroconf) -> str:
-        """The node's name, or with the first number that makes it free: "kitchen-2"."""
+    async def _free_name(self, zeroconf: Zeroconf, service: Service) -> str:
+        """The service's name, or with the first number that makes it free: "kitchen-2"."""
         await zeroconf.async_wait_for_start()
-        wish = ServiceInfo(SERVICE, f"{self._card.node[:_LONGEST]}.{SERVICE}")
+        wish = ServiceInfo(service.type, f"{service.name}.{service.type}")
         # The probe's questions are answered by unicast; the names in use are also asked for aloud, and the probe
         # finds them in the cache.
-        browser = AsyncServiceBrowser(zeroconf, SERVICE, handlers=[_ignore], question_type=_ALOUD)
+        browser = AsyncServiceBrowser(zeroconf, service.type, handlers=[_ignore], question_type=_ALOUD)
         try:
             await anyio.sleep(_LISTEN_S)
             await zeroconf.async_check_service(wish, allow_name_change=True)
@@ -189,27 +220,27 @@ class Announcer:
             await browser.async_cancel()
         return wish.name
 
-    def _info(self, name: str, now: Reach) -> ServiceInfo:
-        instance = name.removesuffix(f".{SERVICE}")
-        host = f"{instance.replace('_', '-')[-40:].strip('-')}-{self._card.id[:8]}"
+    def _info(self, service: Service, name: str, now: Reach) -> ServiceInfo:
+        instance = name.removesuffix(f".{service.type}")
+        host = f"{instance.replace('_', '-')[-40:].strip('-')}-{service.id[:8]}"
         return ServiceInfo(
-            SERVICE,
+            service.type,
             name,
-            port=self._card.api_port,
-            properties=self._card.txt(),
+            port=service.port,
+            properties=dict(service.txt),
             server=f"perslm-{host}.local.",
             parsed_addresses=list(now.told),
         )
 
     async def _move(self, zeroconf: AsyncZeroconf, now: Reach) -> None:
         """Change the addresses in place: who browses sees an update, not a leave and a return."""
-        info = self._info(f"{self._instance}.{SERVICE}", now)
-        await (await zeroconf.async_update_service(info))
+        for service, name in zip(self._services, self._names, strict=True):
+            await (await zeroconf.async_update_service(self._info(service, name, now)))
         await zeroconf.async_update_interfaces(list(now.senders))
-        event(log, "announced", instance=self._instance, addresses=",".join(now.told))
+        event(log, "announced", instance=self.instance, addresses=",".join(now.told))
 
     async def _withdraw(self) -> None:
-        zeroconf, self._zeroconf, self._instance = self._zeroconf, None, None
+        zeroconf, self._zeroconf, self._names = self._zeroconf, None, []
         if zeroconf is not None:
             await _close(zeroconf)
 

@@ -9,6 +9,7 @@ import importlib.util
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -331,6 +333,30 @@ def _without_broker(config: Config) -> str:
     return f"none is configured; {looked_for}"
 
 
+def check_wyoming(config: Config) -> Iterator[Finding]:
+    """Whether the Wyoming port can be had, and whether more than a house may connect."""
+    wanted = config.wyoming
+    if not wanted.allow:
+        yield Finding("wyoming", Verdict.OK, "closed: nobody is listed in wyoming.allow")
+        return
+    who = f"port {wanted.port} for {', '.join(wanted.allow)}"
+    far = [text for text in wanted.allow if not ip_network(text, strict=False).is_private]
+    if _listens(wanted.port):
+        advice = "right if that is PersLM itself (`perslm status`); else choose another wyoming.port"
+        yield Finding("wyoming", Verdict.WARN, f"{who}; something listens there already", advice)
+    elif far:
+        advice = "Wyoming has no password and no encryption: list private addresses only"
+        yield Finding("wyoming", Verdict.WARN, f"{who}; {', '.join(far)} reaches beyond the house", advice)
+    else:
+        yield Finding("wyoming", Verdict.OK, who)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def check_time(_config: Config) -> Iterator[Finding]:
     """Whether the clock can be believed: memories carry its time."""
     yield judge_time(time.time(), _synchronized())
@@ -381,5 +407,6 @@ _CHECKS: dict[str, Callable[[Config], Iterator[Finding]]] = {
     "remembered": check_memory_file,
     "sound": check_sound,
     "broker": check_broker,
+    "wyoming": check_wyoming,
     "time": check_time,
 }

@@ -107,6 +107,7 @@ class BrokerLink:
         self._up = asyncio.Event()
         self._writer = JournalWriter(journal, bulletin)
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._last_set: tuple[str, bytes, bytes | None] | None = None
         self._under_way: dict[int, _UnderWay] = {}
         self._on_their_way: dict[str, Connection] = {}
 
@@ -290,9 +291,21 @@ class BrokerLink:
         if self._arbitration is not None and self._arbitration.received(delivery.topic, delivery.payload):
             return None
         topic = self._topics.read(delivery.topic)
-        if isinstance(topic, RequestTopic):
-            return self._requests.admit(topic, delivery)
-        return topic
+        if not isinstance(topic, RequestTopic):
+            return topic
+        if topic.verb == "set" and self._came_twice(delivery):
+            return None
+        return self._requests.admit(topic, delivery)
+
+    def _came_twice(self, delivery: Delivery) -> bool:
+        """Whether this is the second copy of a message that two of our subscriptions match.
+
+        Only …/request/set is under …/request/+ and …/+/set; mosquitto then sends it for each.
+        """
+        seen = (delivery.topic, delivery.payload, delivery.correlation)
+        twice = self._last_set == seen
+        self._last_set = None if twice else seen
+        return twice
 
     def _begin(self, job: Job, fresh: set[str]) -> None:
         """Carry a request out, or answer it again: of the same key in one batch only the first is fresh."""

@@ -14,9 +14,9 @@ from typing import Any
 from perslm_runtime.errors import InputError
 
 _NODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-# No separator, wildcard, control character, half a surrogate or noncharacter; a $ begins what is the broker's own.
+# No separator, wildcard, control character, half a surrogate or noncharacter.
 _NONCHARACTERS = "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
-_LEVEL = re.compile(f"(?!\\$)[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]{{1,200}}")
+_LEVEL = re.compile(f"[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]{{1,200}}")
 RESERVED = frozenset({"request", "response", "reply", "event", "as", "set"})
 """First levels under a node that are no value's name."""
 
@@ -44,7 +44,7 @@ class Topics:
     node: str
 
     def __post_init__(self) -> None:
-        if not all(map(is_level, self.base.split("/"))):
+        if self.base.startswith("$") or not all(map(is_level, self.base.split("/"))):
             raise InputError(
                 f"{self.base[:80]!r} is no base for topics: no empty level, +, # or control character"
             )
@@ -100,11 +100,11 @@ class Topics:
         if not topic.startswith(f"{self.root}/"):
             return None
         match topic[len(self.root) + 1 :].split("/"):
-            case ["request", verb] if is_level(verb):
-                return RequestTopic(verb)
-            case ["as", user, "request", verb] if is_level(user) and is_level(verb):
-                return RequestTopic(verb, user)
-            case [setting, "set"] if is_level(setting) and setting not in RESERVED:
+            case ["request", verb]:
+                return RequestTopic(_answerable(verb))
+            case ["as", user, "request", verb]:
+                return RequestTopic(_answerable(verb), user)
+            case [setting, "set"] if setting not in RESERVED:
                 return SetTopic(setting)
             case _:
                 return None
@@ -135,14 +135,20 @@ class ReplyPart:
         return cls(**json.loads(payload))
 
 
+def _answerable(verb: str) -> str:
+    """The verb, or for what can be none a name under which its asker is told so."""
+    return verb if is_level(verb) else "unknown"
+
+
 def is_level(text: str) -> bool:
-    """Whether `text` can be one level of a topic: not empty, not long, no / + # and no control character."""
+    """Whether `text` can be a level of a topic: not empty, not long, no / + # and no control character."""
     return _LEVEL.fullmatch(text) is not None
 
 
 def is_topic(topic: str) -> bool:
     """Whether something can be published to `topic`."""
-    return len(topic.encode("utf-8", "replace")) < 65_536 and all(map(is_level, topic.split("/")))
+    short = len(topic.encode("utf-8", "replace")) < 65_536
+    return short and not topic.startswith("$") and all(map(is_level, topic.split("/")))
 
 
 def matches(topic: str, pattern: str) -> bool:

@@ -25,6 +25,10 @@ from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.turn")
 
+GUEST = "(guest)"
+"""Who asks where nobody is known: no configuration can name a person so. What the owner told is never recalled for
+a guest, and a guest may not unlock, disarm or open anything."""
+
 Vector = NDArray[float32]
 
 

@@ -1,4 +1,4 @@
-"""The ways into the running daemon: control socket, MQTT, zeroconf; and the watch over its health.
+"""The ways into the running daemon: control socket, MQTT, Wyoming, zeroconf; and the watch over its health.
 
 Opened in order, closed in the exact reverse: first nobody is told of us any more, then the broker hears
 "offline", then our own broker ends.
@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from perslm_daemon.addresses import LOOPBACK
 from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.broker import Own, own_broker, service_broker, session_name
@@ -28,7 +29,7 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.control import ControlSocket
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
-from perslm_daemon.discovery import Announcer, Card, find_broker, identity
+from perslm_daemon.discovery import WYOMING, Announcer, Card, Found, browse, find_broker, identity
 from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
@@ -50,6 +51,7 @@ log = logging.getLogger("perslm.serve")
 
 _LOOK_FOR_BROKER_S = 3.0  # `find_broker` settles 1.25 s after the last new answer
 _LOOK_AGAIN_S = 60.0
+_LOOK_FOR_SATELLITES_S = 3.0
 _WATCH_S = 1.0
 _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
 
@@ -127,7 +129,8 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
             broker = await _open_mqtt(tasks, running, partial(address_of, config.mqtt, own), journal, used, own)
         elif journal is not None:
             tasks.start_soon(_join_broker_when_found, tasks, running, journal, used)
-        announcer = await _announcer(stack, running) if config.discovery.enabled else None
+        wyoming_port = await _open_wyoming(tasks, running)
+        announcer = await _announcer(stack, running, wyoming_port) if config.discovery.enabled else None
         yield Ways(broker, own, announcer)
 
 
@@ -299,7 +302,50 @@ def _trace(config: Config) -> Trace:
     return Trace(config.mqtt.base, config.node, home.discovery_prefix, home.style)
 
 
-async def _announcer(stack: AsyncExitStack, running: Running) -> Announcer | None:
+async def _open_wyoming(tasks: TaskGroup, running: Running) -> int:
+    """Open what is wished of Wyoming; returns the port that the house may be told of, or 0."""
+    config, assistant = running.config, running.assistant
+    if not config.wyoming.allow and not config.wyoming.satellites and not config.wyoming.discover:
+        return 0
+    try:  # its library is part of the extra "voice": only who wishes for it needs that
+        from perslm_daemon import wyoming, wyoming_satellites  # noqa: PLC0415 - as above
+    except ImportError as error:
+        _warn(running, f"Wyoming is off, {error.name} is not installed: run `pip install 'perslm[voice]'`")
+        return 0
+    port = 0
+    try:
+        if config.wyoming.allow:
+            served = await wyoming.open_port(
+                config, assistant.parts, assistant.vad, running.table.turn, running.bulletin
+            )
+            port = await tasks.start(served.serve)
+            if served.near and config.discovery.interfaces != LOOPBACK:
+                port = 0
+    except PersLMError as error:
+        _warn(running, f"the Wyoming services are off: {error}")
+    try:
+        if config.wyoming.satellites or config.wyoming.discover:
+            find = partial(_find_wyoming, config) if config.wyoming.discover else None
+            satellites = await wyoming_satellites.open_satellites(
+                config, assistant.parts, assistant.vad, assistant.wake, running.table.turn, running.bulletin, find
+            )
+            tasks.start_soon(satellites.run)
+    except PersLMError as error:
+        _warn(running, f"satellites are not answered: {error}")
+    return port
+
+
+async def _find_wyoming(config: Config) -> list[Found]:
+    """Every Wyoming service of the house but our own."""
+    try:
+        own_id = await anyio.to_thread.run_sync(identity, config.data_dir)
+    except OSError:  # then it is not announced either
+        own_id = "none"
+    found = await browse(WYOMING, _LOOK_FOR_SATELLITES_S, config.discovery.interfaces)
+    return [one for one in found if not one.name.startswith(own_id)]
+
+
+async def _announcer(stack: AsyncExitStack, running: Running, wyoming_port: int) -> Announcer | None:
     config = running.config
     try:
         own_id = await anyio.to_thread.run_sync(identity, config.data_dir)
@@ -307,7 +353,8 @@ async def _announcer(stack: AsyncExitStack, running: Running) -> Announcer | Non
         _warn(running, f"this assistant is not announced, its id cannot be kept: {error}")
         return None
     card = Card(config.node, __version__, f"{config.mqtt.base}/{config.node}", 0, own_id)
-    return await stack.enter_async_context(Announcer(config.discovery, card, running.bulletin))
+    also = [card.wyoming(wyoming_port)] if wyoming_port else []
+    return await stack.enter_async_context(Announcer(config.discovery, card, running.bulletin, also=also))
 
 
 def _warn(running: Running, message: str) -> None:

@@ -315,8 +315,22 @@ def _mono_blocks(stream: BinaryIO, form: _Format, frames: int) -> Iterator[NDArr
         if count == 0:
             return
         frames -= count
-        samples = _to_floats(raw[: count * form.frame_bytes], form).reshape(count, form.channels)
-        yield to_int16(samples[:, 0] if form.channels == 1 else samples.mean(axis=1))
+        yield _mono(raw[: count * form.frame_bytes], form)
+
+
+def from_bytes(raw: bytes, *, rate_hz: int, width: int, channels: int) -> Pcm:
+    """Make mono 16-bit sound of raw little-endian frames, as they come over a wire.
+
+    `width` is 1 to 4 bytes per sample of one of `channels`; one byte is unsigned, as in a WAV file. A torn last
+    frame is left out.
+    """
+    form = _Format(is_float=False, channels=channels, rate_hz=rate_hz, width=width)
+    return Pcm(_mono(raw[: len(raw) // form.frame_bytes * form.frame_bytes], form), rate_hz)
+
+
+def _mono(raw: bytes, form: _Format) -> NDArray[np.int16]:
+    samples = _to_floats(raw, form).reshape(-1, form.channels)
+    return to_int16(samples[:, 0] if form.channels == 1 else samples.mean(axis=1))
 
 
 def _to_floats(raw: bytes, form: _Format) -> NDArray[np.float64]:

@@ -37,8 +37,6 @@ _AT_ONCE_S = 15.0  # longer sound is decoded with time stamps: without, Whisper 
 _LONGEST_S = 28.0  # of sound in one window
 _TOKENS_PER_S = 6  # fast speech is 4 to 5
 _PARTIAL_EVERY_S = 0.8
-    r"\b(\w+(?: \w+)+) \1\b"
-)  # "seven of clubs seven of clubs": nobody says a phrase twice at once
 _DOUBT = -0.8  # log-probability; words heard well are above -0.6
 
 

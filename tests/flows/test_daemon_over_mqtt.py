@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import mosquitto
+from daemon_child import COMMAND, daemon
 from perslm_daemon.broker import free_port, prepare, tell_running
 from perslm_daemon.broker_file import BrokerFile, child_place
 from perslm_daemon.broker_users import Role, Users
 from perslm_daemon.config import Flags, load
 from perslm_daemon.doctor import Finding, Verdict, check_broker
-from real_models import models_dir
 
 pytestmark = pytest.mark.usefixtures("small_gguf")
-COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "--json", "run", "--profile", "dev"]
-
-
-@contextmanager
-def daemon(
-    folder: Path, broker: str, environ: dict[str, str] | None = None, **more: str
-) -> Iterator[subprocess.Popen[str]]:
-    settings = {
-        "mqtt.broker": broker,
-        "models_dir": str(models_dir()),
-        "node": "kitchen",
-        "voice.enabled": "false",
-        "embed.enabled": "false",
-        "discovery.enabled": "false",
-        "model.max_reply_tokens": "24",
-        **{name.replace("__", "."): value for name, value in more.items()},
-    }
-    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    with subprocess.Popen(
-        [*COMMAND, "--data-dir", str(folder), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environ or {})},
-    ) as child:
-        assert child.stdout is not None
-        online = json.loads(child.stdout.readline())
-        assert online["state"] == "online"
-        try:
-            yield child
-        finally:
-            child.kill()
 
 
 def test_a_home_asks_commands_and_loses_the_daemon_over_mqtt(tmp_path: Path) -> None:
