@@ -302,17 +302,13 @@ class Ears:
     unfinished_s: float = key(1.4, Real(0.1, 10), 'the same where they are not: "turn on the"')
     longest_s: float = key(15.0, Real(2, 60), "seconds after which listening ends whatever is to be heard")
     nothing_s: float = key(5.0, Real(1, 30), "seconds to wait for a first word after the wake word")
-    near_db: float = key(
-        18.0,
-        Real(3, 60),
-        "decibels below the wake word's loudness from which a voice is another one, or the television's",
-    )
+    near_db: float = key(18.0, Real(3, 60), "decibels below the wake word from which a voice is somebody else's")
     follow_up: bool = key(True, Switch(), "listen on, without the wake word, after an answer that asks something")
     follow_up_s: float = key(6.0, Real(1, 30), "seconds to wait for a first word then")
     barge_in: str = key(
         "speech",
         Choice(("speech", "wake", "off")),
-        'what ends an answer: any speech, the wake word and "stop", or nothing that is said',
+        'what ends an answer: speech, wake word and "stop", or nothing',
     )
     suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
     gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")

@@ -56,9 +56,9 @@ class _Word:
 class MicroWakeWord:
     """Listens for several wake words at once. `words` are built-in names or paths of `.tflite` files.
 
-    `cutoffs` raises or lowers a word's own threshold, 0 to 1, by the name in `words`. After a word was heard none
-    is reported for `pause_s`: in noise one phrase stirs several models, one after the other. Raises `ConfigError` for
-    an unknown word or a wrong cutoff, `EngineError` for a broken model.
+    `cutoffs` raises or lowers a word's own threshold, 0 to 1, by the name in `words`. After a word was heard,
+    none is reported for `pause_s`: in noise one phrase stirs several models. Raises `ConfigError` for an unknown
+    word or a wrong cutoff, `EngineError` for a broken model.
     """
 
     name = "microwakeword"
