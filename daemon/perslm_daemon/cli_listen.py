@@ -55,7 +55,10 @@ class _Live(Shown):
         super().__init__(printing=printing)
         self._line = sys.stderr.isatty() and printing
         self._open = False
-        if printing:
+
+    def ready(self) -> None:
+        """Tell that it may be spoken to."""
+        if self._printing:
             note("listening ...")
 
     async def event(self, event: Event) -> None:
@@ -90,9 +93,10 @@ class _Live(Shown):
 
 
 def _there(daemon: Connection, shown: _Live) -> dict[str, Any]:
+    shown.ready()
     with daemon:
         answer = daemon.ask("listen", on_event=shown.line)
-    return {**turn_as_json(answer), "reply": answer["text"]}
+    return _as_turn(answer)
 
 
 async def _here(session: Session, shown: _Live) -> dict[str, Any]:
@@ -124,5 +128,11 @@ async def _here(session: Session, shown: _Live) -> dict[str, Any]:
             with anyio.move_on_after(_OPENS_S):
                 while sound.card.state.microphone is None:  # noqa: ASYNC110 - the card tells nobody in particular
                     await anyio.sleep(0.05)
+            shown.ready()
             answer = ask_data(await live.listen(shown.event))
-    return {**turn_as_json(answer), "reply": answer["text"]}
+    return _as_turn(answer)
+
+
+def _as_turn(answer: dict[str, Any]) -> dict[str, Any]:
+    """The verb's answer as `perslm ask --json` prints a turn: its text is the reply."""
+    return {name if name != "text" else "reply": value for name, value in turn_as_json(answer).items()}
