@@ -262,6 +262,17 @@ async def test_the_wake_chime_cuts_an_answer_off(piper: Piper) -> None:
         assert reply.interrupted
 
 
+async def test_a_timer_rings_with_its_chime_and_its_words_before_everything_else(piper: Piper) -> None:
+    async with mouth_of(piper, chime_volume=0.4) as (mouth, speaker, _):
+        async with mouth.reply() as reply:
+            await reply.take(pcm(60.0))
+            await until(lambda: speaker.heard)
+            await mouth.ring("Your egg timer is up.")
+        assert reply.interrupted
+        assert [gain for gain, _ in groupby(gain for _, gain in speaker.heard)] == [1.0, 0.4, 1.0]
+        assert mouth.said_lately() == "Your egg timer is up."
+
+
 async def test_the_volume_and_the_ducking_are_in_force_at_once(piper: Piper) -> None:
     async with mouth_of(piper, volume=0.8, duck_to=0.25) as (mouth, speaker, _):
         async with mouth.reply() as reply:

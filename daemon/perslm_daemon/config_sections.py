@@ -324,7 +324,7 @@ class Audio:
     microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
     loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
     muted: bool = key(False, Switch(), "keep the microphone closed; the setting `mute` changes it at any time")
-    buffer_ms: int = key(20, Whole(10, 100), "length of the device's buffer in ms; speech stops within one")
+    buffer_ms: int = key(20, Whole(10, 100), "length of a block of sound in ms; devices hold three of them")
     echo_cancel: bool = key(
         False,
         Switch(),

@@ -126,14 +126,25 @@ class Mouth:
         async with self._uttered(priority, Kind.VOICE) as utterance:
             yield Reply(utterance, self._offer)
 
-    async def chime(self, kind: Chime) -> Played | None:
+    async def ring(self, text: str) -> None:
+        """Ring once: the timer's chime, then what it is, before everything else; without a voice the chime alone.
+
+        Raises `DeviceError` without a loudspeaker.
+        """
+        await self.chime(Chime.TIMER, Priority.ALARM)
+        if self._voice is not None:
+            await self.say(text, Priority.ALARM)
+
+    async def chime(self, kind: Chime, priority: Priority | None = None) -> Played | None:
         """Play a chime and return what was heard and when; None where they are switched off or it was cut off.
 
-        WAKE cuts off what is being said, as an alarm does; the others wait their turn. Raises `DeviceError`.
+        WAKE cuts off what is being said, as an alarm does; the others wait their turn, unless `priority` says
+        otherwise. Raises `DeviceError`.
         """
         if not self._wanted.chimes:
             return None
-        priority = Priority.ALARM if kind is Chime.WAKE else Priority.ANSWER
+        if priority is None:
+            priority = Priority.ALARM if kind is Chime.WAKE else Priority.ANSWER
         sound = chimes.chime(kind)
         async with self._uttered(priority, Kind.CHIME) as utterance:
             utterance.put(sound)

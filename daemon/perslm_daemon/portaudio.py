@@ -25,8 +25,8 @@ log = logging.getLogger("perslm.sound")
 
 TakeBlock = Callable[[bytes, bool], None]
 """Takes sound of the microphone (interleaved 16-bit), and whether the device lost some before it."""
-GiveBlock = Callable[[int], bytes]
-"""Gives the next so many samples for the loudspeaker, 16-bit mono."""
+GiveBlock = Callable[[int, bool], bytes]
+"""Gives the next so many samples for the loudspeaker, 16-bit mono; hears whether the device ran dry before."""
 
 _SERVERS = ("pulse", "pipewire")  # ALSA's names of the sound servers, which convert rates well
 _MOST_CHANNELS = 8  # of a microphone array; "default" claims 32 or 128
@@ -109,8 +109,9 @@ class PortAudio:
         source: list[GiveBlock] = []
         silence = b"\0\0"
 
-        def callback(_data: None, frames: int, _time: object, _status: int) -> tuple[bytes, int]:
-            sound = source[0](frames) if source else silence * frames
+        def callback(_data: None, frames: int, _time: object, status: int) -> tuple[bytes, int]:
+            dry = bool(status & pyaudio.paOutputUnderflow)
+            sound = source[0](frames, dry) if source else silence * frames
             return sound, pyaudio.paContinue
 
         opened = self._open("loudspeaker", device, wish, loudspeaker_forms(device, wish), callback, stop)

@@ -206,7 +206,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         sound = await stack.enter_async_context(open_sound(config, assistant, bulletin))
         mouth = sound.mouth if sound else None
         restart = partial(frame.wishes.ask, Wish.RESTART)
-        schedule = await _schedule(config, bulletin, sound or NoSound(), frame)
+        schedule = await _schedule(config, bulletin, mouth or NoSound(), frame)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         arbitration = Arbitration(config.mqtt.base, config.node)
         if sound is not None:

@@ -206,6 +206,7 @@ class SoundCard:
         """Keep the devices open until cancelled; started once it was tried for the first time."""
         self._intake.loop = asyncio.get_running_loop()
         self._started = task_status.started
+        self._went_at = time.monotonic()  # what is said while it opens waits, too
         try:
             async with Lane("sound", PortAudio, stop_s=_STOP_S) as self._lane:
                 await self._own()
@@ -236,7 +237,7 @@ class SoundCard:
         """Open what is missing; `whole` closes everything first, so that PortAudio sees the devices of now."""
         try:
             if whole or (self._microphone is None and self._loudspeaker is None):
-                self._microphone = self._loudspeaker = None
+                self._close()
                 await self._do("", PortAudio.reset)
             await self._see_to_microphone()
             if self._loudspeaker is None:
@@ -342,11 +343,15 @@ class SoundCard:
         return True
 
     def _lose(self, problem: str) -> None:
+        self._close()
+        self._problems["sound"] = problem
+        self._publish()
+
+    def _close(self) -> None:
+        """Count both as closed; speech waits for the loudspeaker from now on."""
         if self._loudspeaker is not None:
             self._went_at = time.monotonic()
         self._microphone = self._loudspeaker = None
-        self._problems["sound"] = problem
-        self._publish()
 
     def _publish(self) -> None:
         if self._started is not None:
@@ -367,7 +372,7 @@ class SoundCard:
 
     # The loudspeaker's side
 
-    def _wants(self, rate_hz: int) -> Callable[[int], bytes]:
+    def _wants(self, rate_hz: int) -> Callable[[int, bool], bytes]:
         """Called in PortAudio's thread once a loudspeaker is open; a ring of its rate goes on where it was."""
         if self._ring.rate_hz != rate_hz:
             ring = Ring(rate_hz)
@@ -375,8 +380,9 @@ class SoundCard:
             self._ring = ring
         ring = self._ring
 
-        def want(samples: int) -> bytes:
+        def want(samples: int, dry: bool) -> bytes:
             self._out_at = time.monotonic()
+            ring.gaps += dry and ring.flowing
             return ring.take(samples).tobytes()
 
         return want

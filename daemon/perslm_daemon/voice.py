@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -16,7 +16,6 @@ import anyio
 from perslm_daemon.app import Assistant, wake_words
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.chimes import Chime
 from perslm_daemon.config_sections import Config
 from perslm_daemon.ears import Ears
 from perslm_daemon.live import Live, Rings
@@ -24,9 +23,7 @@ from perslm_daemon.mouth import Mouth
 from perslm_daemon.settings import Setting, SettingValue
 from perslm_daemon.sound_card import SoundCard, SoundState
 from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
-from perslm_daemon.utterance import Priority
 from perslm_daemon.voice_turn import RunTurn
-from perslm_runtime.errors import DeviceError, EngineError
 
 log = logging.getLogger("perslm.voice")
 
@@ -40,12 +37,6 @@ class Sound:
 
     card: SoundCard
     mouth: Mouth
-
-    async def ring(self, text: str) -> None:
-        """Ring once, and say what for; without a loudspeaker only the events tell of it."""
-        with suppress(DeviceError, EngineError):
-            await self.mouth.chime(Chime.TIMER)
-            await self.mouth.say(text, Priority.ALARM)
 
     def why_deaf(self) -> str:
         """Why nobody can be heard now, as a sentence; "" when somebody can."""
