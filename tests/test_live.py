@@ -289,7 +289,7 @@ async def test_stop_from_outside_ends_whatever_it_is(engines):
         await here.until("listening")
         assert here.live.stop()
         await here.until("idle")
-        here.microphone.say(await saying(f"Okay Nabu, {STORY}"))
+        here.microphone.say(await saying(1.0, f"Okay Nabu, {STORY}"))
         await here.until_state(State.RESPONDING)
         assert here.live.stop()
         await here.until("idle", 2)
