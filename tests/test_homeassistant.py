@@ -64,6 +64,7 @@ async def nothing(_value: SettingValue) -> None: ...
 SETTINGS = {
     "memory": Setting("memory", "switch", "remember", nothing),
     "volume": Setting("volume", "number", "loudness", nothing),
+    "mute": Setting("mute", "switch", "close the microphone", nothing),
     "model": Setting("model", "select", "model", nothing, options=("small", "large")),
     "gain": Setting("gain", "number", "gain", nothing, least=-10, most=20, step=1, unit="dB"),
 }

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import anyio
 import pytest
 
 from perslm_build import install
@@ -14,6 +15,8 @@ from perslm_build.terminal import SetupError
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import PROFILES
 from perslm_daemon.limits import dropin
+from perslm_daemon.sound_card import devices_now
+from pulse import pulse_server
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"
 UNITS = ("perslm.service", "perslm-broker.service")
@@ -150,6 +153,10 @@ def test_the_users_of_the_units_are_made_and_own_their_folders(tmp_path: Path) -
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "etc/credstore").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var/lib/perslm").stat().st_mode & 0o777 == 0o700
+    assert users["perslm"][2] == "417"
+    assert (tmp_path / "var/lib/systemd/linger/perslm").is_file()
+    alsa = (tmp_path / "var/lib/perslm/.asoundrc").read_text()
+    assert alsa.splitlines()[0].startswith("pcm.!default { type pulse fallback")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -159,6 +166,53 @@ def test_a_board_gets_the_memory_of_its_profile_and_the_system_keeps_some(profil
     assert int(said["MemoryHigh"]) == board.budget_mb * 1_000_000
     assert int(said["MemoryHigh"]) <= int(said["MemoryMax"]) <= (board.total_mb - 100) * 1_000_000
     assert int(said["CPUWeight"]) == board.cpu_weight
+
+
+def laid_down(board: Path, uid: int) -> Path:
+    """The board with our units and drop-ins in place of those the fixture copied."""
+    for unit in UNITS:
+        (board / install.UNITS / unit).unlink()
+    install.lay_down(board, dropin(load(Flags(profile="pi5"), environ={}).board, "pi5"), 252, uid)
+    return board / install.DROPINS / "30-sound.conf"
+
+
+def test_the_service_sees_the_sound_server_of_its_user_and_nothing_else_of_the_users_folder(board: Path) -> None:
+    sound = laid_down(board, 417).read_text()
+    assert "@UID@" not in sound
+    assert "XDG_RUNTIME_DIR=/run/user/417\n" in sound
+    assert re.findall(r"^BindPaths=(.*)$", sound, re.MULTILINE) == ["-/run/user/417/pulse"]
+    assert re.findall(r"user@(\d+)\.service", sound) == ["417", "417"]
+    for beside in ("bus", "systemd"):
+        assert f"/run/user/417/{beside}" not in sound
+    assert verify(board) == ""
+
+
+def test_the_service_with_its_sound_is_exposed_by_two_at_most(board: Path) -> None:
+    laid_down(board, 417)
+    found = subprocess.run(
+        [tool("systemd-analyze"), "security", "--offline=true", f"--root={board}", "--no-pager", UNITS[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (level,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", found.stdout)
+    assert float(level) <= MOST_EXPOSED / 10
+    assert re.search(r"ProtectHome=\s", found.stdout)
+
+
+def test_alsas_default_device_is_the_sound_server_and_else_a_card() -> None:
+    line = next(line for line in (SYSTEMD / "perslm.tmpfiles").read_text().splitlines() if ".asoundrc" in line)
+    alsa = line.split(maxsplit=6)[6].replace("\\n", "\n")
+
+    async def names() -> list[str]:
+        return [device.name for device in await devices_now() if device.inputs and device.outputs]
+
+    with pulse_server() as pulse:
+        (pulse.folder / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{alsa}")
+        assert "default" in anyio.run(names)
+        pulse.stop()
+        if not Path("/proc/asound/cards").exists():
+            assert "default" not in anyio.run(names), "no server, no card, and no error either"
 
 
 @pytest.mark.parametrize(("version", "backoff"), [(252, False), (253, False), (254, True), (257, True)])
@@ -213,6 +267,6 @@ def test_install_without_rights_says_what_to_type() -> None:
 
 def test_every_key_of_the_units_is_explained() -> None:
     page = (SYSTEMD.parent / "docs/systemd.md").read_text()
-    for unit in UNITS:
+    for unit in (*UNITS, "perslm-sound.conf"):
         for key in service_of(unit):
             assert key in page, f"{key} of {unit}"

@@ -8,6 +8,7 @@ for whoever builds an image: an environment cannot be moved. Memories and config
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,8 @@ FILES = {
     Path("usr/local/lib/tmpfiles.d/perslm.conf"): _SOURCES / "perslm.tmpfiles",
 }
 _BACKOFF_SINCE = 254
+_SOUND_DROPIN = DROPINS / "30-sound.conf"
+_SOUND_PACKAGES = "pipewire pipewire-pulse wireplumber libasound2-plugins pulseaudio-utils"
 
 
 def destination() -> Path:
@@ -49,13 +52,25 @@ def systemd_version() -> int:
     return int(said[1]) if len(said) > 1 and said[1].isdecimal() else 0
 
 
-def lay_down(root: Path, limits: str, version: int) -> list[Path]:
+def service_uid() -> int:
+    """The number of the user perslm: what it has here, else what sysusers is asked for."""
+    try:
+        return pwd.getpwnam("perslm").pw_uid
+    except KeyError:
+        users = (_SOURCES / "perslm.sysusers").read_text(encoding="utf-8")
+        return int(next(line.split()[2] for line in users.splitlines() if line.startswith("u perslm ")))
+
+
+def lay_down(root: Path, limits: str, version: int, uid: int | None = None) -> list[Path]:
     """Write the units, users and folders under `root`, with the board's `limits`; return what was written.
 
-    The backoff's keys go only to a systemd that knows them. The same files are written over by a second install.
+    `uid` is the number of the user perslm, whose sound server the service speaks with. The backoff's keys go only
+    to a systemd that knows them. The same files are written over by a second install.
     """
     texts = {target: source.read_text(encoding="utf-8") for target, source in FILES.items()}
     texts[DROPINS / "10-board.conf"] = limits
+    sound = (_SOURCES / "perslm-sound.conf").read_text(encoding="utf-8")
+    texts[_SOUND_DROPIN] = sound.replace("@UID@", str(service_uid() if uid is None else uid))
     if version >= _BACKOFF_SINCE:
         texts[DROPINS / "20-backoff.conf"] = (_SOURCES / "perslm-backoff.conf").read_text(encoding="utf-8")
     for target, text in texts.items():
@@ -70,7 +85,7 @@ def lay_down(root: Path, limits: str, version: int) -> list[Path]:
 
 def take_away(root: Path) -> list[Path]:
     """Remove what `lay_down` wrote, and the drop-ins' folder when nothing else is in it; return what went."""
-    targets = [*FILES, DROPINS / "10-board.conf", DROPINS / "20-backoff.conf"]
+    targets = [*FILES, DROPINS / "10-board.conf", DROPINS / "20-backoff.conf", _SOUND_DROPIN]
     removed = [root / target for target in targets if (root / target).is_file()]
     for path in removed:
         path.unlink()
@@ -88,6 +103,7 @@ def install() -> None:
         _check_rights()
         system.check_machine()
         set_up(SERVICE)
+        _make_users()
     python = SERVICE.python if here else RUN.python
     if not python.exists():
         raise SetupError("the board's limits come from the programs: `make setup` first, then this again.")
@@ -108,6 +124,7 @@ def uninstall() -> None:
     for path in take_away(root):
         say(f"   removed {path}")
     if root == Path("/"):
+        Path("/var/lib/systemd/linger/perslm").unlink(missing_ok=True)
         shutil.rmtree(HOME, ignore_errors=True)
         if _running():
             _systemctl("daemon-reload")
@@ -155,19 +172,28 @@ def _systemctl(*arguments: str, check: bool = True) -> None:
         raise SetupError(f"`systemctl {' '.join(arguments)}` failed: {found.stderr.strip()}")
 
 
+def _make_users() -> None:
+    """Make the users first: a number is part of what is laid down. Nothing where there is no systemd."""
+    if shutil.which("systemd-sysusers") is not None:
+        subprocess.run(["systemd-sysusers", _SOURCES / "perslm.sysusers"], check=True)
+
+
 def _begin() -> None:
-    """Make users and folders, and start the units where systemd runs the machine."""
+    """Make folders, and start the units where systemd runs the machine."""
     for program in ("systemd-sysusers", "systemd-tmpfiles"):
         if shutil.which(program) is None:
             say(f"{program} is not here: this machine has no systemd. The files are in place for one that has.")
             return
-    subprocess.run(["systemd-sysusers", "/usr/local/lib/sysusers.d/perslm.conf"], check=True)
     subprocess.run(["systemd-tmpfiles", "--create", "/usr/local/lib/tmpfiles.d/perslm.conf"], check=True)
     _own_broker()
     if not _running():
         say("Installed. systemd does not run this machine: start it by hand with /opt/perslm/bin/perslm run.")
         return
     _systemctl("daemon-reload")
+    subprocess.run(["loginctl", "enable-linger", "perslm"], capture_output=True, check=False)
+    if shutil.which("pipewire-pulse") is None and shutil.which("pulseaudio") is None:
+        say("Several programs share the sound, and echo is cancelled, with PipeWire:")
+        say(f"   sudo apt-get install {_SOUND_PACKAGES}")
     say("Installed. Models, then start:")
     say(
         "   sudo -u perslm env PERSLM_MODELS_DIR=/var/lib/perslm/models"

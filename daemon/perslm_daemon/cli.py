@@ -19,6 +19,7 @@ import typer
 from perslm_daemon import (
     bench,
     cli_ask,
+    cli_audio,
     cli_broker,
     cli_config,
     cli_daemon,
@@ -117,6 +118,7 @@ def build(session: Session) -> typer.Typer:
         cli_run,
         cli_daemon,
         cli_speech,
+        cli_audio,
         cli_timers,
         cli_memory,
         cli_models,

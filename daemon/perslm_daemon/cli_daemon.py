@@ -14,7 +14,7 @@ from perslm_daemon.cli_remote import required
 from perslm_daemon.cli_session import session_of
 from perslm_daemon.terminal import note, put, put_json
 
-_HIDDEN = ("uptime_s", "degraded", "health", "models")
+_HIDDEN = ("uptime_s", "degraded", "health", "models", "sound")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +48,8 @@ def _told(data: Mapping[str, Any], pid: object) -> list[str]:
     lines = [f"{name:<10} {value}" for name, value in data.items() if name not in _HIDDEN]
     lines.append(f"{'running':<10} for {uptime // 3600}:{uptime // 60 % 60:02}:{uptime % 60:02} (pid {pid})")
     lines += [f"{part:<10} {model}" for part, model in data.get("models", {}).items()]
+    sound = data.get("sound") or {}
+    lines += [f"{side:<10} {sound.get(side) or 'none'}" for side in ("microphone", "loudspeaker") if sound]
     lines += [f"{name:<10} {_plain(value)}" for name, value in (data.get("health") or {}).items()]
     lines += [f"{'without':<10} {one['part']}: {one['reason']}" for one in data.get("degraded", [])]
     return lines

@@ -36,6 +36,8 @@ PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
 _NAME = Text(r"[a-z0-9][a-z0-9_-]{0,63}", "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit")
 _MODEL_ID = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the id of a model as `perslm models list` shows it")
 _THREADS = Whole(1, 64)
+_DEVICE = Text(r"[^\x00-\x1f]{0,200}", "a device's name, part of it or its number, of at most 200 characters")
+_RATE = Whole(0, 192_000)
 _TOPIC = Text(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}", "topic levels of a-z, A-Z, 0-9, _ and -")
 
 
@@ -298,6 +300,48 @@ class Wyoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Audio:
+    """The sound card: which microphone and which loudspeaker (docs/voice.md)."""
+
+    microphone: str = key("", _DEVICE, "which microphone: name, part of it or number; none: the system's own")
+    loudspeaker: str = key("", _DEVICE, "which loudspeaker, likewise; `perslm audio devices` lists both")
+    microphone_rate_hz: int = key(0, _RATE, "samples per second of the microphone; 0 finds the best that it has")
+    microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
+    loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
+    muted: bool = key(False, Switch(), "keep the microphone closed; the setting `mute` changes it at any time")
+    buffer_ms: int = key(
+        20,
+        Whole(10, 100),
+        "length of a block of sound in ms; devices hold three, so longer is safer on a busy board",
+    )
+    echo_cancel: bool = key(
+        False,
+        Switch(),
+        "take our own voice out of the microphone, by the echo canceller of PulseAudio or PipeWire",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """How it speaks aloud (docs/voice.md)."""
+
+    volume: float = key(1.0, Real(0.0, 1.0), "loudness at the start; the setting `volume` changes it at any time")
+    chimes: bool = key(True, Switch(), "short sounds when it listens, has understood, fails, and for timers")
+    chime_volume: float = key(0.5, Real(0.0, 1.0), "loudness of these sounds beside the voice")
+    thinking_after_s: float = key(
+        2.0,
+        Real(0.0, 60.0),
+        "seconds of silence after a question before a soft sound says that it thinks; 0: never",
+    )
+    duck_to: float = key(0.25, Real(0.0, 1.0), "what is left of our own loudness while somebody is listened to")
+    duck_others_to: float = key(
+        0.3,
+        Real(0.0, 1.0),
+        "what is left of other programs' loudness while we listen or speak; 1 leaves them alone",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration in force. `sources` tells for every dotted key where its value came from."""
 
@@ -322,6 +366,8 @@ class Config:
     intents: Intents = field(default_factory=Intents)
     timers: Timers = field(default_factory=Timers)
     wyoming: Wyoming = field(default_factory=Wyoming)
+    audio: Audio = field(default_factory=Audio)
+    mouth: Mouth = field(default_factory=Mouth)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -342,6 +388,8 @@ SECTIONS: dict[str, type[Any]] = {
     "intents": Intents,
     "timers": Timers,
     "wyoming": Wyoming,
+    "audio": Audio,
+    "mouth": Mouth,
 }
 
 

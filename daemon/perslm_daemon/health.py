@@ -149,8 +149,16 @@ class Health:
     async def report(self) -> Figures:
         """Measure, warn of what is new, and post `health`."""
         figures = self._figures = await self.figures()
-        self._bulletin.post("health", figures.as_fields())
+        self._bulletin.post("health", {**figures.as_fields(), **self._sound(figures)})
         return figures
+
+    def _sound(self, figures: Figures) -> dict[str, Any]:
+        """What the sound card says of itself, where there is one: a board that cannot be heard is not well."""
+        said = self._bulletin.current().get("sound")
+        if said is None:
+            return {}
+        problem = said["problem"]
+        return {"ok": problem is None and figures.as_fields()["ok"], "sound": problem or "ok"}
 
     async def figures(self) -> Figures:
         """Measure, and judge what presses. The files of /proc are read in a thread: the loop never waits."""

@@ -82,11 +82,29 @@ def sound_outputs(root: Path = Path("/")) -> list[str]:
     runtime = root / (os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}").lstrip("/")
     found = [name for name, socket in (("PipeWire", "pipewire-0"), ("PulseAudio", "pulse/native"))
              if (runtime / socket).exists()]  # fmt: skip
+    server = os.environ.get("PULSE_SERVER", "")
+    if server.startswith("unix:") and (root / server[5:].lstrip("/")).exists() and "PulseAudio" not in found:
+        found.append("PulseAudio")
     try:
         cards = (root / "proc/asound/cards").read_text()
     except OSError:
         return found
     return [*found, *re.findall(r"^\s*\d+ \[.*?\]: (.+)$", cards, re.MULTILINE)]
+
+
+def sound_traces() -> tuple[object, ...]:
+    """What changes when a sound card or a sound server comes or goes; cheap enough to look at every second."""
+    server = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    found: list[object] = []
+    for path in (Path(server or "/"), runtime / "pulse/native", runtime / "pipewire-0", Path("/dev/snd")):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return tuple(found)
 
 
 def cpu_features(root: Path = Path("/")) -> frozenset[str]:

@@ -36,7 +36,13 @@ class Microphone(Protocol):
 
 
 class Speaker(Protocol):
-    """Where sound goes."""
+    """Where sound goes. `gain` multiplies all of it, at once; `latency_s` is a sample's way to the air."""
+
+    gain: float
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds."""
 
     async def play(self, pieces: AsyncIterable[Pcm]) -> float:
         """Play pieces without gaps and return the seconds that were heard.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -22,14 +22,17 @@ from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
 from perslm_daemon.llms import llms
+from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
-from perslm_daemon.speaking import SoundOut
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, intent_data, timings_data
+from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
-from perslm_runtime.errors import InputError
+from perslm_runtime.errors import DeviceError, InputError
 from perslm_runtime.memory import Recalled
+
+_NO_VOICE = "there is no voice: set voice.enabled=true, or see `perslm status` for why it did not start"
 
 
 class AskArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
@@ -83,8 +86,7 @@ class Table:
     bulletin: Bulletin
     restart: Callable[[], None]
     changes: Changes
-    sound: SoundOut | None
-    why_no_sound: str
+    mouth: Mouth | None
     started: float
     schedule: Schedule
 
@@ -108,12 +110,17 @@ class Table:
             ]
         else:
             absent |= dict.fromkeys(("remember", "recall", "forget"), "the memory is off or did not start")
-        if self.sound is not None:
+        if self.speaks:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:
-            absent["say"] = self.why_no_sound
+            absent["say"] = _NO_VOICE
         absent |= dict.fromkeys(("listen", "sync"), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is a voice; a loudspeaker may come and go."""
+        return self.mouth is not None and self.assistant.parts.tts is not None
 
     async def status(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """State, node, version, uptime, models and what is degraded."""
@@ -130,17 +137,53 @@ class Table:
             },
             "degraded": [{"part": one.part, "reason": one.reason} for one in self.assistant.degraded],
             "health": values.get("health", {}),
+            **({"sound": values["sound"]} if "sound" in values else {}),
         }
 
     async def ask(self, args: AskArgs, request: Request, tell: Tell) -> Mapping[str, Any]:
         """One turn; its events go to `tell`, its state to the bulletin."""
         person = request.person or self.config.person
-        speak = args.speak and self.sound is not None
+        speak = args.speak and self.speaks
         wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person)
-        return ask_data(await self.turn(wanted, tell, aloud=speak))
+        done = await (self.turn_aloud(wanted, tell) if speak else self.turn(wanted, tell))
+        if args.speak and not speak:
+            done = replace(done, problems=(*done.problems, f"the reply could not be spoken: {_NO_VOICE}"))
+        return ask_data(done)
+
+    async def turn_aloud(self, wanted: Ask, tell: Tell) -> Turn:
+        """Run a turn whose reply is said on this machine while it is made; returns when it was heard.
+
+        A loudspeaker that is not there is a problem of the turn, and the reply comes all the same.
+        """
+        if self.mouth is None:
+            raise InputError(_NO_VOICE)
+        words: dict[int, str] = {}
+        done: Turn | None = None
+        try:
+            async with self.mouth.reply() as reply:
+
+                async def told(event: Event) -> None:
+                    await tell(event)
+                    if isinstance(event, Sentence):
+                        words[event.seq] = event.text
+                    elif isinstance(event, Spoken):
+                        await reply.take(event.sound, words.pop(event.seq, ""))
+
+                with self.mouth.thinking():
+                    done = await self.turn(wanted, told, aloud=True)
+        except DeviceError as error:
+            if done is None:
+                raise
+            problem = f"the reply could not be spoken: {error}"
+            if problem not in done.problems:
+                done = replace(done, problems=(*done.problems, problem))
+                self.bulletin.tell("warning", message=problem)
+        finally:
+            self.bulletin.post("activity", "idle")
+        return done
 
     async def turn(self, wanted: Ask, tell: Tell, *, aloud: bool = False) -> Turn:
-        """Run a turn and keep the bulletin up to date; `aloud` plays the sound on this machine's loudspeaker."""
+        """Run a turn and keep the bulletin up to date; `aloud`: whoever asked says when it was heard."""
         pipeline, bulletin = self.assistant.pipeline, self.bulletin
 
         async def told(event: Event) -> None:
@@ -149,8 +192,6 @@ class Table:
             elif isinstance(event, Heard):
                 self._heard(event.text)
             await tell(event)
-            if aloud and self.sound is not None and isinstance(event, Spoken):
-                await self.sound.take(event.sound)
 
         bulletin.post("activity", "processing")
         if wanted.text:
@@ -158,7 +199,8 @@ class Table:
         try:
             done = await pipeline.ask(wanted, told)
         finally:
-            bulletin.post("activity", "idle")
+            if not aloud:
+                bulletin.post("activity", "idle")
         bulletin.post("last_reply", done.reply)
         bulletin.post("latency_ms", round(_latency_ms(done)))
         if done.intent is not None:
@@ -176,9 +218,8 @@ class Table:
         """Interrupt the running turn, what is being said, and what rings."""
         stopped = self.assistant.pipeline.interrupt()
         stopped = bool(await self.schedule.stop()) or stopped
-        if self.sound is not None:
-            self.sound.silence()
-        return {"turn": None, "stopped": stopped}
+        silenced = self.mouth is not None and self.mouth.silence()
+        return {"turn": None, "stopped": stopped or silenced}
 
     async def timer(self, args: TimerArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Set, list, pause, resume, cancel and snooze timers, alarms and reminders."""
@@ -188,9 +229,9 @@ class Table:
         """Speak a text through the loudspeaker; answers when it was said."""
         if not args.text.strip():
             raise InputError("there is nothing to say: send a text")
-        if self.sound is None:
-            raise InputError(self.why_no_sound)
-        return {"spoken_ms": round(await self.sound.say(args.text) * 1000)}
+        if self.mouth is None:
+            raise InputError(_NO_VOICE)
+        return {"spoken_ms": round(await self.mouth.say(args.text, Priority[args.priority.upper()]) * 1000)}
 
     async def remember(self, args: TextArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Store a fact."""

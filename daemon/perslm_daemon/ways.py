@@ -32,12 +32,14 @@ from perslm_daemon.discovery import WYOMING, Announcer, Card, Found, browse, fin
 from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
+from perslm_daemon.mouth import Mouth
 from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.mqtt_connection import Address, BrokerError
 from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
+from perslm_daemon.sound_card import SoundCard
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
 from perslm_runtime import __version__
@@ -55,10 +57,19 @@ _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is lef
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound card and the mouth of a daemon with a voice."""
+
+    card: SoundCard
+    mouth: Mouth
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """The running daemon as its ways in see it.
 
-    `broker` is the MQTT broker's HOST:PORT, "" where there is none; `own` is it where it is ours.
+    `broker` is the MQTT broker's HOST:PORT, "" where there is none; `own` is it where it is ours. `sound` is None
+    where voice is switched off.
     """
 
     config: Config
@@ -70,6 +81,7 @@ class Running:
     schedule: Schedule
     broker: str = ""
     own: Own | None = None
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True, slots=True)

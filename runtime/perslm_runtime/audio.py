@@ -120,12 +120,12 @@ def resample(pcm: Pcm, rate_hz: int) -> Pcm:
         # Output n sits at input position n * down / up; all n of one phase share their fraction, so one filter.
         first, fraction = divmod(phase * down, up)
         count = len(range(phase, length, up))
-        taps = _sinc_taps(reach, fraction / up, min(1.0, up / down))
+        taps = sinc_taps(reach, fraction / up, min(1.0, up / down))
         out[phase::up] = windows[first + 1 :: down][:count] @ taps
     return Pcm(to_int16(out / 32768.0), rate_hz)
 
 
-def _sinc_taps(reach: int, fraction: float, ratio: float) -> NDArray[np.float32]:
+def sinc_taps(reach: int, fraction: float, ratio: float) -> NDArray[np.float32]:
     """Low-pass taps [2 * reach] around a point `fraction` after tap `reach - 1`; they add up to one.
 
     `ratio` is the output rate over the input rate, at most 1.

@@ -1,0 +1,428 @@
+"""The one owner of the sound card: microphone frames in, speech out, and both devices back whenever they went.
+
+Devices come and go, and a sound server can freeze. The owner closes both streams, has PortAudio look anew, and
+opens what there is, again and again and ever more patiently; meanwhile no frames come and `play` raises
+`DeviceError`. Knows no wake word, no voice and no transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import ObjectReceiveStream, TaskStatus
+
+from perslm_daemon.config_sections import Audio
+from perslm_daemon.machine import sound_traces
+from perslm_daemon.microphone import Intake
+from perslm_daemon.portaudio import Device, Opened, PortAudio, Wish
+from perslm_daemon.sound import Frame
+from perslm_daemon.sound_ring import Ring
+from perslm_daemon.sound_server import EchoCanceller
+from perslm_runtime.audio import Pcm
+from perslm_runtime.errors import DeviceError, LaneHung
+from perslm_runtime.lane import Lane
+from perslm_runtime.resampler import Resampler
+
+log = logging.getLogger("perslm.sound")
+
+LOST_S = 0.5
+"""A device whose callback has not come for so long is lost."""
+
+ZEROS_S = (10.0, 60.0, 600.0)
+"""So long of exact zeros and the microphone is opened anew; each time in vain makes the next wait longer."""
+
+_FIRST_S = 2.5  # until the first callback: PulseAudio's null sink takes 0.8 s, a USB device waking up takes 1 s
+_LOOK_S = 0.1
+_TRACES_S = 1.0
+_PATIENCE_S = 5.0  # for one call of PortAudio; looking for devices takes 0.1 s here, 2 s with ten cards on a Pi
+_STOP_S = 1.0  # what such a call may then still take before it counts as hanging; shutting down waits as long
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+_RETURN_S = 2.0  # speech waits so long for a loudspeaker that went; a USB plug that was moved is back by then
+_AHEAD_S = 0.4  # sound in the ring: how long the loop may be held up without a gap
+_SLICE_S = 0.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SoundState:
+    """How the sound is: names of the open devices (None: not open), and `problem`, a sentence with the next step.
+
+    `echo_cancel` says what of echo cancellation is in force. `overruns` counts frames that were lost because a
+    listener or the machine was too slow, `gaps` the buffers that the loudspeaker got too late.
+    """
+
+    microphone: str | None = None
+    loudspeaker: str | None = None
+    problem: str | None = None
+    muted: bool = False
+    echo_cancel: str = "off"
+    overruns: int = 0
+    gaps: int = 0
+
+    @property
+    def echo_in_force(self) -> bool:
+        """Whether the sound server takes our own voice out of the microphone."""
+        return self.echo_cancel.startswith("module-echo-cancel")
+
+    def as_value(self) -> dict[str, Any]:
+        """The value `sound` on the bulletin."""
+        return {
+            "microphone": self.microphone,
+            "loudspeaker": self.loudspeaker,
+            "muted": self.muted,
+            "problem": self.problem,
+            "echo_cancel": self.echo_cancel,
+            "overruns": self.overruns,
+            "gaps": self.gaps,
+        }
+
+
+async def devices_now() -> tuple[Device, ...]:
+    """All devices there are, as PortAudio sees them. Raises `DeviceError` where a sound server does not answer."""
+    with suppress(LaneHung):
+        async with Lane("sound", PortAudio, stop_s=_STOP_S) as lane:
+            with anyio.move_on_after(_PATIENCE_S):
+                return await lane.call(PortAudio.devices)
+    raise DeviceError("the sound server does not answer: restart it, or wait")
+
+
+class SoundCard:
+    """A `Microphone` and a `Speaker` over the devices that `wanted` names; `tell` hears of every change.
+
+    `run` has to run beside everything else; with `echo` it leads both streams through the sound server's echo
+    canceller whenever it opened one. All methods belong to its event loop.
+    """
+
+    def __init__(
+        self,
+        wanted: Audio,
+        *,
+        tell: Callable[[SoundState], None] = lambda _state: None,
+        echo: EchoCanceller | None = None,
+    ) -> None:
+        self._wanted = wanted
+        self._tell = tell
+        self._echo = echo
+        self._echo_told = "off" if echo is None else "not in force yet"
+        self._intake = Intake(wanted.microphone_channel)
+        self._ring = Ring(48_000)
+        self._lane: Lane[PortAudio] | None = None
+        self._microphone: Opened | None = None
+        self._loudspeaker: Opened | None = None
+        self._problems: dict[str, str] = {}
+        self._muted = self._mute_wanted = self._intake.closed = wanted.muted
+        self._opened_at = self._out_at = self._microphone_at = 0.0
+        self._went_at = -_RETURN_S
+        self._zeros = 0
+        self._playing = anyio.Lock()
+        self._woken = anyio.Event()
+        self._changed = anyio.Event()
+        self._started: Callable[[], None] | None = None
+        self._state = SoundState(problem="the sound card is not open yet")
+
+    @property
+    def state(self) -> SoundState:
+        """How the sound is now."""
+        return SoundState(
+            self._microphone.device if self._microphone else None,
+            self._loudspeaker.device if self._loudspeaker else None,
+            "; ".join(self._problems.values()) or None,
+            self._mute_wanted,
+            self._echo_told,
+            self._intake.overruns,
+            self._ring.gaps,
+        )
+
+    @property
+    def gain(self) -> float:
+        """What everything played is multiplied with; a new one is reached within one buffer."""
+        return self._ring.gain
+
+    @gain.setter
+    def gain(self, value: float) -> None:
+        self._ring.gain = value
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from the moment a sample is taken from us until it is heard."""
+        return self._loudspeaker.latency_s if self._loudspeaker else 0.0
+
+    @property
+    def began_at(self) -> float:
+        """When the device last took sound from us after silence (`time.monotonic()`)."""
+        return self._ring.began_at
+
+    # Microphone and speaker
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[ObjectReceiveStream[Frame]]:
+        """Every frame from now on; who is more than two seconds behind loses the oldest."""
+        with self._intake.listener() as frames:
+            yield frames
+
+    async def play(self, pieces: AsyncIterable[Pcm]) -> float:
+        """Play pieces without gaps, one call after the other; returns the seconds that were heard.
+
+        A loudspeaker that goes is waited for, for two seconds; then `DeviceError` is raised, as at once where
+        there was none. Cancelling it is silence within one buffer of the device.
+        """
+        async with self._playing:
+            await self._loudspeaker_back()
+            ring = self._ring
+            before, ended = ring.heard, False
+            try:
+                await self._fill(ring, pieces)
+                await self._drain(ring)
+                ended = True
+            finally:
+                ring.flowing = False
+                if not ended:
+                    ring.clear()
+            return (ring.heard - before) / ring.rate_hz
+
+    async def mute(self, on: bool) -> None:
+        """Close the microphone, or open it again. From the call on no frame is given out; the device follows."""
+        self._mute_wanted = on
+        self._intake.closed = on
+        with anyio.move_on_after(_PATIENCE_S):  # of a frozen server it is closed as soon as that answers
+            while self._lane is not None and self._muted != on:
+                changed = self._changed
+                self._woken.set()
+                await changed.wait()
+
+    # The owner
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Keep the devices open until cancelled; started once it was tried for the first time."""
+        self._intake.loop = asyncio.get_running_loop()
+        self._started = task_status.started
+        self._went_at = time.monotonic()  # what is said while it opens waits, too
+        try:
+            async with Lane("sound", PortAudio, stop_s=_STOP_S) as self._lane:
+                await self._own()
+        except LaneHung:
+            # A frozen sound server holds the thread, which has nothing of ours and ends with the process.
+            log.warning("sound_left_hanging")
+        finally:
+            self._lane = None
+            self._lose("the sound card is closed")
+            if self._echo is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._echo.unload()
+
+    async def _own(self) -> None:
+        tries = 0
+        whole = True
+        while True:
+            await self._open(whole=whole)
+            self._publish()
+            tries = tries + 1 if self._missing() else 0
+            pause_s = _PAUSES_S[min(tries, len(_PAUSES_S)) - 1] if tries else None
+            whole = await self._watch(pause_s)
+
+    def _missing(self) -> bool:
+        return self._loudspeaker is None or (self._microphone is None and not self._mute_wanted)
+
+    async def _open(self, *, whole: bool) -> None:
+        """Open what is missing; `whole` closes everything first, so that PortAudio sees the devices of now."""
+        try:
+            if whole or (self._microphone is None and self._loudspeaker is None):
+                self._close()
+                await self._do("", PortAudio.reset)
+            await self._see_to_microphone()
+            if self._loudspeaker is None:
+                wish = Wish(self._wanted.loudspeaker, self._wanted.loudspeaker_rate_hz, 0, self._wanted.buffer_ms)
+                self._loudspeaker = await self._do("loudspeaker", PortAudio.open_loudspeaker, wish, self._wants)
+            if self._echo is not None and self._loudspeaker is not None and self._microphone is not None:
+                self._echo_told = (await self._echo.bind()).told
+        except DeviceError as error:
+            self._problems["sound"] = str(error)
+        else:
+            self._problems.pop("sound", None)
+        self._opened_at = time.monotonic()
+
+    async def _see_to_microphone(self) -> None:
+        """Open it, or close it where it is to be mute."""
+        if self._mute_wanted:
+            await self._do("microphone", PortAudio.shut, "microphone")
+            self._microphone = None
+        elif self._microphone is None:
+            wanted = self._wanted
+            wish = Wish(wanted.microphone, wanted.microphone_rate_hz, wanted.microphone_channel, wanted.buffer_ms)
+            self._microphone = await self._do("microphone", PortAudio.open_microphone, wish, self._intake.device)
+            self._microphone_at = time.monotonic()
+        self._muted = self._mute_wanted
+
+    async def _do(self, side: str, work: Callable[..., T], *args: object) -> T | None:
+        """Have PortAudio do something; None, with the reason in `_problems`, where a device does not open.
+
+        Raises `DeviceError` when the call took too long; one that hangs is waited for first, however long.
+        """
+        lane = self._lane
+        if lane is None:
+            raise DeviceError("the sound card is closed")
+        try:
+            with anyio.move_on_after(_PATIENCE_S):
+                done = await lane.call(work, *args)
+                self._problems.pop(side, None)
+                return done
+        except DeviceError as error:
+            self._problems[side] = str(error)
+            return None
+        except LaneHung:
+            self._lose("the sound server does not answer: restart it, or wait")
+            while lane.busy_since is not None:  # noqa: ASYNC110 - the thread that is waited for can set no event
+                await anyio.sleep(_LOOK_S)
+        raise DeviceError("the sound server took too long to answer")
+
+    async def _watch(self, pause_s: float | None) -> bool:
+        """Wait for something to do; true when everything has to be opened anew."""
+        began = looked = traced = time.monotonic()
+        traces = await anyio.to_thread.run_sync(sound_traces) if pause_s else None
+        while True:
+            self._woken = anyio.Event()
+            with anyio.move_on_after(_LOOK_S):
+                await self._woken.wait()
+            now = time.monotonic()
+            if self._muted != self._mute_wanted:
+                return False
+            # A process that was held up itself heard nothing either: it looks once more.
+            if now - looked < LOST_S and self._trouble(now):
+                return True
+            looked = now
+            if pause_s is None:
+                continue
+            if now - began > pause_s:
+                return False
+            if now - traced > _TRACES_S:
+                traced = now
+                if await anyio.to_thread.run_sync(sound_traces) != traces:
+                    return True
+
+    def _trouble(self, now: float) -> bool:
+        """Look whether a device was lost; if so say it, and count both as closed."""
+        for side, opened, last in (
+            ("microphone", self._microphone, self._intake.block_at),
+            ("loudspeaker", self._loudspeaker, self._out_at),
+        ):
+            if opened is None:
+                continue
+            since = max(last, self._opened_at)
+            if now - since > (LOST_S if last > self._opened_at else _FIRST_S):
+                log.warning("device_lost side=%s silent_ms=%d", side, (now - since) * 1000)
+                self._lose(f"the {side} {opened.device!r} was lost: plug it in again, or start the sound server")
+                return True
+        return self._only_zeros(now)
+
+    def _only_zeros(self, now: float) -> bool:
+        """Whether the microphone should be opened anew because it has given nothing but zeros; told once."""
+        if self._microphone is None:
+            return False
+        since = max(self._intake.sound_at, self._microphone_at)
+        if self._intake.sound_at > self._microphone_at:
+            self._zeros = 0
+            if self._problems.pop("zeros", None):
+                self._publish()
+        if now - since < ZEROS_S[min(self._zeros, len(ZEROS_S) - 1)] or self._playing.locked():
+            return False
+        self._zeros += 1
+        log.warning("microphone_zeros seconds=%d", now - since)
+        self._problems["zeros"] = (
+            f"the microphone {self._microphone.device!r} gives nothing but silence: is it switched off?"
+        )
+        return True
+
+    def _lose(self, problem: str) -> None:
+        self._close()
+        self._problems["sound"] = problem
+        self._publish()
+
+    def _close(self) -> None:
+        """Count both as closed; speech waits for the loudspeaker from now on."""
+        if self._loudspeaker is not None:
+            self._went_at = time.monotonic()
+        self._microphone = self._loudspeaker = None
+
+    def _publish(self) -> None:
+        if self._started is not None:
+            self._started()
+            self._started = None
+        self._changed.set()
+        self._changed = anyio.Event()
+        state = self.state
+        if state != self._state:
+            self._state = state
+            log.info(
+                "sound microphone=%s loudspeaker=%s muted=%s",
+                state.microphone is not None,
+                state.loudspeaker is not None,
+                state.muted,
+            )
+            self._tell(state)
+
+    # The loudspeaker's side
+
+    def _wants(self, rate_hz: int) -> Callable[[int, bool], bytes]:
+        """Called in PortAudio's thread once a loudspeaker is open; a ring of its rate goes on where it was."""
+        if self._ring.rate_hz != rate_hz:
+            ring = Ring(rate_hz)
+            ring.gain, ring.gaps = self._ring.gain, self._ring.gaps
+            self._ring = ring
+        ring = self._ring
+
+        def want(samples: int, dry: bool) -> bytes:
+            self._out_at = time.monotonic()
+            ring.gaps += dry and ring.flowing
+            return ring.take(samples).tobytes()
+
+        return want
+
+    async def _loudspeaker_back(self) -> None:
+        """Return when there is a loudspeaker. Raises `DeviceError` when none comes."""
+        if self._went_at + _RETURN_S > time.monotonic():
+            with anyio.move_on_after(self._went_at + _RETURN_S - time.monotonic()):
+                while self._loudspeaker is None:
+                    await self._changed.wait()
+        if self._loudspeaker is None:
+            why = self._problems.get("sound", "the sound card is not open yet: try again in a moment")
+            raise DeviceError(self._problems.get("loudspeaker", f"the loudspeaker is not open: {why}"))
+
+    async def _fill(self, ring: Ring, pieces: AsyncIterable[Pcm]) -> None:
+        resampler: Resampler | None = None
+        async for piece in pieces:
+            if resampler is None or resampler.from_hz != piece.rate_hz:
+                if resampler is not None:
+                    ring.put(resampler.flush())
+                resampler = Resampler(piece.rate_hz, ring.rate_hz)
+            step = max(1, round(_SLICE_S * piece.rate_hz))
+            for start in range(0, len(piece.samples), step):
+                ring.put(resampler.feed(piece.samples[start : start + step]))
+                ring.flowing = True
+                await self._until_queued(ring, _AHEAD_S)
+            # Between two pieces nothing is owed: whoever speaks may be slower than the loudspeaker.
+            ring.flowing = False
+        if resampler is not None:
+            ring.put(resampler.flush())
+
+    async def _drain(self, ring: Ring) -> None:
+        await self._until_queued(ring, 0.0)
+        await anyio.sleep(self.latency_s)
+
+    async def _until_queued(self, ring: Ring, most_s: float) -> None:
+        """Wait until so much is queued at most. Raises `DeviceError` when the loudspeaker goes and stays away."""
+        while ring.queued_s > most_s:
+            if self._loudspeaker is None:
+                await self._loudspeaker_back()
+            if self._ring is not ring:
+                raise DeviceError("the loudspeaker was replaced by another in the midst of it: say it again")
+            await anyio.sleep(max(0.005, ring.queued_s - most_s))
