@@ -23,7 +23,7 @@ from daemon_child import daemon
 from perslm_daemon import verb_table, verbs
 from perslm_daemon.process import resident_bytes
 
-pytestmark = [pytest.mark.usefixtures("small_gguf"), pytest.mark.stress]
+pytestmark = [pytest.mark.usefixtures("small_gguf"), pytest.mark.stress, pytest.mark.timeout(3600)]
 
 ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "10"))
 BATCH = 20 if ROUNDS < 100 else 200  # 200 payloads by default, 20,000 in 100 rounds
