@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from perslm_daemon import journal, mqtt_requests, topics, verb_table, verbs
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.config_sections import Mqtt, keys
 from perslm_daemon.mqtt import response_filters
 
@@ -33,6 +34,7 @@ def test_every_topic_is_named() -> None:
         here.state,
         here.value("<value>"),
         here.set("<setting>"),
+        Arbitration("<base>", "home").topics.replace("+", "<phrase>"),
     }
     assert {name.replace("/home", "/<node>") for name in made} == set(rows("Topics"))
 

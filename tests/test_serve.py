@@ -93,7 +93,7 @@ async def test_the_verbs_answer_with_the_form_of_the_contract(tmp_path: Path) ->
     ("verb", "payload", "told"),
     [
         ("sing", b"", "there is no verb 'sing'"),
-        ("listen", b"", "not built yet"),
+        ("listen", b"", "there are no ears"),
         ("say", b"hello", "there is no voice"),
         ("ask", b'{"text": ', "no valid JSON"),
         ("ask", b'{"text": 5}', "Expected `str`"),

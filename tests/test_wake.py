@@ -29,7 +29,7 @@ def ears(every_word: MicroWakeWord) -> MicroWakeWord:
 
 
 def heard(engine: MicroWakeWord, pcm: Pcm, seconds: float = 0.08) -> list[str]:
-    return [word for piece in pieces(pcm, seconds) for word in engine.accept(piece)]
+    return [found.word for piece in pieces(pcm, seconds) for found in engine.accept(piece)]
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ class _Builds:
         return Piper(folder, wanted.threads, length_scale=wanted.length_scale, volume=wanted.volume)
 
     def wake(self) -> MicroWakeWord:
-        return MicroWakeWord(self._config.wake.words)
+        return MicroWakeWord(wake_words(self._config))
 
 
 def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
@@ -330,3 +330,8 @@ def _open_intents(language: str) -> Recognizer:
     from perslm_runtime.intents import Recognizer  # noqa: PLC0415 - imported where it is wanted
 
     return Recognizer(language)
+
+
+def wake_words(config: Config) -> tuple[str, ...]:
+    """Every wake word that is configured, by the name its engine knows it by: custom ones by their paths."""
+    return (*config.wake.words, *(str(path) for path in config.wake.custom))

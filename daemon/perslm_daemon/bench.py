@@ -56,13 +56,20 @@ def bench(
 
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name."""
-    from perslm_daemon import bench_model, bench_mqtt, bench_process, bench_turn  # noqa: PLC0415 - engines
+    from perslm_daemon import (  # noqa: PLC0415 - engines
+        bench_model,
+        bench_mqtt,
+        bench_process,
+        bench_turn,
+        bench_voice,
+    )
 
     return {
         "raw": bench_model.raw,
         "snapshot": bench_model.snapshot,
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
+        "voice": bench_voice.voice,
         "footprint": bench_process.footprint,
         "import": bench_process.import_time,
         "boards": bench_process.boards,

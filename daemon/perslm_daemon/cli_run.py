@@ -36,9 +36,15 @@ def run(
     own_broker: Annotated[
         bool, typer.Option("--own-broker", help="Bring an MQTT broker where none is configured.")
     ] = False,
+    voice: Annotated[
+        bool | None, typer.Option("--voice/--no-voice", help="Hear and speak, or only read and write.")
+    ] = None,
 ) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reads the configuration anew."""
     session = session_of(context)
+    if voice is not None:
+        wanted = f"voice.enabled={str(voice).lower()}"
+        session.flags = replace(session.flags, settings=(*session.flags.settings, wanted))
     _ = session.config  # mistakes are told before anything starts
     log_to_journal()
     anyio.run(_run, session, own_broker)

@@ -294,6 +294,23 @@ class OptionalLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Locations:
+    """A list of paths; as text they are separated by commas."""
+
+    allowed = "a list of paths"
+
+    def read(self, raw: object, base: Path) -> tuple[Path, ...]:
+        """Accept a TOML array of paths."""
+        if not isinstance(raw, list):
+            raise ValueError
+        return tuple(Location().read(one, base) for one in raw)
+
+    def parse(self, text: str, base: Path) -> tuple[Path, ...]:
+        """Accept paths separated by commas; empty text is the empty list."""
+        return self.read([part.strip() for part in text.split(",") if part.strip()], base)
+
+
+@dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
     """What the table of keys says of one key; `name` is dotted: `model.threads`."""
 

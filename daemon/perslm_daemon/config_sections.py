@@ -18,6 +18,7 @@ from perslm_daemon.config_keys import (
     IpAddress,
     Key,
     Location,
+    Locations,
     Networks,
     OptionalLocation,
     Places,
@@ -139,6 +140,21 @@ class Wake:
         ("okay_nabu",),
         Choices(("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")),
         "wake words that are listened for",
+    )
+    custom: tuple[Path, ...] = key(
+        (), Locations(), "wake words of your own: microWakeWord models (.tflite), each with its .json beside it"
+    )
+    sensitivity: float = key(
+        0.5, Real(0.0, 1.0), "how easily wake words are heard; 0.5 is each model's own measure"
+    )
+    active: str = key("all", Text(r"[\w.-]+", "a name"), "which of them calls; all: each of them")
+    sensitivities: str = key(
+        "",
+        Text(
+            r"([\w.-]+ *= *(0(\.\d+)?|1(\.0*)?)( *, *|$))*",
+            "words with their sensitivity, as in okay_nabu=0.6, alexa=0.3",
+        ),
+        "sensitivity of single words, where it differs; a word of your own goes by its file's name",
     )
 
 
@@ -278,25 +294,24 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Wyoming:
-    """Ears, mouth and mind for Home Assistant, and satellites in other rooms (docs/wyoming.md)."""
+class Ears:
+    """How PersLM listens once it was called (docs/voice.md)."""
 
-    allow: tuple[str, ...] = key(
-        (),
-        Networks(),
-        "who may connect; nobody is told apart by more than the address, so none: the port is closed",
+    end_s: float = key(0.25, Real(0.1, 5), "seconds of silence after which a finished command is over")
+    unsure_s: float = key(0.6, Real(0.1, 5), "the same where the words do not tell whether they are all")
+    unfinished_s: float = key(1.4, Real(0.1, 10), 'the same where they are not: "turn on the"')
+    longest_s: float = key(15.0, Real(2, 60), "seconds after which listening ends whatever is to be heard")
+    nothing_s: float = key(5.0, Real(1, 30), "seconds to wait for a first word after the wake word")
+    near_db: float = key(18.0, Real(3, 60), "decibels below the wake word from which a voice is somebody else's")
+    follow_up: bool = key(True, Switch(), "listen on, without the wake word, after an answer that asks something")
+    follow_up_s: float = key(6.0, Real(1, 30), "seconds to wait for a first word then")
+    barge_in: str = key(
+        "speech",
+        Choice(("speech", "wake", "off")),
+        'what ends an answer: speech, wake word and "stop", or nothing',
     )
-    host: str = key(
-        "",
-        Text(r"[0-9A-Fa-f:.]{0,45}", 'an IP address of this machine, or "" for what wyoming.allow needs'),
-        "address that is listened on; none: loopback where only loopback may connect, else all",
-    )
-    port: int = key(10_900, Whole(1, 65_535), "port of the services")
-    end_pointing: bool = key(
-        True, Switch(), "hear ourselves when somebody has finished speaking; false leaves it to Home Assistant"
-    )
-    satellites: tuple[str, ...] = key((), Places(), "Wyoming satellites that are connected to and answered")
-    discover: bool = key(False, Switch(), "connect to every satellite that announces itself; they ask as guests")
+    suppression: int = key(0, Whole(0, 4), "noise suppression, 4 is strongest; it costs words (DECISIONS.md)")
+    gain_db: int = key(0, Whole(0, 31), "decibels by which soft speech is raised at most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +324,7 @@ class Audio:
     microphone_channel: int = key(0, Whole(0, 32), "which of its channels is heard; 0 is the mean of all")
     loudspeaker_rate_hz: int = key(0, _RATE, "samples per second of the loudspeaker; 0 finds the best that it has")
     muted: bool = key(False, Switch(), "keep the microphone closed; the setting `mute` changes it at any time")
-    buffer_ms: int = key(
-        20,
-        Whole(10, 100),
-        "length of a block of sound in ms; devices hold three, so longer is safer on a busy board",
-    )
+    buffer_ms: int = key(20, Whole(10, 100), "length of a block of sound in ms; devices hold three of them")
     echo_cancel: bool = key(
         False,
         Switch(),
@@ -342,6 +353,28 @@ class Mouth:
 
 
 @dataclass(frozen=True, slots=True)
+class Wyoming:
+    """Ears, mouth and mind for Home Assistant, and satellites in other rooms (docs/wyoming.md)."""
+
+    allow: tuple[str, ...] = key(
+        (),
+        Networks(),
+        "who may connect; nobody is told apart by more than the address, so none: the port is closed",
+    )
+    host: str = key(
+        "",
+        Text(r"[0-9A-Fa-f:.]{0,45}", 'an IP address of this machine, or "" for what wyoming.allow needs'),
+        "address that is listened on; none: loopback where only loopback may connect, else all",
+    )
+    port: int = key(10_900, Whole(1, 65_535), "port of the services")
+    end_pointing: bool = key(
+        True, Switch(), "hear ourselves when somebody has finished speaking; false leaves it to Home Assistant"
+    )
+    satellites: tuple[str, ...] = key((), Places(), "Wyoming satellites that are connected to and answered")
+    discover: bool = key(False, Switch(), "connect to every satellite that announces itself; they ask as guests")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration in force. `sources` tells for every dotted key where its value came from."""
 
@@ -363,11 +396,12 @@ class Config:
     health: Health = field(default_factory=Health)
     discovery: Discovery = field(default_factory=Discovery)
     log: Log = field(default_factory=Log)
+    ears: Ears = field(default_factory=Ears)
+    audio: Audio = field(default_factory=Audio)
+    mouth: Mouth = field(default_factory=Mouth)
     intents: Intents = field(default_factory=Intents)
     timers: Timers = field(default_factory=Timers)
     wyoming: Wyoming = field(default_factory=Wyoming)
-    audio: Audio = field(default_factory=Audio)
-    mouth: Mouth = field(default_factory=Mouth)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -385,11 +419,12 @@ SECTIONS: dict[str, type[Any]] = {
     "health": Health,
     "discovery": Discovery,
     "log": Log,
+    "ears": Ears,
+    "audio": Audio,
+    "mouth": Mouth,
     "intents": Intents,
     "timers": Timers,
     "wyoming": Wyoming,
-    "audio": Audio,
-    "mouth": Mouth,
 }
 
 

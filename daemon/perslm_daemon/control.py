@@ -30,7 +30,7 @@ from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.control_claim import Claim
 from perslm_daemon.control_verbs import SocketRequest, SocketVerbs
 from perslm_daemon.outbox import Outbox
-from perslm_daemon.turn import Event, Heard, Remembered, Sentence, Spoken, Tell
+from perslm_daemon.turn import Event, Heard, Partial, Remembered, Sentence, Spoken, Tell
 from perslm_daemon.verbs import Args, Request, Response, Verb, Verbs, refusal
 from perslm_runtime import __version__
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
@@ -326,6 +326,8 @@ class _Client:
         match event:
             case Heard(text):
                 self.put_json({"event": "heard", "text": text})
+            case Partial(text):
+                self.put_json({"event": "partial", "text": text})
             case Remembered(memories):
                 found = [
                     {"id": one.id, "text": one.text, "score": round(one.score, 3), "why": one.why}

@@ -26,8 +26,16 @@ BIRTH_DELAY_S = (1.0, 5.0)
 """Wait a random time between these before answering a birth: every device on the broker answers it."""
 
 EVENTS = (
+    "wake_word_detected",
+    "left_to_another",
+    "listening",
     "heard",
+    "heard_stop",
     "intent",
+    "thinking",
+    "tts_speaking",
+    "tts_finished",
+    "idle",
     "reply",
     "interrupted",
     "error",

@@ -20,11 +20,13 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant, Message
 from perslm_daemon.journal import Accepted, Journal
 from perslm_daemon.journal_writer import JournalWriter
+from perslm_daemon.mqtt_claims import hear_claims, tell_claims
 from perslm_daemon.mqtt_connection import (
     Address,
     BrokerError,
@@ -84,10 +86,12 @@ class BrokerLink:
         home_assistant: HomeAssistant | None = None,
         past: Past | None = None,
         session_of: Callable[[str], str] = "perslm-{}".format,
+        arbitration: Arbitration | None = None,
     ) -> None:
         link = settings_of_link
         self._past = past
         self._session_of = session_of
+        self._arbitration = arbitration
         self._home_assistant = home_assistant
         self._link = link
         self._address = address
@@ -122,6 +126,9 @@ class BrokerLink:
             for accepted in self._journal.unanswered():
                 tasks.start_soon(self._answer_lost, accepted)
             tasks.start_soon(self._tell_bulletin)
+            if self._arbitration is not None:
+                self._arbitration.linked = lambda: self.connected
+                tasks.start_soon(tell_claims, self._arbitration, lambda: self._connection)
             await self._keep_connected(task_status)
 
     async def _keep_connected(self, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -184,6 +191,8 @@ class BrokerLink:
 
     async def _arrive(self, connection: Connection) -> None:
         await connection.subscribe(self._topics.subscriptions)
+        if self._arbitration is not None:
+            await hear_claims(self._arbitration, connection, self._bulletin)
         await self._announce(connection)
         for name, value in self._bulletin.current().items():
             await self._publish_value(connection, name, value)
@@ -278,6 +287,8 @@ class BrokerLink:
         home = self._home_assistant
         if home is not None and delivery.topic == home.birth_topic:
             self._start(self._welcome, home, delivery.payload)
+            return None
+        if self._arbitration is not None and self._arbitration.received(delivery.topic, delivery.payload):
             return None
         topic = self._topics.read(delivery.topic)
         if not isinstance(topic, RequestTopic):

@@ -33,11 +33,13 @@ from perslm_daemon.turn import (
     Skills,
     Spoken,
     Tell,
+    Told,
     Turn,
     Vector,
     log_turn,
     without_echoes,
 )
+from perslm_runtime.audio import without_lead
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.memory import Recalled, Receipt
@@ -140,6 +142,8 @@ class Pipeline:
                     await self._stop_idling()
                     await self._recall(now)
                     await self._answer(now)
+                if now.ask.speak:
+                    await now.tell(Told())
                 finished = True
         finally:
             self._scope = None
@@ -273,9 +277,11 @@ class Pipeline:
                     if not words:
                         continue
                     async with tts.stream(engine_calls.speak, words) as sounds:
-                        async for sound in sounds:
+                        async for made in sounds:
                             spoken.open()
+                            sound = made
                             if now.timings.first_audio is None:
+                                sound = without_lead(made)  # Piper begins with 50 ms of nothing
                                 now.timings = replace(now.timings, first_audio=now.since_known_ms())
                             await now.tell(Spoken(sentence.seq, sound))
         except PersLMError as error:

@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
 from perslm_daemon import kept
 from perslm_daemon.app import Assistant, Report, needs_start, renew, start
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.clock import clocks
@@ -26,16 +28,14 @@ from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.llms import usable_llms
-from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.skills import Skills
-from perslm_daemon.sound_card import SoundCard, SoundState
-from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
 from perslm_daemon.verb_table import Table
-from perslm_daemon.ways import Running, Sound, open_ways
+from perslm_daemon.voice import open_live, open_sound, voice_settings
+from perslm_daemon.ways import Running, open_ways
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 
@@ -202,27 +202,39 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         bulletin.post("state", {"state": "starting"})
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))
-        sound = await stack.enter_async_context(_sound(config, assistant, bulletin))
         changes = Changes(config, frame.load, lambda: frame.wishes.ask(Wish.RELOAD))
-        schedule = await _schedule(config, bulletin, sound.mouth if sound else NoSound(), frame)
-        table = Table(
-            assistant,
-            config,
-            bulletin,
-            lambda: frame.wishes.ask(Wish.RESTART),
-            changes,
-            sound.mouth if sound else None,
-            time.monotonic(),
-            schedule,
-        )
+        sound = await stack.enter_async_context(open_sound(config, assistant, bulletin))
+        mouth = sound.mouth if sound else None
+        restart = partial(frame.wishes.ask, Wish.RESTART)
+        schedule = await _schedule(config, bulletin, mouth or NoSound(), frame)
+        table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
+        arbitration = Arbitration(config.mqtt.base, config.node)
+        if sound is not None:
+            loop = open_live(
+                config, assistant, sound, bulletin, table.turn_by_voice, arbitration=arbitration, rings=schedule
+            )
+            table.live = await stack.enter_async_context(loop)
         llms = await anyio.to_thread.run_sync(usable_llms, config)
-        settings = Settings(bulletin, _settings(assistant, config, table, llms, sound), changes.keep)
+        found = _settings(assistant, config, table, llms)
+        if sound is not None:
+            found |= voice_settings(config, assistant, sound, table.live)
+        settings = Settings(bulletin, found, changes.keep)
         assistant.pipeline.skills = (
             Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
             if assistant.intents is not None
             else None
         )
-        yield Running(config, assistant, bulletin, settings, table, table.verbs(), schedule, sound=sound)
+        yield Running(
+            config,
+            assistant,
+            bulletin,
+            settings,
+            table,
+            table.verbs(),
+            schedule,
+            sound=sound,
+            arbitration=arbitration,
+        )
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
@@ -237,38 +249,8 @@ async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _
     return schedule
 
 
-@asynccontextmanager
-async def _sound(config: Config, assistant: Assistant, bulletin: Bulletin) -> AsyncIterator[Sound | None]:
-    """Sound card and mouth, for a daemon with a voice; a card that does not open is told and opens when it can."""
-    if not config.voice.enabled:
-        yield None
-        return
-
-    def told(state: SoundState) -> None:
-        before = bulletin.current().get("sound", {})
-        bulletin.post("sound", state.as_value())
-        if state.problem and state.problem != before.get("problem"):
-            bulletin.tell("warning", what="sound", message=state.problem)
-        if config.audio.echo_cancel and state.echo_cancel != before.get("echo_cancel") and not state.echo_in_force:
-            log.warning("echo_not_cancelled reason=%s", state.echo_cancel)
-
-    server = SoundServer()
-    card = SoundCard(config.audio, tell=told, echo=EchoCanceller(server) if config.audio.echo_cancel else None)
-    others = OtherStreams(server, config.data_dir / "ducked.json")
-    mouth = Mouth(assistant.parts.tts, card, config.mouth, bulletin, others=others)
-    tasks = await anyio.create_task_group().__aenter__()
-    try:
-        await tasks.start(card.run)
-        await tasks.start(mouth.run)
-        yield Sound(card, mouth)
-    finally:
-        tasks.cancel_scope.cancel()
-        # Not handed the error: it would come out wrapped in an exception group.
-        await tasks.__aexit__(None, None, None)
-
-
 def _settings(
-    assistant: Assistant, config: Config, table: Table, llms: Sequence[str], sound: Sound | None
+    assistant: Assistant, config: Config, table: Table, llms: Sequence[str]
 ) -> dict[str, tuple[Setting, SettingValue]]:
     pipeline = assistant.pipeline
     found: dict[str, tuple[Setting, SettingValue]] = {}
@@ -280,8 +262,6 @@ def _settings(
         pipeline.remembering = config.memory.remember
         switch = Setting("memory", "switch", "remember and recall", remember, key="memory.remember")
         found["memory"] = (switch, pipeline.remembering)
-    if sound is not None:
-        found |= _sound_settings(sound)
     if len(llms) > 1:
 
         async def answer_with(value: SettingValue) -> None:
@@ -290,20 +270,6 @@ def _settings(
         choice = Setting("model", "select", "which model answers", answer_with, options=tuple(llms))
         found["model"] = (choice, config.model.id)
     return found
-
-
-def _sound_settings(sound: Sound) -> dict[str, tuple[Setting, SettingValue]]:
-    card, mouth = sound.card, sound.mouth
-
-    async def turn_up(value: SettingValue) -> None:
-        mouth.volume = float(value)
-
-    async def mute(value: SettingValue) -> None:
-        await card.mute(bool(value))
-
-    loudness = Setting("volume", "number", "loudness of what is said", turn_up, key="mouth.volume")
-    closed = Setting("mute", "switch", "close the microphone", mute, key="audio.muted")
-    return {"volume": (loudness, mouth.volume), "mute": (closed, card.state.muted)}
 
 
 def _info(config: Config, assistant: Assistant) -> dict[str, object]:

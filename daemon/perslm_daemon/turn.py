@@ -76,7 +76,20 @@ class Spoken:
     sound: Pcm
 
 
-Event = Heard | Remembered | Sentence | Spoken
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The reply that was asked for aloud is complete. Who plays it returns once it was heard: until then an
+    interrupt still counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What is heard so far; it may still change."""
+
+    text: str
+
+
+Event = Heard | Remembered | Sentence | Spoken | Told | Partial
 Tell = Callable[[Event], Awaitable[None]]
 
 

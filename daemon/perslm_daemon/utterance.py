@@ -133,6 +133,12 @@ class Reply:
         """Whether it was cut off: what is taken after that is not heard."""
         return self._utterance.interrupted
 
+    async def heard(self) -> None:
+        """Say that nothing follows, and return once all was heard, or was cut off."""
+        self._utterance.close()
+        self._offer(self._utterance)
+        await self._utterance.done.wait()
+
     async def take(self, sound: Pcm, words: str = "") -> None:
         """Say `sound` after what was taken before; returns once it is queued. `words` are its text.
 

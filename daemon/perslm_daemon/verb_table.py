@@ -21,11 +21,23 @@ from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.timer_verb import TimerArgs, timer
-from perslm_daemon.turn import Ask, Event, Heard, Sentence, Spoken, Tell, Turn, intent_data, timings_data
+from perslm_daemon.turn import (
+    Ask,
+    Event,
+    Heard,
+    Sentence,
+    Spoken,
+    Tell,
+    Told,
+    Turn,
+    intent_data,
+    timings_data,
+)
 from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
@@ -88,7 +100,10 @@ class Table:
     changes: Changes
     mouth: Mouth | None
     started: float
-    schedule: Schedule
+    schedule: Schedule | None = None
+    """Timers, alarms and reminders; None in a process that answers once."""
+    live: Live | None = None
+    """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -114,7 +129,12 @@ class Table:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:
             absent["say"] = _NO_VOICE
-        absent |= dict.fromkeys(("listen", "sync"), "this part of PersLM is not built yet")
+        if self.live is not None:
+            about = "hear one question without the wake word, and answer it aloud"
+            table.append(Verb("listen", Args, about, self.listen, changes_world=True))
+        else:
+            absent["listen"] = "there are no ears: set voice.enabled=true, or see `perslm status`"
+        absent |= dict.fromkeys(("sync",), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
 
     @property
@@ -150,10 +170,15 @@ class Table:
             done = replace(done, problems=(*done.problems, f"the reply could not be spoken: {_NO_VOICE}"))
         return ask_data(done)
 
-    async def turn_aloud(self, wanted: Ask, tell: Tell) -> Turn:
+    async def turn_by_voice(self, wanted: Ask, tell: Tell) -> Turn:
+        """As `turn_aloud`, for the voice loop, which tells the activity itself."""
+        return await self.turn_aloud(wanted, tell, tells_activity=False)
+
+    async def turn_aloud(self, wanted: Ask, tell: Tell, *, tells_activity: bool = True) -> Turn:
         """Run a turn whose reply is said on this machine while it is made; returns when it was heard.
 
-        A loudspeaker that is not there is a problem of the turn, and the reply comes all the same.
+        Until then an interrupt counts. A loudspeaker that is not there is a problem of the turn, and the reply
+        comes all the same.
         """
         if self.mouth is None:
             raise InputError(_NO_VOICE)
@@ -168,9 +193,11 @@ class Table:
                         words[event.seq] = event.text
                     elif isinstance(event, Spoken):
                         await reply.take(event.sound, words.pop(event.seq, ""))
+                    elif isinstance(event, Told):
+                        await reply.heard()
 
                 with self.mouth.thinking():
-                    done = await self.turn(wanted, told, aloud=True)
+                    done = await self.turn(wanted, told, tells_activity=tells_activity)
         except DeviceError as error:
             if done is None:
                 raise
@@ -178,29 +205,28 @@ class Table:
             if problem not in done.problems:
                 done = replace(done, problems=(*done.problems, problem))
                 self.bulletin.tell("warning", message=problem)
-        finally:
-            self.bulletin.post("activity", "idle")
         return done
 
-    async def turn(self, wanted: Ask, tell: Tell, *, aloud: bool = False) -> Turn:
-        """Run a turn and keep the bulletin up to date; `aloud`: whoever asked says when it was heard."""
+    async def turn(self, wanted: Ask, tell: Tell, *, tells_activity: bool = True) -> Turn:
+        """Run a turn and keep the bulletin up to date."""
         pipeline, bulletin = self.assistant.pipeline, self.bulletin
 
         async def told(event: Event) -> None:
-            if isinstance(event, Sentence):
+            if isinstance(event, Sentence) and tells_activity:
                 bulletin.post("activity", "responding")
             elif isinstance(event, Heard):
                 self._heard(event.text)
             await tell(event)
 
-        bulletin.post("activity", "processing")
+        if tells_activity:
+            bulletin.post("activity", "processing")
         if wanted.text:
             self._heard(wanted.text)
         try:
             done = await pipeline.ask(wanted, told)
         finally:
-            if not aloud:
-                bulletin.post("activity", "idle")
+            if tells_activity:
+                bulletin.post("activity", self.live.state.value if self.live else "idle")
         bulletin.post("last_reply", done.reply)
         bulletin.post("latency_ms", round(_latency_ms(done)))
         if done.intent is not None:
@@ -217,12 +243,21 @@ class Table:
     async def stop(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Interrupt the running turn, what is being said, and what rings."""
         stopped = self.assistant.pipeline.interrupt()
-        stopped = bool(await self.schedule.stop()) or stopped
-        silenced = self.mouth is not None and self.mouth.silence()
+        stopped = (self.schedule is not None and bool(await self.schedule.stop())) or stopped
+        mouth = self.live.stop if self.live is not None else self.mouth.silence if self.mouth is not None else None
+        silenced = mouth is not None and mouth()
         return {"turn": None, "stopped": stopped or silenced}
+
+    async def listen(self, _args: Args, _request: Request, tell: Tell) -> Mapping[str, Any]:
+        """Listen once; answers with the turn when it was heard."""
+        if self.live is None:
+            raise InputError("there are no ears: set voice.enabled=true, or see `perslm status`")
+        return ask_data(await self.live.listen(tell))
 
     async def timer(self, args: TimerArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Set, list, pause, resume, cancel and snooze timers, alarms and reminders."""
+        if self.schedule is None:
+            raise InputError("no process of PersLM runs that could ring: start it with `perslm run`")
         return await timer(self.schedule, args)
 
     async def say(self, args: SayArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup
 
 from perslm_daemon.addresses import LOOPBACK
 from perslm_daemon.app import Assistant
+from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.broker import Own, own_broker, service_broker, session_name
 from perslm_daemon.broker_address import address_of
 from perslm_daemon.broker_check import check
@@ -32,16 +33,15 @@ from perslm_daemon.discovery import WYOMING, Announcer, Card, Found, browse, fin
 from perslm_daemon.health import Health, Pressure
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
-from perslm_daemon.mouth import Mouth
 from perslm_daemon.mqtt import BrokerLink
 from perslm_daemon.mqtt_connection import Address, BrokerError
 from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
-from perslm_daemon.sound_card import SoundCard
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
+from perslm_daemon.voice import Sound
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
@@ -54,14 +54,6 @@ _LOOK_AGAIN_S = 60.0
 _LOOK_FOR_SATELLITES_S = 3.0
 _WATCH_S = 1.0
 _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """The sound card and the mouth of a daemon with a voice."""
-
-    card: SoundCard
-    mouth: Mouth
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +74,7 @@ class Running:
     broker: str = ""
     own: Own | None = None
     sound: Sound | None = None
+    arbitration: Arbitration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +287,7 @@ async def _open_mqtt(
             values=running.bulletin.current,
             device_id=device_id,
         ),
+        arbitration=running.arbitration,
         past=Past(config.data_dir / "mqtt.announced", _trace(config)),
         session_of=partial(
             session_name, secret=(own.secret or address.password or "") if own and binds_names else ""

@@ -182,7 +182,8 @@ def _listener(_common: MicroWakeWord, _stop: Stop, words: tuple[str, ...]) -> Mi
 
 
 def _listened(_common: MicroWakeWord, _stop: Stop, listener: MicroWakeWord, sound: Raw) -> list[str]:
-    return listener.accept(Pcm(roughly_resampled(sound.pcm()), SPEECH_RATE_HZ))
+    found = listener.accept(Pcm(roughly_resampled(sound.pcm()), SPEECH_RATE_HZ))
+    return [one.word for one in found]
 
 
 def _put_away(_common: MicroWakeWord, _stop: Stop, listener: MicroWakeWord) -> None:

@@ -74,6 +74,13 @@ def too_long(what: str, seconds: float, longest_s: float) -> InputError:
     )
 
 
+def without_lead(pcm: Pcm) -> Pcm:
+    """`pcm` without the silence before its first sound, but for 5 ms of it; as it is where all is silent."""
+    loud = np.flatnonzero(np.abs(pcm.samples.astype(np.int32)) > _SILENCE_RMS)
+    first = max(0, int(loud[0]) - pcm.rate_hz // 200) if len(loud) else 0
+    return Pcm(pcm.samples[first:], pcm.rate_hz)
+
+
 def require_speech(pcm: Pcm, what: str = "the recording", *, longest_s: float = 120.0) -> None:
     """Raise `InputError` if `pcm` is silent or longer than `longest_s`; `what` is its name in the message.
 

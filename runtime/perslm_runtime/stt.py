@@ -39,6 +39,12 @@ class Utterance(Protocol):
         Raises `Cancelled` when `stop` is set, `InputError` for another rate.
         """
 
+    def look(self, stop: Stop) -> Transcript:
+        """Return the transcript as if everything had been accepted; more may still follow.
+
+        A `finish` after it with nothing accepted in between costs no second decoding. Raises as `finish`.
+        """
+
     def finish(self, stop: Stop) -> Transcript:
         """Return the transcript of everything accepted. Raises `Cancelled` when `stop` is set."""
 

@@ -117,8 +117,13 @@ class VoskUtterance:
             if self._recognizer.AcceptWaveform(piece.tobytes()):
                 self._take(self._recognizer.Result())
             stop.check()
+        return self.look(stop).text
+
+    def look(self, stop: Stop) -> Transcript:
+        """Return the words so far; Kaldi says how sure it is only at the end."""
+        stop.check()
         partial: str = json.loads(self._recognizer.PartialResult())["partial"]
-        return _words([*self._texts, partial])
+        return Transcript(_words([*self._texts, partial]), self._samples / SPEECH_RATE_HZ, None)
 
     def finish(self, stop: Stop) -> Transcript:
         """Let Kaldi look at the last words again and return all."""

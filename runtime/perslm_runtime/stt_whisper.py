@@ -200,6 +200,7 @@ class WhisperUtterance:
         self._open = np.zeros(0, np.int16)
         self._last: _Guess | None = None  # of the first `_looked_at` samples of `_open`
         self._looked_at = 0
+        self._whole: Transcript | None = None  # of all of `_open`
         self._took_s = 0.0
 
     def accept(self, pcm: Pcm, stop: Stop) -> str:
@@ -207,26 +208,34 @@ class WhisperUtterance:
         require_rate(pcm)
         stop.check()
         self._open = np.concatenate([self._open, pcm.samples])
+        self._whole = None
         self._close_windows(stop)
         new_s = (len(self._open) - self._looked_at) / SPEECH_RATE_HZ
         if self._partials and new_s >= max(_PARTIAL_EVERY_S, 2 * self._took_s):
-            self._look()
+            self._glance()
         texts = [part.text for part in self._done]
         if self._last is not None and not self._last.silent:
             texts.append(self._last.text)
         return " ".join(text for text in texts if text)
 
+    def look(self, stop: Stop) -> Transcript:
+        """Decode what is left, join it to the rest, and keep it for a `finish` that follows."""
+        stop.check()
+        if self._whole is None and len(self._open):
+            known = self._last if self._looked_at == len(self._open) else None
+            if known is not None and not known.doubtful:
+                self._whole = _as_transcript(known, len(self._open) / SPEECH_RATE_HZ)
+            else:
+                self._whole = self._whisper.decode(self._open, self._hotwords, stop)
+        return join(self._done if self._whole is None else [*self._done, self._whole])
+
     def finish(self, stop: Stop) -> Transcript:
         """Decode what is left and join it to the rest."""
-        stop.check()
-        if self._last is not None and self._looked_at == len(self._open) and not self._last.doubtful:
-            self._done.append(_as_transcript(self._last, len(self._open) / SPEECH_RATE_HZ))
-        elif len(self._open):
-            self._done.append(self._whisper.decode(self._open, self._hotwords, stop))
+        heard = self.look(stop)
         self._open = self._open[:0]
-        return join(self._done)
+        return heard
 
-    def _look(self) -> None:
+    def _glance(self) -> None:
         """Decode what there is once, quickly."""
         began = time.perf_counter()
         self._last = self._whisper.guess(self._whisper.features(self._open), self._hotwords)

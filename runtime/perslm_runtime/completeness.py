@@ -1,0 +1,101 @@
+"""Whether what was said so far sounds finished, judged by its words alone. Pure; English.
+
+The end of a command is silence, but how long to wait for it depends on the words: after "turn on the" somebody
+thinks, after "what time is it" nobody does. Wrong guesses cost a moment, never words: the rest is still heard.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+
+class Ending(Enum):
+    """How finished a text sounds."""
+
+    FINISHED = "finished"
+    UNSURE = "unsure"
+    UNFINISHED = "unfinished"
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# After these, English goes on: articles, possessives, conjunctions, prepositions that take an object.
+_GOES_ON = _set(
+    """
+    a an the this these my your his her its our their some any every each no and or but nor because if when while
+    whether than then that which who whose what how so to of in into from with without for at by about between
+    under over near beside behind during until before after as like per via versus is are was were be been am do
+    does did have has had can could will would shall should may might must please let's lets i'm we're they're
+    he's she's it's i we they he um uh er plus minus times very too really also not more most less much many
+    """
+)
+# Particles that end a command when something stands between them and the verb ("turn the light on").
+_PARTICLES = frozenset({"on", "off", "up", "down", "out", "back", "again"})
+_PARTICLE_VERBS = _set(
+    """turn switch put shut power set bring call pick look wake turned switched move dim lock speed slow"""
+)
+_ALONE = _set(
+    """
+    stop cancel yes no yeah yep nope okay ok sure pause resume continue next previous back louder quieter
+    softer mute unmute snooze help thanks hello hi goodbye bye enough quiet silence repeat again skip never
+    right wrong correct
+    """
+)
+_ALONE_PHRASES = frozenset(
+    {"thank you", "never mind", "be quiet", "shut up", "good night", "good morning", "go on"}
+)
+_VERBS = _set(
+    """
+    turn switch set open close shut lock unlock play pause resume stop start cancel add remove delete create make
+    remind remember forget tell show give call send read write say ask find search look check put take bring move
+    increase decrease raise lower dim brighten wake snooze announce broadcast repeat skip explain describe
+    translate calculate convert count list name define spell help let go get buy order schedule change activate
+    run do heat cool warm clean water feed know think want need like love have see hear plan is are was were am
+    will would can could should shall may might must does did has had what's who's where's when's how's that's
+    it's i'm i'll i'd you're there's let's don't isn't aren't won't can't
+    """
+)
+_ASKS = _set("what who whom whose when where why which how is are was were do does did can could will would")
+_POINTERS = frozenset({"that", "this", "it", "you", "there", "these", "those"})
+_ENDS_QUESTIONS = frozenset({"is", "are", "was", "like", "from", "about"})
+_NUMBER = re.compile(
+    r"\d+([.:,]\d+)?|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    r"sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand"
+)
+_MEASURED = frozenset({"timer", "alarm", "reminder", "minutes", "for", "in", "wait", "remind"})
+
+
+def ending_of(text: str) -> Ending:
+    """How finished `text` sounds. A text without words is unfinished."""
+    words = re.findall(r"[a-z0-9][a-z0-9'.:]*", text.lower().replace("’", "'"))
+    words = [word.rstrip(".:") for word in words]
+    if not words:
+        return Ending.UNFINISHED
+    if " ".join(words) in _ALONE_PHRASES or (len(words) == 1 and words[0] in _ALONE):
+        return Ending.FINISHED
+    if text.rstrip().endswith(("...", "…", ",", "-", ":")) or _goes_on(words):
+        return Ending.UNFINISHED
+    if len(words) == 1:
+        return Ending.UNFINISHED if words[0] in _VERBS | _ASKS else Ending.UNSURE
+    asks = words[0] in _ASKS
+    if _NUMBER.fullmatch(words[-1]) and not asks:
+        # "set a timer for ten" goes on with "minutes"; "set the volume to ten" may be all.
+        return Ending.UNFINISHED if _MEASURED & set(words) else Ending.UNSURE
+    return Ending.FINISHED if asks or _VERBS & set(words) else Ending.UNSURE
+
+
+def _goes_on(words: list[str]) -> bool:
+    first, last = words[0], words[-1]
+    if last in _PARTICLES:
+        return len(words) < 3 and first in _PARTICLE_VERBS  # "turn on" lacks what; "turn it on" does not
+    if last == "it" and words[-2:-1] and words[-2] in _MEASURED:
+        return True  # what Whisper makes of "a timer for"
+    asked = bool(_ASKS & set(words[:-1]))
+    if asked and len(words) > 2 and last in _POINTERS:
+        return False  # "who is that", "how are you"
+    if asked and len(words) > 3 and last in _ENDS_QUESTIONS:
+        return False  # "what is this song about", "tell me what that is"
+    return last in _GOES_ON
