@@ -172,8 +172,7 @@ def test_another_context_size_keeps_the_conversation_and_answers_the_same(small_
         assert after == before
         assert end.prefilled_tokens > 0
         assert model.resize(Stop(), 64) >= model.head_tokens + model.max_reply_tokens, "never too small to answer"
-        for _ in range(8):
-            answer(model, "Tell me something about bread, please, and be thorough about it.")
+        answer(model, question)
         assert model.resize(Stop(), 1024) == 1024
         model.begin(Stop())
         answer(model, "My sister's name is Ana.")
