@@ -25,6 +25,8 @@ class FileMicrophone:
     With `speed` 1 it keeps real time; faster, its frames carry the times they would have had.
     """
 
+    patient = False
+
     def __init__(self, *, speed: float = 1.0, room: float = 8.0) -> None:
         self._speed = speed
         self._noise = np.random.default_rng(7)

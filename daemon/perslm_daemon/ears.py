@@ -87,7 +87,7 @@ class Ears:
 
     async def _listen_for_words(self, wake: Lane[MicroWakeWord], on_woken: Callable[[Woken], None]) -> None:
         """An engine that fails is built again by its lane; one that is given up leaves the button and the rest."""
-        listener = WakeListener(self.sound, wake, on_woken, self._said_lately)
+        listener = WakeListener(self.sound, wake, on_woken, self._said_lately, lambda: self._microphone.patient)
         while True:
             try:
                 await listener.run()
@@ -102,6 +102,10 @@ class Ears:
         await self.sound.beyond(at)
         level_db = self.sound.loudness_db(at - round(_BREATH_S / 2 * SPEECH_RATE_HZ), at)
         return level_db > max(woken.floor_db + 10, woken.level_db - self._wanted.near_db)
+
+    def attend(self, *, closely: bool) -> None:
+        """Take every frame as it comes, or a few at a time while only wake words are listened for."""
+        self._microphone.patient = not closely
 
     def chimed(self, chime: Pcm) -> None:
         """A chime of ours is being played from now on: it is taken out of what is recognized."""

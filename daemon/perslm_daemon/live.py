@@ -105,6 +105,7 @@ class Live:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 await tasks.start(self._ears.run, self._woken)
+                self._ears.attend(closely=False)
                 task_status.started()
                 await self._loop()
         finally:
@@ -189,6 +190,7 @@ class Live:
             self._opening = None
         if state is not self.state:
             self.state = state
+            self._ears.attend(closely=state is not State.IDLE)
             self._bulletin.post("activity", state.value)
             if state is State.IDLE:
                 self._bulletin.tell("idle")

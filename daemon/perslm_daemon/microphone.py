@@ -23,6 +23,7 @@ from perslm_daemon.sound import FRAME_SAMPLES, Frame
 from perslm_runtime.audio import SPEECH_RATE_HZ
 from perslm_runtime.resampler import Resampler
 
+_TOGETHER = 6  # blocks that come in one go while nobody waits for each: as many as a wake word's step
 _BLOCKS = 50  # that the loop may be behind the device: a second
 _FRAMES = 100  # that a listener may be behind the loop: two seconds
 
@@ -42,6 +43,8 @@ class Intake:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         """While set, blocks are dropped where they come in: nobody hears a muted microphone."""
+        self.patient = False
+        """Whether frames may come a few at a time: waking the loop for each costs half of what listening costs."""
         self.overruns = 0
         self.block_at = self.sound_at = 0.0
         """When the last block came, and the last that was not all zeros (`time.monotonic()`)."""
@@ -66,6 +69,8 @@ class Intake:
             self._blocks.popleft()
             self.overruns += 1
         self._blocks.append((form, data, self.block_at))
+        if self.patient and len(self._blocks) < _TOGETHER:
+            return
         try:
             # anyio's way into the loop waits until the loop has taken it, which a callback of the device must not.
             if self.loop is not None:

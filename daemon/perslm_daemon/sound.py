@@ -29,7 +29,9 @@ class Frame:
 
 
 class Microphone(Protocol):
-    """Where frames come from."""
+    """Where frames come from. While `patient`, they may come a few at a time."""
+
+    patient: bool
 
     def listen(self) -> AbstractAsyncContextManager[ObjectReceiveStream[Frame]]:
         """Every frame from now on; who is slow loses the oldest. While there is no device, none come."""

@@ -164,6 +164,17 @@ class SoundCard:
 
     # Microphone and speaker
 
+    @property
+    def patient(self) -> bool:
+        """Whether frames may come a few at a time."""
+        return self._intake.patient
+
+    @patient.setter
+    def patient(self, on: bool) -> None:
+        self._intake.patient = on
+        if not on:
+            self._intake.deliver()
+
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[ObjectReceiveStream[Frame]]:
         """Every frame from now on; who is more than two seconds behind loses the oldest."""
