@@ -8,7 +8,7 @@ import pytest
 
 from perslm_daemon import engine_calls
 from perslm_runtime.choosing import Choice, Form
-from perslm_runtime.errors import CallRefused, Cancelled, EngineError, InputError
+from perslm_runtime.errors import CallRefused, Cancelled, InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES, HomeNames, home_system, home_text, home_tools
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama_grammar import Grammar
@@ -188,7 +188,7 @@ def test_a_name_the_vocabulary_cannot_spell_is_an_error_and_no_fault(chat_model:
 @pytest.mark.parametrize("gbnf", ["", " ", "root ::= missing", "root ::= root", 'root ::= "a', "\0"])
 def test_a_grammar_that_cannot_be_read_is_an_error_and_the_model_lives(chat_model: ChatModel, gbnf: str) -> None:
     chat_model.begin(Stop())
-    with pytest.raises(EngineError, match="grammar"):
+    with pytest.raises(InputError, match="grammar"):
         choose(chat_model, "Hello.", Form(gbnf))
     assert still_talks(chat_model)
 

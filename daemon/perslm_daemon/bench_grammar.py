@@ -14,6 +14,7 @@ from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
 from perslm_daemon.stores import open_models
 from perslm_runtime.choosing import Form
+from perslm_runtime.errors import EngineError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES, HomeNames, home_system, home_text, home_tools
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama import Llama
@@ -34,6 +35,7 @@ _ROOMS = ("attic", "cellar", "kitchen", "nursery", "office", "bedroom", "hall", 
 _THINGS = ("ceiling light", "floor lamp", "desk lamp", "fan", "radio", "heater", "socket", "wall light")
 _COPIES = 5  # 10 rooms x 8 things x 5: as many names as a house with 400 devices has
 _CONTEXT = 2048
+_TIMES = 3
 
 
 def grammar(session: Session) -> list[Row]:
@@ -98,12 +100,13 @@ def _walk(llama: Llama, system: str, said: str, gbnf: str, spent: _Spent) -> Non
     llama.decode(talk.prompt(llama.tokenize(home_text(said, "office"), special=False), CALL_TOKENS), stop)
     with Grammar(llama, gbnf) as ours, Grammar(llama, gbnf) as naive:
         for _ in range(CALL_TOKENS):
-            llama.sample()  # warms what the three share: the logits in the processor's cache
             free_ms, _free = _timed(llama.sample)
-            checked_ms, token = _timed(lambda: _accepted(ours, ours.likeliest()))
-            whole_ms, other = _timed(lambda: _accepted(naive, naive.likeliest_of_all()))
+            checked_ms, token = _timed(ours.likeliest)
+            whole_ms, other = _timed(naive.likeliest_of_all)
+            checked_ms += _accept_ms(ours, token)
+            whole_ms += _accept_ms(naive, token)
             if token != other:
-                raise AssertionError(f"checking first chose token {token}, the whole vocabulary {other}")
+                raise EngineError(f"checking first chose token {token}, the whole vocabulary {other}")
             spent.free.append(free_ms)
             spent.checked.append(checked_ms)
             spent.whole.append(whole_ms)
@@ -112,15 +115,20 @@ def _walk(llama: Llama, system: str, said: str, gbnf: str, spent: _Spent) -> Non
             llama.decode_one(token, stop)
 
 
-def _accepted(grammar: Grammar, token: int) -> int:
-    grammar.accept(token)
-    return token
-
-
-def _timed(work: Callable[[], int]) -> tuple[float, int]:
+def _accept_ms(grammar: Grammar, token: int) -> float:
     began = time.perf_counter()
-    token = work()
-    return (time.perf_counter() - began) * 1000, token
+    grammar.accept(token)
+    return (time.perf_counter() - began) * 1000
+
+
+def _timed(choose: Callable[[], int]) -> tuple[float, int]:
+    """The best of a few: choosing changes nothing, and on a shared machine one in a hundred is interrupted."""
+    best_ms, token = float("inf"), -1
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        token = choose()
+        best_ms = min(best_ms, (time.perf_counter() - began) * 1000)
+    return best_ms, token
 
 
 @dataclass(frozen=True, slots=True)

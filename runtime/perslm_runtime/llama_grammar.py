@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perslm_runtime.errors import EngineError, InputError
+from perslm_runtime.errors import InputError
 from perslm_runtime.llama import Llama
 from perslm_runtime.llama_library import c as _c
 
@@ -25,8 +25,8 @@ _WIDER = (128, 2048)  # likeliest tokens that are looked at before the whole voc
 class Grammar:
     """A GBNF grammar and the place in it that a text has come to. Close it before its model.
 
-    A control token is never allowed, though its name ("<|im_start|>") might be. Raises `EngineError` when
-    llama.cpp cannot read the grammar.
+    A control token is never allowed, though its name ("<|im_start|>") might be. Raises `InputError` when
+    llama.cpp cannot read the grammar: the engine is sound.
     """
 
     def __init__(self, llama: Llama, gbnf: str) -> None:
@@ -40,7 +40,7 @@ class Grammar:
             else _c.llama_sampler_init_grammar(vocab, gbnf.encode(), b"root")
         )
         if not self._sampler:
-            raise EngineError(f"llama.cpp cannot read this grammar of {len(gbnf)} characters")
+            raise InputError(f"llama.cpp cannot read this grammar of {len(gbnf)} characters")
         self._one = (_c.llama_token_data * 1)()
         self._one_array = ctypes.byref(_c.llama_token_data_array(self._one, 1, -1, False))
         self.refused = 0
@@ -117,7 +117,7 @@ class Grammar:
         return passing
 
     def _passes(self, token: int) -> bool:
-        """As `_passing`, for one token and with nothing allocated: 5 us instead of 60."""
+        """As `_passing`, for one token in an array that is kept: 30 us instead of 100 on a busy x86 core."""
         self._one[0] = _c.llama_token_data(token, 0.0, 0.0)
         _c.llama_sampler_apply(self._sampler, self._one_array)
         return bool(self._one[0].logit == 0)

@@ -247,7 +247,6 @@ class ChatModel:
         cache is put aside as bytes and taken back, also when stopped (`Cancelled`, within one token). Raises
         `InputError` when the prompt does not fit the context.
         """
-        began = time.perf_counter()
         llama = self._llama
         talk = start_conversation(llama.tokenize, self._format, system, examples, llama.context_tokens)
         if len(talk.head) + max_tokens > llama.context_tokens:
@@ -256,6 +255,7 @@ class ChatModel:
                 " offer fewer names, or set model.context_tokens higher"
             )
         prompt = talk.prompt(self.tokens(text), max_tokens)
+        began = time.perf_counter()
         cached, state = self._cached, llama.state() if self._cached else b""
         self._cached = []
         aside_s = time.perf_counter() - began
