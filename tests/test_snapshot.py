@@ -59,13 +59,13 @@ def test_a_folder_that_cannot_be_made_is_no_disaster(tmp_path: Path) -> None:
     assert save_snapshot(tmp_path / "file" / "folder", "key", STATE) is False
 
 
-def test_only_the_newest_four_are_kept(tmp_path: Path) -> None:
-    for number in range(6):
+def test_only_the_newest_six_are_kept(tmp_path: Path) -> None:
+    for number in range(8):
         save_snapshot(tmp_path, f"key{number}", STATE)
         os.utime(tmp_path / f"key{number}.kv", ns=(number * 10**9, number * 10**9))
     save_snapshot(tmp_path, "newest", STATE)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["key3.kv", "key4.kv", "key5.kv", "newest.kv"]
+    assert names == ["key3.kv", "key4.kv", "key5.kv", "key6.kv", "key7.kv", "newest.kv"]
 
 
 def test_the_key_changes_with_everything_it_depends_on(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def bench(
 def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name."""
     from perslm_daemon import (  # noqa: PLC0415 - engines
+        bench_grammar,
         bench_model,
         bench_mqtt,
         bench_process,
@@ -67,6 +68,7 @@ def benchmarks() -> dict[str, Benchmark]:
     return {
         "raw": bench_model.raw,
         "snapshot": bench_model.snapshot,
+        "grammar": bench_grammar.grammar,
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
         "voice": bench_voice.voice,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
+from perslm_runtime.choosing import Form
 from perslm_runtime.embed import Embedder
+from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled, Receipt
@@ -22,6 +24,8 @@ from perslm_runtime.memory_backup import due, folder_of, forget_in_backups
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
+from perslm_runtime.tool_call import ToolCall
+from perslm_runtime.tool_grammar import ToolSet
 from perslm_runtime.tts import Piper
 
 if TYPE_CHECKING:
@@ -130,6 +134,15 @@ def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generato
                 yield sentence
                 if number == 0:
                     spoken.wait(stop)
+
+
+def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str) -> ToolCall:
+    """The tool that `said` (home_tools.home_text) asks for, perhaps `none`; `system` is home_tools.home_system.
+
+    The running conversation is neither seen nor changed. Raises `CallRefused` when the model wrote no call.
+    """
+    choice = model.choose(stop, system, EXAMPLES, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
+    return tools.parse(choice.written.text)
 
 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:

@@ -37,6 +37,12 @@ class EngineError(PersLMError):
     exit_code = 5
 
 
+class CallRefused(PersLMError):
+    """What a model wrote as a tool call is none: cut off, or not what was offered. Nothing was carried out."""
+
+    exit_code = 5
+
+
 class MemoryStoreError(PersLMError):
     """The memory database cannot be opened, read or written."""
 

@@ -1,4 +1,4 @@
-"""llama.cpp's C interface, as small as PersLM needs it: the only importer of `llama_cpp`.
+"""llama.cpp's C interface, as small as PersLM needs it.
 
 Owns one model, one context with one sequence, and one sampler chain; frees them in `close`. It knows tokens
 and positions, not conversations (model.py does). The high-level `Llama` class is not used: it copies a row
@@ -10,43 +10,24 @@ Source: llama.h of llama-cpp-python 0.3.36, read through its ctypes module.
 
 from __future__ import annotations
 
-import collections
 import ctypes
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# llama.cpp's threads meet at a barrier hundreds of times per token. OpenMP lets them spin there (for milliseconds)
-# or sleep. Measured on two cores, tokens per second idle / with one core taken by another process: spinning
-# 142 / 32, and at times a 213-token prefill took 9 s; sleeping at once 42 / 40; spinning 1,000 times and then
-# sleeping 121 / 35. Read when libgomp is loaded, so it is set before the import.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-import llama_cpp as _c
+import numpy as np
+from numpy.typing import NDArray
 
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop
+from perslm_runtime.llama_library import c as _c
+from perslm_runtime.llama_library import last_words
 
-BINDING_VERSION: str = _c.__version__
 _GGUF_MAGIC = b"GGUF"
 _KV_TYPES = {"f16": 1, "q8_0": 8}  # ggml_type numbers
 _ABORTED = 2  # llama_decode's answer when the abort callback said so
-_recent_log: collections.deque[str] = collections.deque(maxlen=12)
-
-
-@_c.llama_log_callback  # type: ignore[untyped-decorator]  # ctypes.CFUNCTYPE has no types
-def _keep_log(_level: int, text: bytes, _user_data: object) -> None:
-    """Keep the last native messages for error texts instead of writing on the user's terminal."""
-    line = text.decode("utf-8", "replace").strip()
-    if len(line) > 1:
-        _recent_log.append(line)
-
-
-_c.llama_log_set(_keep_log, ctypes.c_void_p(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +79,7 @@ class Llama:
         _check_magic(file)
         _c.llama_backend_init()
         self._model = self._load_model()
-        self._vocab = _c.llama_model_get_vocab(self._model)
+        self.vocab = _c.llama_model_get_vocab(self._model)  # freed with the model
         self._abort = _c.ggml_abort_callback(lambda _data: bool(self._stop))
         try:
             self.resize(options.context_tokens)
@@ -120,7 +101,7 @@ class Llama:
         model = _c.llama_model_load_from_file(str(self.file).encode(), params)
         if not model:
             raise EngineError(
-                f"{self.file} could not be loaded ({_last_words()}): run `perslm models verify` and pull it again"
+                f"{self.file} could not be loaded ({last_words()}): run `perslm models verify` and pull it again"
             )
         return model
 
@@ -154,7 +135,7 @@ class Llama:
         if kv != "f16":  # head sizes that are no multiple of 32 cannot hold q8_0 blocks
             return self._open_context(tokens, "f16", flash=flash)
         raise EngineError(
-            f"no context of {tokens} tokens for {self.file.name} ({_last_words()}): set model.context_tokens lower"
+            f"no context of {tokens} tokens for {self.file.name} ({last_words()}): set model.context_tokens lower"
         )
 
     def close(self) -> None:
@@ -215,19 +196,19 @@ class Llama:
         raw = text.encode("utf-8", "replace")
         room = len(raw) + 8
         tokens = (_c.llama_token * room)()
-        count: int = _c.llama_tokenize(self._vocab, raw, len(raw), tokens, room, begin, special)
+        count: int = _c.llama_tokenize(self.vocab, raw, len(raw), tokens, room, begin, special)
         if count < 0:
             raise InputError(f"text of {len(raw)} bytes could not be turned into tokens")
         return list(tokens[:count])
 
     def piece(self, token: int) -> bytes:
         """The bytes `token` stands for; control tokens give b"". May be part of a UTF-8 character."""
-        length: int = _c.llama_token_to_piece(self._vocab, token, self._piece, 256, 0, False)
+        length: int = _c.llama_token_to_piece(self.vocab, token, self._piece, 256, 0, False)
         return self._piece.raw[:length] if length > 0 else b""
 
     def is_end(self, token: int) -> bool:
         """Whether `token` ends a reply: an end-of-generation or any other control token."""
-        return bool(_c.llama_vocab_is_eog(self._vocab, token) or _c.llama_vocab_is_control(self._vocab, token))
+        return bool(_c.llama_vocab_is_eog(self.vocab, token) or _c.llama_vocab_is_control(self.vocab, token))
 
     # Computing
 
@@ -255,7 +236,7 @@ class Llama:
         if code == _ABORTED or self._stop:
             raise Cancelled("stopped while the model was computing")
         if code != 0:
-            raise EngineError(f"llama_decode answered {code} ({_last_words()})")
+            raise EngineError(f"llama_decode answered {code} ({last_words()})")
 
     def truncate(self, length: int) -> bool:
         """Drop everything at and after position `length`; False where the model's memory cannot do that."""
@@ -275,7 +256,7 @@ class Llama:
             # 0.16 ms of a 7 ms token before.
             _c.llama_sampler_chain_add(chain, _c.llama_sampler_init_top_k(40))
         if sampling.repeat_penalty != 1.0:
-            size = _c.llama_vocab_n_tokens(self._vocab)
+            size = _c.llama_vocab_n_tokens(self.vocab)
             penalty = _c.llama_sampler_init_penalties(size, 64, sampling.repeat_penalty, 0.0, 0.0)
             _c.llama_sampler_chain_add(chain, penalty)
         if sampling.temperature <= 0:
@@ -293,6 +274,12 @@ class Llama:
     def sample(self) -> int:
         """Choose the next token from the logits of the last decoded one."""
         return int(_c.llama_sampler_sample(self._sampler, self._ctx, -1))
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """The last decoded token's logits, float32 [vocabulary]; valid until the next decode."""
+        size = _c.llama_vocab_n_tokens(self.vocab)
+        return np.ctypeslib.as_array(_c.llama_get_logits_ith(self._ctx, -1), (size,))
 
     # The state of the sequence as bytes
 
@@ -359,7 +346,3 @@ def _check_magic(file: Path) -> None:
         ) from error
     if magic != _GGUF_MAGIC:
         raise EngineError(f"{file} is not a GGUF model file: run `perslm models verify` and pull it again")
-
-
-def _last_words() -> str:
-    return "; ".join(list(_recent_log)[-3:]) or "llama.cpp gave no reason"

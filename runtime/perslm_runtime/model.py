@@ -11,13 +11,15 @@ import codecs
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from perslm_runtime.choosing import Choice, Form, SideHead, choose
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop
-from perslm_runtime.llama import BINDING_VERSION, Llama, LlamaOptions, Sampling, system_info
+from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
+from perslm_runtime.llama_library import BINDING_VERSION
 from perslm_runtime.prompt import (
     CHATML,
     SUMMARY_INTRO,
@@ -86,7 +88,8 @@ class ChatModel:
             self._format = chat_format(self._llama.chat_template or CHATML)
             self._talk = self._new_talk()
             self._check_room()
-            self._key = self._snapshot_key()
+            self._side = SideHead(self._llama, snapshots, self._snapshot_key)
+            self._key = self._snapshot_key(self._talk.head)
             self.head_from, self.head_ms = self._fill_head(Stop())
         except Exception:
             self._llama.close()
@@ -155,8 +158,9 @@ class ChatModel:
         self._llama.resize(wanted)
         self._asked_tokens = wanted
         self._talk.limit = self._llama.context_tokens
-        self._key = self._snapshot_key()
+        self._key = self._snapshot_key(self._talk.head)
         self._cached = []
+        self._side.forget()
         self._fill_head(Stop())
         return self._llama.context_tokens
 
@@ -226,6 +230,45 @@ class ChatModel:
         with suppress(Cancelled):
             self._cache([*self._talk.head, *summary, *rest], stop)
         return text
+
+    def choose(
+        self,
+        stop: Stop,
+        system: str,
+        examples: Sequence[tuple[str, str]],
+        text: str,
+        form: Form,
+        max_tokens: int = 64,
+    ) -> Choice:
+        """Answer `text` in `form`, beside the conversation: it neither sees it nor changes it.
+
+        `system` and `examples` are this prompt's head. Its state is kept in memory and on disk like the
+        conversation's head, so keep it the same by the byte and put what changes into `text`. The conversation's
+        cache is put aside as bytes and taken back, also when stopped (`Cancelled`, within one token). Raises
+        `InputError` when the prompt does not fit the context.
+        """
+        llama = self._llama
+        talk = start_conversation(llama.tokenize, self._format, system, examples, llama.context_tokens)
+        if len(talk.head) + max_tokens > llama.context_tokens:
+            raise InputError(
+                f"the tools take {len(talk.head)} tokens and the context has {llama.context_tokens}:"
+                " offer fewer names, or set model.context_tokens higher"
+            )
+        prompt = talk.prompt(self.tokens(text), max_tokens)
+        began = time.perf_counter()
+        cached, state = self._cached, llama.state() if self._cached else b""
+        self._cached = []
+        aside_s = time.perf_counter() - began
+        try:
+            choice = choose(llama, self._side, prompt, len(talk.head), form, max_tokens, stop)
+        finally:
+            back = time.perf_counter()
+            if state and llama.restore(memoryview(state)):
+                self._cached = cached
+            else:
+                llama.clear()
+            aside_s += time.perf_counter() - back
+        return replace(choice, aside_ms=aside_s * 1000)
 
     # The cache
 
@@ -312,11 +355,11 @@ class ChatModel:
             save_snapshot(self._snapshots, self._key, self._llama.state())
         return "prefill", took
 
-    def _snapshot_key(self) -> str:
+    def _snapshot_key(self, head: Sequence[int]) -> str:
         options = self._llama.options
         shape = f"{self._llama.context_tokens} {self._llama.kv} {options.flash_attention} {options.batch_tokens}"
         build = f"{BINDING_VERSION} {system_info()}"
-        return snapshot_key(model_identity(self.file), build, shape, self._talk.head)
+        return snapshot_key(model_identity(self.file), build, shape, head)
 
     def _new_talk(self) -> Conversation:
         return start_conversation(

@@ -16,7 +16,7 @@ from pathlib import Path
 _MAGIC = b"PERSLM-KV-1\n"
 _DIGEST = 32
 _HEADER = len(_MAGIC) + _DIGEST
-_KEPT = 4  # models and profiles that take turns keep theirs; older ones are removed
+_KEPT = 6  # models and profiles that take turns keep theirs, two heads each; older ones are removed
 
 
 def model_identity(file: Path) -> bytes:
