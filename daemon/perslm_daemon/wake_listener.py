@@ -14,8 +14,8 @@ from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
 from perslm_runtime.lane import Lane, Stop
 from perslm_runtime.wake import Detection, MicroWakeWord
 
-# Two strides of the models; a shorter step costs only hops. While nothing is going on, four: listening then costs a
-# third less, and a wake word is noticed 30 ms later on average, which the pre-roll makes good.
+# Two strides of the models; a shorter step costs only hops. While nothing is going on, four: listening then costs
+# a third less, and a wake word is noticed 30 ms later on average, which the pre-roll makes good.
 _STEP_SAMPLES = SPEECH_RATE_HZ * 60 // 1000
 _PATIENT_STEP_SAMPLES = 2 * _STEP_SAMPLES
 _PHRASE_S = 0.8
