@@ -121,5 +121,5 @@ def _tell_ready(session: Session, running: Running) -> None:
     elif running.config.mqtt.broker:
         note("  MQTT       off: the warning above says why")
     else:
-        note("  MQTT       no broker: set mqtt.broker to own, or to mqtt://HOST")
+        note("  MQTT       the house's broker is looked for, else our own comes: `perslm status` tells which")
     note("Ctrl-C stops it.")

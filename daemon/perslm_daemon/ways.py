@@ -50,7 +50,6 @@ from perslm_runtime.lane_watch import find_hang, leave_without_joining
 log = logging.getLogger("perslm.serve")
 
 _LOOK_FOR_BROKER_S = 3.0  # `find_broker` settles 1.25 s after the last new answer
-_LOOK_AGAIN_S = 60.0
 _LOOK_FOR_SATELLITES_S = 3.0
 _WATCH_S = 1.0
 _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is left
@@ -128,7 +127,7 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
         if journal is not None and named:
             broker = await _open_mqtt(tasks, running, partial(address_of, config.mqtt, own), journal, used, own)
         elif journal is not None:
-            tasks.start_soon(_join_broker_when_found, tasks, running, journal, used)
+            tasks.start_soon(_join_or_bring_broker, tasks, running, journal, used)
         wyoming_port = await _open_wyoming(tasks, running)
         announcer = await _announcer(stack, running, wyoming_port) if config.discovery.enabled else None
         yield Ways(broker, own, announcer)
@@ -231,17 +230,25 @@ async def _own(stack: AsyncExitStack, running: Running) -> Own | None:
         return None
 
 
-async def _join_broker_when_found(tasks: TaskGroup, running: Running, journal: Journal, used: _UsedBroker) -> None:
-    """Look for a broker that announces itself until there is one; it gets no password of ours."""
-    while True:
-        found = await find_broker(_LOOK_FOR_BROKER_S, running.config.discovery.interfaces)
-        if found is not None:
-            break
-        await anyio.sleep(_LOOK_AGAIN_S)
-    log.info("broker_found name=%s", found.name)
-    # A link-local address with its interface ("fe80::1%2") has no place in a URL.
-    host = next((address for address in found.addresses if "%" not in address), found.host)
-    await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal, used)
+async def _join_or_bring_broker(tasks: TaskGroup, running: Running, journal: Journal, used: _UsedBroker) -> None:
+    """Join a broker that announces itself, which gets no password of ours; a house without one gets our own."""
+    found = await find_broker(_LOOK_FOR_BROKER_S, running.config.discovery.interfaces)
+    if found is not None:
+        log.info("broker_found name=%s", found.name)
+        # A link-local address with its interface ("fe80::1%2") has no place in a URL.
+        host = next((address for address in found.addresses if "%" not in address), found.host)
+        address = await _open_mqtt(tasks, running, lambda: Address(host, found.port), journal, used)
+        running.bulletin.post("broker", address)
+        return
+    async with AsyncExitStack() as stack:
+        own = await _own(stack, running)
+        if own is None:
+            return
+        wanted = replace(running.config.mqtt, broker="own")
+        links = await stack.enter_async_context(anyio.create_task_group())  # ends before the broker does
+        address = await _open_mqtt(links, running, partial(address_of, wanted, own), journal, used, own)
+        log.info("broker_brought address=%s", address)
+        running.bulletin.post("broker", address)
 
 
 async def _journal(stack: AsyncExitStack, running: Running) -> Journal | None:

@@ -205,3 +205,29 @@ def test_a_daemon_without_a_broker_joins_the_one_that_announces_itself(tmp_path:
         finally:
             announcing.communicate(timeout=10)
         home.close()
+
+
+def test_a_house_without_a_broker_gets_ours(tmp_path: Path) -> None:
+    found = {"discovery__enabled": "true", "discovery__interfaces": "loopback"}
+    with daemon(tmp_path / "data", "", **found) as child:
+        told: dict[str, str] = {}
+        deadline = time.monotonic() + 30
+        while "broker" not in told and time.monotonic() < deadline:
+            status = subprocess.run(
+                [*COMMAND[:3], "--data-dir", str(tmp_path / "data"), "--json", "status"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+            told = json.loads(status.stdout)
+            time.sleep(0.1)
+        home = mosquitto.Client(
+            int(told["broker"].rpartition(":")[2]), ("perslm/kitchen/state",), comes_back=False
+        )
+        home.until("perslm/kitchen/state", b'{"state": "online"}')
+        child.send_signal(signal.SIGTERM)
+        home.until("perslm/kitchen/state", b'{"state": "offline"}')
+        _, errors = child.communicate(timeout=15)
+        assert child.returncode == 0, errors
+        home.close()
