@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -22,6 +22,8 @@ from perslm_daemon.bulletin import Happening
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.home_command import Grant, Waits
 from perslm_daemon.home_device import VERBS, Action, Device, Happened, Outcome
+from perslm_daemon.homeassistant import HomeAssistant
+from perslm_daemon.topics import Topics
 from perslm_daemon.turn import Tell
 from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.errors import InputError
@@ -444,6 +446,33 @@ async def test_what_perslm_announces_never_enters_and_requests_come_once(broker:
         await thread(client.close)
 
 
+@pytest.mark.parametrize("style", ["device", "single"])
+async def test_our_own_announcements_are_no_devices(
+    style: Literal["device", "single"], broker: Broker, folder: Path
+) -> None:
+    own = HomeAssistant(
+        Topics("perslm", "attic"), version="1", verbs=["ask", "say", "stop"], settings={}, values=dict, style=style
+    )
+    messages = [Sent(one.topic, one.payload.decode(), True) for one in own.announcements() if one.payload]
+    assert messages
+    async with built(broker.port, SimHouse(messages)), learned(broker.url, folder) as here:
+        assert here.home.devices() == ()
+
+
+async def test_a_state_topic_may_leave_a_level_open(broker: Broker, folder: Path) -> None:
+    """As OpenMQTTGateway announces sensors that any of its gateways may hear."""
+    config = single(
+        "sensor/t",
+        name="Hall",
+        uniq_id="t",
+        stat_t="+/+/BTtoMQTT/A4C138",
+        val_tpl="{{ value_json.tempc | is_defined }}",
+    )
+    async with built(broker.port, SimHouse([config])) as house, learned(broker.url, folder) as here:
+        await thread(house.send, [Sent("home/gw2/BTtoMQTT/A4C138", '{"tempc": 21.5}')])
+        await until(lambda: here.home.state("sensor.t").values == {"value": 21.5})
+
+
 async def test_requests_are_answered_while_states_flood_in(broker: Broker, folder: Path) -> None:
     async def echo(_args: Args, _request: Request, _tell: Tell) -> dict[str, Any]:
         return {"here": True}
@@ -485,6 +514,7 @@ async def test_states_that_no_longer_interest_are_left(broker: Broker, folder: P
         async with learned(broker.url, folder):
             pass
         await thread(house.send, [Sent("homeassistant/switch/a/config", "", True)])
+        await thread((folder / home_cache.NAME).unlink)  # else what was left is known by it, and left at once
         async with learned(broker.url, folder) as here:
             # The session still listens to a/state: the first message ends that.
             await thread(

@@ -180,7 +180,9 @@ class _Device:
             readings=tuple(readings),
             availability=self._availability,
             works=works,
-            claims=frozenset(order_topic for order_topic in (f"{self._command}{part}",)),
+            claims=frozenset(
+                {f"{self._command}{part}", f"{self._command}{'POWER' if part == 'POWER1' else part}"}
+            ),
             asks=(Order(f"{self._command}STATE", b""),),
             **more,
         )
