@@ -523,6 +523,29 @@ async def test_states_that_no_longer_interest_are_left(broker: Broker, folder: P
             await until(lambda: here.link._house is not None and "a/state" in here.link._house._left)
 
 
+async def test_a_broker_that_forbids_topics_costs_only_those(tmp_path: Path, folder: Path) -> None:
+    acl = tmp_path / "acl"
+    await thread(
+        acl.write_text, "topic readwrite perslm/#\ntopic readwrite homeassistant/#\ntopic readwrite a/#\n"
+    )
+    closed = await thread(Broker, tmp_path, (f"acl_file {acl}",))
+    await thread(closed.start)
+    sim = SimHouse(
+        [
+            single("switch/a", name="Open", uniq_id="a", cmd_t="a/set", stat_t="a/state"),
+            single("switch/b", name="Closed", uniq_id="b", cmd_t="b/set", stat_t="b/state"),
+            Sent("a/state", "ON", True),
+        ]
+    )
+    try:
+        async with built(closed.port, sim), learned(closed.url, folder, waits=SHORT) as here:
+            assert {device.name for device in here.home.devices()} == {"Open", "Closed"}
+            await until(lambda: here.home.state("switch.a").values)
+            assert not (await act(here, "Closed", Action("turn_on"))).happened.good
+    finally:
+        await thread(closed.stop)
+
+
 async def test_events_tell_of_every_action(broker: Broker, folder: Path) -> None:
     async with (
         built(broker.port, every_kind()),

@@ -21,6 +21,7 @@ _LONGEST_S = 15.0
 _TOGETHER_S = 0.05  # what is announced in one go is subscribed to in one go
 _ASK_EVERY_S = 0.05
 _MOST_STRAYS = 10_000
+_AGAIN_S = 5.0
 
 
 class HomeLink:
@@ -46,12 +47,14 @@ class HomeLink:
             self._scope.cancel()
 
     async def follow(self, connection: Connection) -> None:
-        """Listen for as long as the connection lasts. What goes wrong ends it: the next connection begins anew."""
+        """Listen for as long as the connection lasts; where the broker is too slow to say yes, once more."""
         with anyio.CancelScope() as self._scope:
-            try:
-                await self._follow(connection)
-            except BrokerError as error:
-                log.info("home_not_followed error=%s", error)
+            while True:
+                try:
+                    await self._follow(connection)
+                except BrokerError as error:
+                    log.info("home_not_followed error=%s", error)
+                await anyio.sleep(_AGAIN_S)
 
     async def _follow(self, connection: Connection) -> None:
         home = self._home
