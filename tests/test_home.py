@@ -109,6 +109,7 @@ WORKED = [
     ("Kitchen Kettle", Action("turn_on"), "the kitchen kettle is on"),
     ("Kitchen Shade", Action("open"), "the kitchen shade is (opening|open)"),
     ("Kitchen Shade", Action("set_position", 40), "the kitchen shade is 40 percent open"),
+    ("kitchen blind", Action("set_position", 30), "the kitchen blind is 30 percent open"),
     ("Kitchen Shade", Action("stop"), "the kitchen shade is (open|40 percent open)"),
     ("Kitchen Fan", Action("turn_on"), "the kitchen fan is on"),
     ("Kitchen Fan", Action("set_percentage", 50), "the kitchen fan is set to 50 percent"),

@@ -335,6 +335,15 @@ def test_a_cover_that_reports_its_position_alone_says_where_it_goes() -> None:
     assert state(entity, ("p", "255"), ("p", "128")) == {"position": 49.8, "state": "opening"}
 
 
+def test_a_cover_that_stopped_on_its_way_stands_after_a_while() -> None:
+    live = Live(Reading().one("cover/x", cmd_t="c", pos_t="p"), "")
+    for number, position in enumerate((100.0, 60.0), 1):
+        live.take("position", position, number, time.time())
+    assert live.state.values["state"] == "closing"
+    live.at -= 60
+    assert live.state.values["state"] == "open"
+
+
 def test_a_cover_without_a_stop_has_none() -> None:
     assert "stop" not in Reading().one("cover/x", cmd_t="c", pl_stop=None).works
 

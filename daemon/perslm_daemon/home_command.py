@@ -199,6 +199,7 @@ class Commands:
                 return _outcome(device, Happened.OFFLINE, action)
             if live.available is False:
                 return _outcome(device, Happened.UNAVAILABLE, action)
+            live.settle()
             try:
                 plan = live.entity.plan(_plain(action, live), live.values)
                 return await self._confirmed(device, live, action, plan, sent)
@@ -224,7 +225,7 @@ class Commands:
         while True:
             happened = self._happened(live, plan, since, was=was and anyio.current_time() - began >= ALREADY_S)
             if happened is not None:
-                return _outcome(device, happened, action, _confirmed_values(plan, live.values))
+                return _outcome(device, happened, action, _confirmed_values(plan, live.values, happened))
             if live.available is False:
                 return _outcome(device, Happened.UNAVAILABLE, action)
             now = anyio.current_time()
@@ -296,9 +297,9 @@ def _met(wanted: Sequence[Wanted], values: Values) -> bool:
     return bool(wanted) and all(one.met(values.get(one.prop)) for one in wanted)
 
 
-def _confirmed_values(plan: Plan, values: Values) -> dict[str, Value]:
+def _confirmed_values(plan: Plan, values: Values, happened: Happened) -> dict[str, Value]:
     found = {wanted.prop: values[wanted.prop] for wanted in plan.wanted if wanted.prop in values}
-    if "position" in found and values.get("state") in plan.on_its_way:
+    if "position" in found and happened is Happened.STARTED:
         return {"state": values["state"]}
     return found
 

@@ -13,6 +13,7 @@ from perslm_daemon.home_device import State, Value
 from perslm_daemon.home_entity import Availability, Entity
 
 _OPEN_FROM = 1.0  # percent
+_STANDS_AFTER_S = 5.0  # without another position: what moves reports every second or two
 
 
 @dataclass(slots=True, eq=False)
@@ -39,9 +40,19 @@ class Live:
         self.said[prop] = number
         self.at = now
 
+    def settle(self) -> None:
+        """A cover that reports its position alone and has said nothing for a while stands."""
+        moving = self._derived and self.values.get("state") in ("opening", "closing")
+        if moving and time.time() - self.at > _STANDS_AFTER_S:
+            self.values["state"] = "open"
+
+    @property
+    def _derived(self) -> bool:
+        return all(reading.prop != "state" for reading in self.entity.readings)
+
     def _derive_state(self, value: Value, number: int) -> None:
         """The state of a cover that reports its position alone: where it goes, and where it stands."""
-        if any(reading.prop == "state" for reading in self.entity.readings) or not isinstance(value, int | float):
+        if not self._derived or not isinstance(value, int | float):
             return
         before = self.values.get("position")
         if value < _OPEN_FROM:
@@ -100,6 +111,7 @@ class Live:
     @property
     def state(self) -> State:
         """What it last said, as a value that stays."""
+        self.settle()
         return State(self.available, MappingProxyType(dict(self.values)), self.at)
 
     def inherit(self, former: Live) -> None:
