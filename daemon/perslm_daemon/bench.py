@@ -58,6 +58,7 @@ def benchmarks() -> dict[str, Benchmark]:
     """All benchmarks by name."""
     from perslm_daemon import (  # noqa: PLC0415 - engines
         bench_grammar,
+        bench_home,
         bench_model,
         bench_mqtt,
         bench_process,
@@ -72,6 +73,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
         "voice": bench_voice.voice,
+        "home": bench_home.home,
         "footprint": bench_process.footprint,
         "import": bench_process.import_time,
         "boards": bench_process.boards,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from perslm_daemon.config_home import TOPIC, Home, HomeAssistant
 from perslm_daemon.config_keys import (
     BrokerUrl,
     Choice,
@@ -39,7 +40,6 @@ _MODEL_ID = Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "the id of a model as `pers
 _THREADS = Whole(1, 64)
 _DEVICE = Text(r"[^\x00-\x1f]{0,200}", "a device's name, part of it or its number, of at most 200 characters")
 _RATE = Whole(0, 192_000)
-_TOPIC = Text(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}", "topic levels of a-z, A-Z, 0-9, _ and -")
 
 
 def _user_data_dir() -> Path:
@@ -204,7 +204,7 @@ class Mqtt:
     ca_file: Path | None = key(None, OptionalLocation(), "certificates that mqtts trusts; none: the system's")
     cert_file: Path | None = key(None, OptionalLocation(), "our client certificate, where the broker asks for one")
     key_file: Path | None = key(None, OptionalLocation(), "the client certificate's key")
-    base: str = key("perslm", _TOPIC, "first level of every topic")
+    base: str = key("perslm", TOPIC, "first level of every topic")
     response_topics: str = key(
         "",
         Text(),
@@ -249,17 +249,6 @@ class Discovery:
             r"[A-Za-z0-9_.:-]+( *, *[A-Za-z0-9_.:-]+)*", "all, loopback, or names and addresses: eth0, 192.0.2.7"
         ),
         "network interfaces it is done on; all leaves loopback out unless there is nothing else",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class HomeAssistant:
-    """How PersLM shows itself to Home Assistant over MQTT (docs/home-assistant.md)."""
-
-    enabled: bool = key(True, Switch(), "announce this assistant to Home Assistant; false takes it out again")
-    discovery_prefix: str = key("homeassistant", _TOPIC, "the discovery prefix that Home Assistant is set to")
-    style: str = key(
-        "device", Choice(("device", "single")), "single announces entity by entity, for versions before 2024.11"
     )
 
 
@@ -402,6 +391,7 @@ class Config:
     intents: Intents = field(default_factory=Intents)
     timers: Timers = field(default_factory=Timers)
     wyoming: Wyoming = field(default_factory=Wyoming)
+    home: Home = field(default_factory=Home)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -425,6 +415,7 @@ SECTIONS: dict[str, type[Any]] = {
     "intents": Intents,
     "timers": Timers,
     "wyoming": Wyoming,
+    "home": Home,
 }
 
 

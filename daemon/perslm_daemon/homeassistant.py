@@ -46,6 +46,8 @@ EVENTS = (
     "timer_ringing",
     "timer_finished",
     "timer_missed",
+    "home_action",
+    "home_confirmation",
 )
 ACTIVITIES = ("idle", "listening", "processing", "responding")
 

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +23,7 @@ import anyio.to_thread
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin, Value
 from perslm_daemon.config_sections import Mqtt
+from perslm_daemon.home_link import HomeLink
 from perslm_daemon.homeassistant import BIRTH_DELAY_S, HomeAssistant, Message
 from perslm_daemon.journal import Accepted, Journal
 from perslm_daemon.journal_writer import JournalWriter
@@ -87,9 +88,10 @@ class BrokerLink:
         past: Past | None = None,
         session_of: Callable[[str], str] = "perslm-{}".format,
         arbitration: Arbitration | None = None,
+        house: HomeLink | None = None,
     ) -> None:
         link = settings_of_link
-        self._past = past
+        self._past, self._house = past, house
         self._session_of = session_of
         self._arbitration = arbitration
         self._home_assistant = home_assistant
@@ -188,6 +190,8 @@ class BrokerLink:
             finally:
                 self._connection = None
                 self._up.clear()
+                if self._house is not None:
+                    self._house.lose()
 
     async def _arrive(self, connection: Connection) -> None:
         await connection.subscribe(self._topics.subscriptions)
@@ -198,6 +202,8 @@ class BrokerLink:
             await self._publish_value(connection, name, value)
         self._connection = connection
         self._up.set()
+        if self._house is not None:
+            self._start(self._house.follow, connection)
 
     async def _announce(self, connection: Connection) -> None:
         """Tell Home Assistant what there is, and clear what earlier runs left.
@@ -275,7 +281,7 @@ class BrokerLink:
                 try:
                     await self._writer.accept(durable.values())
                 except OSError as error:
-                    jobs = [_unwritten(job, error) for job in jobs]
+                    jobs = [job.unwritten(error) if isinstance(job, Job) else job for job in jobs]
             for delivery, job in zip(deliveries, jobs, strict=True):
                 connection.acknowledge(delivery)
                 if isinstance(job, Job):
@@ -291,6 +297,8 @@ class BrokerLink:
         if self._arbitration is not None and self._arbitration.received(delivery.topic, delivery.payload):
             return None
         topic = self._topics.read(delivery.topic)
+        if topic is None and self._house is not None:
+            self._house.take(delivery)
         if not isinstance(topic, RequestTopic):
             return topic
         if topic.verb == "set" and self._came_twice(delivery):
@@ -349,9 +357,8 @@ class BrokerLink:
     async def _refuse(self, job: Job, durable: bool) -> None:
         answer = (job.refused or refusal("busy")).as_json()
         if durable:
-            await self._writer.release(
-                job.accepted.key
-            )  # nothing was done: "busy" must not be the answer for ten minutes
+            # Nothing was done: "busy" must not be the answer for ten minutes.
+            await self._writer.release(job.accepted.key)
         await self._publish(job.accepted.answer_to, answer, job.accepted.correlation)
 
     async def _answer_again(self, accepted: Accepted, answer: bytes | None) -> None:
@@ -441,10 +448,3 @@ def response_filters(link: Mqtt) -> Sequence[str]:
     """The filters that Response Topics have to lie under."""
     given = tuple(part.strip() for part in link.response_topics.split(",") if part.strip())
     return given or (f"{link.base}/+/response/#", f"{link.base}/_clients/#")
-
-
-def _unwritten(job: Job | SetTopic | None, error: OSError) -> Job | SetTopic | None:
-    if not isinstance(job, Job) or not job.durable:
-        return job
-    reason = f"this cannot be written down before it is done ({error.strerror}): make room on the disk"
-    return replace(job, refused=refusal(reason, job.accepted.transaction), durable=False)

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -35,6 +35,7 @@ log = logging.getLogger("perslm.mqtt")
 RECEIVE_MAXIMUM = 256
 _SESSION_S = 7 * 24 * 3600
 _CONNECT_S = 4.0
+_SUBSCRIBED_AT_ONCE = 100  # so that what is retained comes in portions
 _UNSUPPORTED = frozenset({1, 132})
 _REFUSED = {4: "password", 134: "password", 5: "rights", 135: "rights"}
 
@@ -144,15 +145,36 @@ class Connection:
                 )
             except aiomqtt.MqttError as error:
                 raise BrokerError(str(error)) from error
-            if any((code.value if isinstance(code, ReasonCode) else int(code)) >= 128 for code in granted):
+            if any(map(_refuses, granted)):
                 raise BrokerError(f"the broker does not let us listen to {topic}: allow it in the broker's ACL")
 
-    async def unsubscribe(self, topic: str) -> None:
+    async def subscribe_many(self, topics: Sequence[str], *, qos: int) -> list[str]:
+        """Listen to many at once and have what is retained there; the topics that the broker refuses.
+
+        At QoS 0 the broker keeps nothing for us while we are away. Raises `BrokerError`.
+        """
+        refused: list[str] = []
+        for at in range(0, len(topics), _SUBSCRIBED_AT_ONCE):
+            some = topics[at : at + _SUBSCRIBED_AT_ONCE]
+            options = SubscribeOptions(qos=qos, retainAsPublished=True, retainHandling=0)
+            try:
+                granted = await (
+                    self._client.subscribe([(topic, options) for topic in some])
+                    if self.protocol == "5"
+                    else self._client.subscribe([(topic, qos) for topic in some])
+                )
+            except aiomqtt.MqttError as error:
+                raise BrokerError(str(error)) from error
+            refused += [topic for topic, code in zip(some, granted, strict=False) if _refuses(code)]
+        return refused
+
+    async def unsubscribe(self, *topics: str) -> None:
         """Listen there no more. Raises `BrokerError`."""
-        try:
-            await self._client.unsubscribe(topic)
-        except aiomqtt.MqttError as error:
-            raise BrokerError(str(error)) from error
+        for at in range(0, len(topics), _SUBSCRIBED_AT_ONCE):
+            try:
+                await self._client.unsubscribe(list(topics[at : at + _SUBSCRIBED_AT_ONCE]))
+            except aiomqtt.MqttError as error:
+                raise BrokerError(str(error)) from error
 
     async def publish(
         self,
@@ -337,6 +359,11 @@ def _client(
         tls_params=tls,
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
+
+
+def _refuses(code: Any) -> bool:
+    value: int = code.value if isinstance(code, ReasonCode) else int(code)
+    return value >= 128
 
 
 def _text(path: Path | None) -> str | None:

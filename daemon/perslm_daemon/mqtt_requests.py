@@ -64,6 +64,13 @@ class Job:
     durable: bool = False
     needs_model: bool = False
 
+    def unwritten(self, error: OSError) -> Job:
+        """The same, refused where it cannot be on disk first."""
+        if not self.durable:
+            return self
+        reason = f"this cannot be written down before it is done ({error.strerror}): make room on the disk"
+        return replace(self, refused=refusal(reason, self.accepted.transaction), durable=False)
+
 
 class Requests:
     """Admission, limits and execution of requests."""

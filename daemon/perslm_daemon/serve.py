@@ -35,7 +35,7 @@ from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.skills import Skills
 from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
-from perslm_daemon.ways import Running, open_ways
+from perslm_daemon.ways import Running, home_of, open_ways
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 
@@ -208,6 +208,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         restart = partial(frame.wishes.ask, Wish.RESTART)
         schedule = await _schedule(config, bulletin, mouth or NoSound(), frame)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
+        table.home = home_of(config, bulletin) if config.home.enabled else None
         arbitration = Arbitration(config.mqtt.base, config.node)
         if sound is not None:
             loop = open_live(

@@ -82,6 +82,31 @@ def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+@contextmanager
+def live_table(columns: Sequence[str]) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
+    """A table that is drawn anew with each call; rows that do not fit on the terminal are counted below it."""
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that only a drawn table needs
+    from rich.live import Live  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    console = Console()
+
+    def drawn(rows: Sequence[Sequence[str]]) -> Table:
+        fits = max(1, console.size.height - 3)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="ellipsis", no_wrap=True)
+        for row in rows[:fits]:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        if len(rows) > fits:
+            table.add_row(f"and {len(rows) - fits} more")
+        return table
+
+    with Live(drawn([]), console=console, auto_refresh=False) as live:
+        yield lambda rows: live.update(drawn(rows), refresh=True)
+
+
 def confirm(question: str) -> bool:
     """Ask a person for yes or no. Raises InputError where nobody can answer."""
     if not sys.stdin.isatty():

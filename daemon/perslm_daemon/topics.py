@@ -162,6 +162,19 @@ def matches(topic: str, pattern: str) -> bool:
     return len(wanted) == len(given)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic lies under both filters."""
+    first, second = one.split("/"), other.split("/")
+    for at in range(max(len(first), len(second))):
+        mine = first[at] if at < len(first) else None
+        theirs = second[at] if at < len(second) else None
+        if "#" in (mine, theirs):
+            return True
+        if mine is None or theirs is None or (mine != theirs and "+" not in (mine, theirs)):
+            return False
+    return True
+
+
 def may_answer(topic: str, allowed: Sequence[str]) -> bool:
     """Whether a Response Topic can be published to and lies under an allowed filter."""
     return is_topic(topic) and any(matches(topic, pattern) for pattern in allowed)

@@ -21,6 +21,8 @@ from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.home import Home
+from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
 from perslm_daemon.mouth import Mouth
@@ -104,6 +106,7 @@ class Table:
     """Timers, alarms and reminders; None in a process that answers once."""
     live: Live | None = None
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
+    home: Home | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -134,6 +137,15 @@ class Table:
             table.append(Verb("listen", Args, about, self.listen, changes_world=True))
         else:
             absent["listen"] = "there are no ears: set voice.enabled=true, or see `perslm status`"
+        if self.home is not None:
+            works = HomeVerbs(self.home)
+            table += [
+                Verb("devices", DevicesArgs, "tell of the devices in the home", works.devices),
+                Verb("device", DeviceArgs, "do something with devices", works.device, changes_world=True),
+                Verb("home", HomeArgs, "name, confirm, take back", works.home, changes_world=True),
+            ]
+        else:
+            absent |= dict.fromkeys(("devices", "device", "home"), "home.enabled is false")
         absent |= dict.fromkeys(("sync",), "this part of PersLM is not built yet")
         return Verbs({verb.name: verb for verb in table}, absent)
 

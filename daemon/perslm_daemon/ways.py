@@ -31,6 +31,9 @@ from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.control_verbs import SocketVerbs
 from perslm_daemon.discovery import WYOMING, Announcer, Card, Found, browse, find_broker, identity
 from perslm_daemon.health import Health, Pressure
+from perslm_daemon.home import Home, Systems
+from perslm_daemon.home_command import Waits
+from perslm_daemon.home_link import HomeLink
 from perslm_daemon.homeassistant import HomeAssistant
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink
@@ -39,6 +42,7 @@ from perslm_daemon.mqtt_past import Past, Trace
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Settings
+from perslm_daemon.topics import Topics
 from perslm_daemon.verb_table import Table
 from perslm_daemon.verbs import Verbs
 from perslm_daemon.voice import Sound
@@ -121,6 +125,8 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         health = _watch(tasks, running, notifier)
+        if running.table.home is not None:
+            tasks.start_soon(running.table.home.run)
         used = _UsedBroker(config)
         await _open_control(tasks, running, health, used)
         broker = ""
@@ -299,9 +305,30 @@ async def _open_mqtt(
         session_of=partial(
             session_name, secret=(own.secret or address.password or "") if own and binds_names else ""
         ),
+        house=None if running.table.home is None else HomeLink(running.table.home),
     )
     await tasks.start(link.run)
     return f"{url_host(address.host)}:{address.port}"
+
+
+def home_of(config: Config, bulletin: Bulletin) -> Home:
+    """The home as the configuration describes it; it knows nothing until its `run` runs."""
+    wanted, prefix = config.home, config.homeassistant.discovery_prefix
+    topics = Topics(config.mqtt.base, config.node)
+    systems = Systems(
+        base=config.mqtt.base,
+        discovery_prefix=prefix,
+        more_prefixes=_listed(wanted.discovery),
+        zigbee2mqtt=_listed(wanted.zigbee2mqtt),
+        tasmota=wanted.tasmota,
+        own_filters=(*topics.subscriptions, f"{prefix}/status"),
+    )
+    waits = Waits(wanted.light_s, wanted.cover_s, wanted.lock_s, wanted.climate_s, wanted.other_s)
+    return Home(config.data_dir, systems, bulletin, waits)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip(" /") for part in text.split(",") if part.strip(" /"))
 
 
 def _trace(config: Config) -> Trace:

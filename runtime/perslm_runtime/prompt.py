@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from perslm_runtime.errors import EngineError, InputError
+from perslm_runtime.templates import ChatTemplateError, chat_environment
 
 CHATML = """\
 {% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}\
@@ -69,11 +67,10 @@ def chat_format(template: str) -> ChatFormat:
     Templates without a system role (they raise on it) get the system text in front of the first user text.
     Raises `EngineError` when the template cannot be rendered or drops or reorders the messages.
     """
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _refuse
+    environment = chat_environment()
     try:
         compiled = environment.from_string(template)
-    except TemplateError as error:
+    except ChatTemplateError as error:
         raise EngineError(f"the model's chat template cannot be read: {error}") from error
 
     def render(*messages: tuple[str, str]) -> str:
@@ -86,17 +83,13 @@ def chat_format(template: str) -> ChatFormat:
     talk = (("user", user), ("assistant", reply), ("user", second))
     try:
         return _cut(render(("system", system), *talk), (system, user, reply, second))
-    except (TemplateError, EngineError):
+    except (ChatTemplateError, EngineError):
         pass  # no system role: Gemma's templates, for one, raise on it
     try:
         without = _cut(render(*talk), (user, reply, second))
-    except TemplateError as error:
+    except ChatTemplateError as error:
         raise EngineError(f"the model's chat template cannot be rendered: {error}") from error
     return without
-
-
-def _refuse(reason: str) -> None:
-    raise TemplateError(reason)
 
 
 def _cut(rendered: str, marks: Sequence[str]) -> ChatFormat:
