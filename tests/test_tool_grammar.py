@@ -99,6 +99,7 @@ def test_the_parser_takes_exactly_what_the_grammar_lets_the_model_write(llama: L
     )
     at, end = sorted(data.draw(st.tuples(*[st.integers(0, len(right))] * 2)))
     text = right[:at] + data.draw(st.text(LETTERS, max_size=3)) + right[end:]
+    assume(spells(llama, text))  # else the question to the model's vocabulary is about another text
     if can_write(llama, tools, text):
         call = tools.parse(text)
         assert render(tools.tools[call.tool], call.arguments) == text
