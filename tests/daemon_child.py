@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,11 @@ COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "
 
 @contextmanager
 def daemon(
-    folder: Path, broker: str, environ: dict[str, str] | None = None, **more: str
+    folder: Path,
+    broker: str,
+    environ: dict[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+    **more: str,
 ) -> Iterator[subprocess.Popen[str]]:
     """A node "kitchen" without voice; `more` are configuration keys with __ for the dot. Killed at the end."""
     settings = {
@@ -32,7 +36,7 @@ def daemon(
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     with subprocess.Popen(
-        [*COMMAND, "--data-dir", str(folder), *words],
+        [*command, "--data-dir", str(folder), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,6 +26,7 @@ from perslm_runtime.errors import (
 )
 from perslm_runtime.lane import Gate, Lane, Stop
 from perslm_runtime.lane_faults import RebuildPolicy
+from perslm_runtime.lane_job import working_for
 from perslm_runtime.lane_watch import find_hang, leave_without_joining
 
 pytestmark = pytest.mark.anyio
@@ -285,6 +286,32 @@ async def test_a_call_that_ignores_its_cancellation_is_a_hang_and_nobody_waits_f
     assert 0.1 < time.monotonic() - began < 1.5
     assert lane.hung()
     assert not lane.hung(60)
+    await let_go(released, lane)
+
+
+async def test_a_hang_is_told_with_the_turn_that_it_happened_in() -> None:
+    released, lane = threading.Event(), Works().lane()
+    with pytest.raises(LaneHung, match="the glass engine hangs in turn 7f: it has been busy since") as caught:  # noqa: PT012 - by either
+        async with lane:
+            with working_for("7f"):
+                await lane.call(which)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(lane.call, deaf(released))
+                    await anyio.sleep(0.02)
+                    tasks.cancel_scope.cancel()
+    assert (caught.value.lane, caught.value.turn) == ("glass", "7f")
+    await let_go(released, lane)
+
+
+async def test_what_is_done_for_no_turn_hangs_without_one() -> None:
+    released, lane = threading.Event(), Works().lane()
+    with pytest.raises(LaneHung, match="engine hangs: ") as caught:  # noqa: PT012 - by either
+        async with lane:
+            with working_for("7f"):
+                await lane.call(which)
+            with anyio.move_on_after(0.02):
+                await lane.call(deaf(released))
+    assert caught.value.turn == ""
     await let_go(released, lane)
 
 

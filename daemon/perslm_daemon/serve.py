@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import kept
-from perslm_daemon.app import Assistant, Report, needs_start, renew, start
+from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
@@ -117,6 +117,12 @@ class _Frame:
     on_report: Callable[[Report], None]
     on_ready: Callable[[Running], None] | None
     news: list[str] = field(default_factory=list)
+    bulletin: Bulletin | None = None
+
+    def tell_fault(self, fault: Fault) -> None:
+        """Let the house know that an engine failed; before anybody listens the log has it."""
+        if self.bulletin is not None:
+            self.bulletin.tell("error", message=fault.sentence(), engine=fault.part)
 
 
 async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> tuple[Assistant, Config]:
@@ -143,6 +149,7 @@ async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assi
             understands=True,
             voice_essential=False,
             on_report=frame.on_report,
+            on_fault=frame.tell_fault,
         )
     )
 
@@ -198,7 +205,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
 async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> AsyncIterator[Running]:
     """Bulletin, settings and verbs: what every adapter speaks of."""
     async with AsyncExitStack() as stack:
-        bulletin = Bulletin()
+        bulletin = frame.bulletin = Bulletin()
         bulletin.post("state", {"state": "starting"})
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))

@@ -195,8 +195,8 @@ async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[A
         await anyio.sleep(_WATCH_S)
         hang = find_hang(lanes(), silent_s=running.config.health.stall_s)
         if hang is not None:
-            log.critical("hung error=%s", hang)
-            running.bulletin.tell("error", message=str(hang))
+            log.critical("hung lane=%s turn=%s error=%s", hang.lane, hang.turn or None, hang)
+            running.bulletin.tell("error", message=str(hang), engine=hang.lane, turn=hang.turn or None)
             running.bulletin.post("state", {"state": "offline"})
             await anyio.sleep(_OFFLINE_S)
             leave_without_joining(hang)

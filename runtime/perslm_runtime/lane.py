@@ -125,16 +125,21 @@ class Lane(Generic[E]):
         return time.monotonic() - job.stop.set_at > (self._stop_s if deadline_s is None else deadline_s)
 
     def hang_error(self) -> LaneHung:
-        """The hang as an error to raise or to publish: which lane, since when, and what to do."""
+        """The hang as an error to raise or to publish: which lane and turn, since when, and what to do."""
         job = self._current
         if job is None:
-            return LaneHung(f"the {self.name} engine hangs while it is closed: PersLM has to be restarted")
+            return LaneHung(
+                f"the {self.name} engine hangs while it is closed: PersLM has to be restarted", lane=self.name
+            )
         now = time.monotonic()
         at = time.strftime("%H:%M:%S", time.localtime(time.time() - (now - job.started)))
         told = 0.0 if job.stop.set_at is None else now - job.stop.set_at
+        where = f" in turn {job.turn}" if job.turn else ""
         return LaneHung(
-            f"the {self.name} engine hangs: it has been busy since {at} ({now - job.started:.1f} s) and "
-            f"ignores its stop of {told:.1f} s ago: PersLM has to be restarted"
+            f"the {self.name} engine hangs{where}: it has been busy since {at} "
+            f"({now - job.started:.1f} s) and ignores its stop of {told:.1f} s ago: PersLM has to be restarted",
+            lane=self.name,
+            turn=job.turn,
         )
 
     async def __aenter__(self) -> Lane[E]:
