@@ -71,7 +71,8 @@ class _UnderWay:
 class BrokerLink:
     """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published.
 
-    `session_of` gives the client identifier of a node: of this one, and of its former names.
+    `session_of` gives the client identifier of a node: of this one, and of its former names. `find_again` is
+    given the address before every new try, in a thread, and returns it as it is now.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class BrokerLink:
         session_of: Callable[[str], str] = "perslm-{}".format,
         arbitration: Arbitration | None = None,
         house: HomeLink | None = None,
+        find_again: Callable[[Address], Address] | None = None,
     ) -> None:
         link = settings_of_link
         self._past, self._house = past, house
         self._session_of = session_of
         self._arbitration = arbitration
+        self._find_again = find_again
         self._home_assistant = home_assistant
         self._link = link
         self._address = address
@@ -162,6 +165,8 @@ class BrokerLink:
                 _FIRST_WAIT_S if anyio.current_time() - began > _LONGEST_WAIT_S else min(wait * 2, _LONGEST_WAIT_S)
             )
             await anyio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            if self._find_again is not None:
+                self._address = await anyio.to_thread.run_sync(self._find_again, self._address)
 
     def _complain(self, error: BrokerError, said: str) -> str:
         """Say what is wrong once, and again only when it is another thing."""
