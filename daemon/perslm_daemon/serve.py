@@ -190,6 +190,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         frame.news.clear()
         ways.announce()
         # What is there now stays: a full collection took 6 to 15 ms, in the middle of somebody's request.
+        gc.unfreeze()  # what a reload has replaced
         gc.collect()
         gc.freeze()
         log.info("online node=%s verbs=%s", config.node, ",".join(running.verbs.names))
