@@ -250,7 +250,8 @@ def killed(house: House) -> None:
         house.send("timer", payload, name)
     again = house.answers(set(timers))
     if again != {name: answered[name] for name in timers}:
-        raise SoakError("a timer that was asked for again was answered otherwise")
+        name = next(name for name in timers if again[name] != answered[name])
+        raise SoakError(f"{name} was answered {answered[name]} and, asked for again, {again[name]}")
     house.count_timers(timers, answered)
     for name in keys:
         house.send("remember", json.dumps({"text": f"The word of the day is {name}."}), name)
