@@ -92,17 +92,13 @@ class BrokerLink:
         house: HomeLink | None = None,
         find_again: Callable[[Address], Address] | None = None,
     ) -> None:
-        link = settings_of_link
-        self._past, self._house = past, house
-        self._session_of = session_of
+        link, self._past, self._house = settings_of_link, past, house
+        self._session_of, self._find_again = session_of, find_again
         self._arbitration = arbitration
-        self._find_again = find_again
         self._home_assistant = home_assistant
-        self._link = link
-        self._address = address
+        self._link, self._address = link, address
         self._topics = Topics(link.base, node)
-        self._bulletin = bulletin
-        self._settings = settings
+        self._bulletin, self._settings = bulletin, settings
         self._journal = journal
         self._requests = Requests(
             self._topics, verbs, response_topics=response_filters(link), identities=link.identities
@@ -161,9 +157,8 @@ class BrokerLink:
             if not started:
                 task_status.started()
                 started = True
-            wait = (
-                _FIRST_WAIT_S if anyio.current_time() - began > _LONGEST_WAIT_S else min(wait * 2, _LONGEST_WAIT_S)
-            )
+            lasted = anyio.current_time() - began > _LONGEST_WAIT_S
+            wait = _FIRST_WAIT_S if lasted else min(wait * 2, _LONGEST_WAIT_S)
             await anyio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             if self._find_again is not None:
                 self._address = await anyio.to_thread.run_sync(self._find_again, self._address)
