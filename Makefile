@@ -3,9 +3,10 @@ PYTHON ?= python3
 export DESTDIR PROFILE
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress bench models setup train-setup lock check-lock install uninstall clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -24,6 +25,9 @@ format: ## format the code and mend what the linter can
 
 stress: ## the tests that repeat, 100 rounds; report in benchmarks/results/stress.json
 	$(HOUSE) stress $(ARGS)
+
+soak: ## a daemon through all that goes wrong, MINUTES=10; report in benchmarks/results/soak.json
+	$(HOUSE) soak $(MINUTES)
 
 bench: ## measure against the raw engines (ARGS="NAME --json" for one)
 	$(HOUSE) bench $(ARGS)

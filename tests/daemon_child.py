@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,8 @@ from real_models import models_dir
 COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "--json", "run", "--profile", "dev"]
 
 
-@contextmanager
-def daemon(
-    folder: Path, broker: str, environ: dict[str, str] | None = None, **more: str
-) -> Iterator[subprocess.Popen[str]]:
-    """A node "kitchen" without voice; `more` are configuration keys with __ for the dot. Killed at the end."""
+def settings_of(broker: str, **more: str) -> list[str]:
+    """The command line's settings of a node "kitchen" without voice; `more` are keys with __ for the dot."""
     settings = {
         "mqtt.broker": broker,
         "models_dir": str(models_dir()),
@@ -30,9 +27,20 @@ def daemon(
         "model.max_reply_tokens": "24",
         **{name.replace("__", "."): value for name, value in more.items()},
     }
-    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
+@contextmanager
+def daemon(
+    folder: Path,
+    broker: str,
+    environ: dict[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+    **more: str,
+) -> Iterator[subprocess.Popen[str]]:
+    """A node "kitchen" without voice; `more` are configuration keys with __ for the dot. Killed at the end."""
     with subprocess.Popen(
-        [*COMMAND, "--data-dir", str(folder), *words],
+        [*command, "--data-dir", str(folder), *settings_of(broker, **more)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

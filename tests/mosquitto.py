@@ -149,6 +149,13 @@ class Client:
             if not topic or message.topic == topic:
                 return message
 
+    def next_until(self, topic: str) -> list[paho.MQTTMessage]:
+        """Everything that arrives before, and with, the next message on a topic."""
+        found = [self.next()]
+        while found[-1].topic != topic:
+            found.append(self.next())
+        return found
+
     def all(self, within_s: float = 0.3) -> list[paho.MQTTMessage]:
         """Everything that has arrived, or does so before nothing came for `within_s`."""
         found: list[paho.MQTTMessage] = []

@@ -192,3 +192,10 @@ def test_kept_values_are_taken_back_by_name(tmp_path: Path) -> None:
     assert kept.take_back(tmp_path, lambda name: name.startswith("model.")) == ["model.id"]
     assert kept.read(tmp_path) == {"tts.volume": 0.5, "health.hot_c": 70}
     assert (tmp_path / "kept.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_values_that_are_kept_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        for number in range(30):
+            tasks.start_soon(anyio.to_thread.run_sync, kept.change, tmp_path, {f"key{number}": number})
+    assert len(await anyio.to_thread.run_sync(kept.read, tmp_path)) == 30

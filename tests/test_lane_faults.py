@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from perslm_runtime.errors import (
@@ -26,6 +28,7 @@ from perslm_runtime.errors import (
 )
 from perslm_runtime.lane import Gate, Lane, Stop
 from perslm_runtime.lane_faults import RebuildPolicy
+from perslm_runtime.lane_job import working_for
 from perslm_runtime.lane_watch import find_hang, leave_without_joining
 
 pytestmark = pytest.mark.anyio
@@ -272,6 +275,83 @@ async def test_a_job_behind_a_gate_is_not_silent() -> None:
         gate.open()
 
 
+# Builds
+
+
+class Slow(Works):
+    """Builds that take until they are let go: an engine of minutes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released, self.waiting = threading.Event(), threading.Event()
+
+    def build(self) -> Glass:
+        if self.glasses:
+            self.waiting.set()
+            self.released.wait(20)
+        return super().build()
+
+
+async def built_anew(lane: Lane[Glass], works: Slow, *, by: str) -> None:
+    """Have the lane build its engine: after a fault, by a renewal, or in a call after a build that failed."""
+    if by == "renewal":
+        await lane.renew(works.build)
+    else:
+        with pytest.raises(EngineError):
+            await lane.call(shatter)
+        await lane.call(which)
+
+
+@pytest.mark.parametrize("by", ["a fault", "renewal"])
+async def test_a_build_that_takes_minutes_is_no_hang(by: str) -> None:
+    works = Slow()
+    async with (
+        Lane("glass", works.build, rebuild=RebuildPolicy(), stop_s=0.05) as lane,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(partial(built_anew, lane, works, by=by))
+        await anyio.to_thread.run_sync(works.waiting.wait, 5)
+        for _ in range(5):
+            await anyio.sleep(0.05)
+            assert find_hang([lane], silent_s=0.1) is None
+        assert lane.silent_s == 0
+        assert lane.busy_since is not None
+        works.released.set()
+    assert lane.rebuilt == 1
+    assert works.glasses[1].closed == 1, "it was built, used and closed in its time"
+
+
+async def test_a_build_that_takes_longer_than_any_is_a_hang() -> None:
+    works = Slow()
+    lane = Lane("glass", works.build, rebuild=RebuildPolicy(), stop_s=0.05, build_s=0.1)
+    hang = None
+    with suppress(LaneHung):
+        async with lane:
+            with pytest.raises(EngineError):
+                await lane.call(shatter)
+            with anyio.fail_after(5):
+                while hang is None:
+                    await anyio.sleep(0.02)
+                    hang = find_hang([lane], silent_s=0.1)
+    assert "the glass engine hangs" in str(hang)
+    await let_go(works.released, lane)
+
+
+async def test_whoever_leaves_while_an_engine_is_built_does_not_wait_for_it() -> None:
+    works, began, left = Slow(), 0.0, 0.0
+    async with Lane("glass", works.build, rebuild=RebuildPolicy(), stop_s=5) as lane:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lane.renew, works.build)
+                await anyio.to_thread.run_sync(works.waiting.wait, 5)
+                began = time.monotonic()
+                scope.cancel()
+        left = time.monotonic()
+        works.released.set()
+        assert await lane.call(which) is works.glasses[1]
+    assert left - began < 2
+
+
 # Hangs
 
 
@@ -285,6 +365,32 @@ async def test_a_call_that_ignores_its_cancellation_is_a_hang_and_nobody_waits_f
     assert 0.1 < time.monotonic() - began < 1.5
     assert lane.hung()
     assert not lane.hung(60)
+    await let_go(released, lane)
+
+
+async def test_a_hang_is_told_with_the_turn_that_it_happened_in() -> None:
+    released, lane = threading.Event(), Works().lane()
+    with pytest.raises(LaneHung, match="the glass engine hangs in turn 7f: it has been busy since") as caught:  # noqa: PT012 - by either
+        async with lane:
+            with working_for("7f"):
+                await lane.call(which)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(lane.call, deaf(released))
+                    await anyio.sleep(0.02)
+                    tasks.cancel_scope.cancel()
+    assert (caught.value.lane, caught.value.turn) == ("glass", "7f")
+    await let_go(released, lane)
+
+
+async def test_what_is_done_for_no_turn_hangs_without_one() -> None:
+    released, lane = threading.Event(), Works().lane()
+    with pytest.raises(LaneHung, match="engine hangs: ") as caught:  # noqa: PT012 - by either
+        async with lane:
+            with working_for("7f"):
+                await lane.call(which)
+            with anyio.move_on_after(0.02):
+                await lane.call(deaf(released))
+    assert caught.value.turn == ""
     await let_go(released, lane)
 
 

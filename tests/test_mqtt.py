@@ -19,7 +19,8 @@ import anyio.to_thread
 import pytest
 
 from mosquitto import Broker, Client, running
-from perslm_daemon.broker_address import address_of
+from perslm_daemon.broker import free_port
+from perslm_daemon.broker_address import address_of, found_again
 from perslm_daemon.broker_users import password_line
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
@@ -91,6 +92,7 @@ class Home:
             bulletin=self.bulletin,
             settings=self.settings,
             journal=journal,
+            find_again=partial(found_again, replace(link, broker=url), None),
         )
         try:
             async with anyio.create_task_group() as tasks:
@@ -467,6 +469,83 @@ async def test_a_wrong_password_is_named(guarded: Broker, certificates: Path, ho
     said = await first_warning(home, f"mqtts://localhost:{guarded.port}", link)
     assert "mqtt.password_file" in said
     assert "wrong" not in said
+
+
+async def test_a_password_that_is_put_right_is_taken_up_without_a_restart(
+    guarded: Broker, certificates: Path, home: Home, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    await thread(file.write_text, "wrong\n")
+    link = replace(tls(certificates), password="", password_file=file)
+    async with home.bulletin.listen() as notices, home.linked(f"mqtts://localhost:{guarded.port}", link) as made:
+        while "mqtt.password_file" not in str(await notices.receive()):
+            pass
+        assert not made.connected
+        await thread(file.write_text, "secret\n")
+        with anyio.fail_after(20):
+            while not made.connected:  # noqa: ASYNC110 - seen from outside, as a person would
+                await anyio.sleep(0.02)
+
+
+def dated(folder: Path, name: str, begins: str, ends: str) -> None:
+    """A certificate of the test authority for localhost that holds from `begins` to `ends` (YYYYMMDDHHMMSSZ)."""
+    here = folder / name
+    here.mkdir()
+    (here / "index").touch()
+    (here / "ca.conf").write_text(
+        "[ca]\ndefault_ca = here\n[here]\ndatabase = index\nrand_serial = yes\nnew_certs_dir = .\n"
+        "default_md = sha256\npolicy = any\nx509_extensions = names\nunique_subject = no\n"
+        "[any]\ncommonName = supplied\n[names]\nsubjectAltName = DNS:localhost\n"
+    )
+    openssl = shutil.which("openssl") or "openssl"
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost")
+    for arguments in (
+        ("req", *ec, "-keyout", "key.pem", "-out", "request.pem"),
+        (
+            *("ca", "-batch", "-notext", "-config", "ca.conf", "-cert", "../ca.pem", "-keyfile", "../ca.key"),
+            *("-in", "request.pem", "-out", "certificate.pem", "-startdate", begins, "-enddate", ends),
+        ),
+    ):
+        subprocess.run([openssl, *arguments], cwd=here, check=True, capture_output=True)
+
+
+# As below: paho leaves a socket whose handshake failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("begins", "ends", "said"),
+    [
+        ("20200101000000Z", "20210101000000Z", "certificate has expired"),
+        ("20990101000000Z", "21000101000000Z", "certificate is not yet valid"),
+    ],
+)
+async def test_a_certificate_out_of_its_time_is_named_and_so_is_this_machines_clock(
+    certificates: Path, home: Home, tmp_path: Path, begins: str, ends: str, said: str
+) -> None:
+    name = begins[:4]
+    await thread(dated, certificates, name, begins, ends)
+    files = (f"certfile {certificates}/{name}/certificate.pem", f"keyfile {certificates}/{name}/key.pem")
+    broker = await thread(Broker, tmp_path, files)
+    await thread(broker.start)
+    try:
+        link = Mqtt(ca_file=certificates / "ca.pem")
+        told = await first_warning(home, f"mqtts://localhost:{broker.port}", link)
+    finally:
+        await thread(broker.stop)
+    assert said in told
+    assert "dates, and this machine's clock" in told
+
+
+async def test_a_broker_on_ipv6_is_reached_by_its_address(home: Home, tmp_path: Path) -> None:
+    port = await thread(free_port)
+    broker = await thread(Broker, tmp_path, (f"listener {port} ::1",))
+    await thread(broker.start)
+    client = await thread(Client, broker.port, (f"{ROOT}/response/#",))
+    try:
+        async with home.linked(f"mqtt://[::1]:{port}"):
+            assert (await asked(client, "echo", "six"))["data"]["text"] == "six"
+    finally:
+        await thread(client.close)
+        await thread(broker.stop)
 
 
 # paho leaves a socket whose handshake failed to the garbage collector.

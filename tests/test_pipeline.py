@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perslm_daemon.pipeline import Pipeline
+from perslm_daemon.service import entry
 from perslm_daemon.turn import Ask, Event, Heard, Parts, Remembered, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.embed import Embedder
@@ -113,6 +114,22 @@ async def test_a_fact_told_in_one_process_is_recalled_and_used_in_the_next(
     assert any("Ana" in memory.text for memory in turn.recalled)
     assert "Ana" in turn.reply
     assert isinstance(listener.events[0], Remembered)
+
+
+async def test_a_turn_is_in_the_journal_with_its_source_and_its_times(
+    shared_model: ChatModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "perslm.turn"):
+        async with running(shared_model, tmp_path) as pipeline:
+            turn, _ = await ask(pipeline, "What is the capital of Italy?", source="wyoming")
+            with pytest.raises(InputError):
+                await ask(pipeline, " ", source="socket", turn="0f")
+    answered, failed = (entry(record)[1] for record in caplog.records)
+    assert (answered["PERSLM_TURN"], answered["PERSLM_SOURCE"]) == (turn.id, "wyoming")
+    assert int(answered["PERSLM_FIRST_TOKEN_MS"]) <= int(answered["PERSLM_TOTAL_MS"])
+    assert (failed["PERSLM_TURN"], failed["PERSLM_SOURCE"]) == ("0f", "socket")
+    assert failed["PERSLM_FAILED"] == "InputError"
+    assert "Italy" not in caplog.text
 
 
 async def test_the_sentences_are_the_reply(shared_model: ChatModel, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,27 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from notify_socket import Manager
 from perslm_daemon.logs import event
 from perslm_daemon.service import Journal, Notifier, credential, entry, log_to_journal
-
-
-class Manager:
-    """systemd's side of the notification socket."""
-
-    def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(2)
-        self.socket.bind(address)
-
-    def heard(self) -> list[str]:
-        return self.socket.recv(4096).decode().split("\n")
-
-    def silent(self) -> bool:
-        self.socket.settimeout(0.05)
-        try:
-            return not self.socket.recv(4096)
-        except TimeoutError:
-            return True
 
 
 @pytest.fixture

@@ -95,6 +95,13 @@ def stress_tests(arguments: Sequence[str]) -> int:
     return stress.run(TEST, arguments)
 
 
+def soak(arguments: Sequence[str]) -> int:
+    """Run a daemon for MINUTES (10) through all that goes wrong in a house, and keep the report."""
+    set_up(TEST)
+    _pull_models(TEST, "--tests")
+    return _become(TEST, "python", str(locks.ROOT / "tests" / "soak.py"), *arguments)
+
+
 def check(_: Sequence[str]) -> int:
     """Formatting, lint, types and layers; every failure is shown, not only the first."""
     set_up(TEST)
@@ -192,6 +199,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": check,
     "format": format_code,
     "stress": stress_tests,
+    "soak": soak,
     "bench": bench,
     "models": models,
     "setup": setup,

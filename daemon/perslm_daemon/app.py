@@ -90,6 +90,25 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An engine failed in a call: the part, its error as a sentence, and why it was given up, "" where it was not.
+
+    One that was not given up is built anew at once. `count` counts the faults of ten minutes, this one included.
+    """
+
+    part: str
+    error: str
+    count: int
+    given_up: str = ""
+
+    def sentence(self) -> str:
+        """What to tell the house."""
+        if self.given_up:
+            return self.given_up
+        return f"the {self.part} engine failed ({self.error}) and is built anew"
+
+
+@dataclass(frozen=True, slots=True)
 class Assistant:
     """The started whole: its pipeline, its parts, what they reported, and what is missing."""
 
@@ -111,18 +130,20 @@ async def start(
     understands: bool = False,
     voice_essential: bool = True,
     on_report: Callable[[Report], None] | None = None,
+    on_fault: Callable[[Fault], None] | None = None,
 ) -> AsyncIterator[Assistant]:
     """Start the assistant that `config` describes, and stop it when the block is left.
 
     `understands` asks for intents. `hears` and `speaks` ask for the recognizer and the voice; without
-    `voice_essential` they may be missing, as any part but the model may, and are then declared degraded. Parts are
+    `voice_essential` they may be missing, as any part but the model may, and are then declared degraded.
+    `on_fault` is called in the loop whenever an engine's call failed, for as long as the block lasts. Parts are
     built one after the other: on a board with little memory two loads at once would add up their peaks, and only
     so is each part's memory known.
     """
     await anyio.to_thread.run_sync(make_data_dir, config)
     builds = await anyio.to_thread.run_sync(_Builds, config)
     async with AsyncExitStack() as stack:
-        parts = _PartStarter(stack, on_report, voice_essential=voice_essential)
+        parts = _PartStarter(stack, on_report, on_fault, voice_essential=voice_essential)
         memory = None
         if config.memory.enabled:
             memory = await parts.optional("memory", lambda: open_memory(config, config.embed.id))
@@ -256,13 +277,19 @@ class _PartStarter:
     """Starts parts on a stack and keeps what they reported."""
 
     def __init__(
-        self, stack: AsyncExitStack, on_report: Callable[[Report], None] | None, *, voice_essential: bool
+        self,
+        stack: AsyncExitStack,
+        on_report: Callable[[Report], None] | None,
+        on_fault: Callable[[Fault], None] | None,
+        *,
+        voice_essential: bool,
     ) -> None:
         self._voice_essential = voice_essential
         self.reports: list[Report] = []
         self.degraded: list[Degraded] = []
         self._stack = stack
         self._on_report = on_report or (lambda _report: None)
+        self._on_fault = on_fault or (lambda _fault: None)
 
     async def essential(self, part: str, build: Callable[[], EngineT]) -> Lane[EngineT]:
         """Start a part that nothing works without; its error ends the start."""
@@ -272,7 +299,12 @@ class _PartStarter:
             before.append(resident_bytes())
             return build()
 
-        lane = await self._stack.enter_async_context(Lane(part, weighed, rebuild=RebuildPolicy(), stop_s=_STOP_S))
+        def failed(_name: str, error: BaseException, count: int) -> None:
+            what = str(error) if isinstance(error, PersLMError) else f"{type(error).__name__}: {error}"
+            self._on_fault(Fault(part, what, count, lane.given_up or ""))
+
+        lane = Lane(part, weighed, rebuild=RebuildPolicy(), on_fault=failed, stop_s=_STOP_S)
+        await self._stack.enter_async_context(lane)
         report = await _report_of(part, lane, before[0])
         self.reports.append(report)
         self._on_report(report)

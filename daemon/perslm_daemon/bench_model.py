@@ -46,10 +46,10 @@ async def _raw(session: Session) -> list[Row]:
     async with Lane("model", build) as lane, Pipeline(Parts(lane), model_id=config.model.id) as pipeline:
         for number in range(_ROUNDS):
             bare.append(await lane.call(_bare))
-            turn = await pipeline.ask(Ask(_STORY, conversation=f"decode-{number}"), _ignore)
+            turn = await pipeline.ask(Ask(_STORY, conversation=f"decode-{number}", source="bench"), _ignore)
             decoded.append(_decode_speed(turn.end))
             text = await lane.call(lambda model, _stop: _text_of(model, _PROMPT_TOKENS))
-            turn = await pipeline.ask(Ask(text, conversation=f"prefill-{number}"), _ignore)
+            turn = await pipeline.ask(Ask(text, conversation=f"prefill-{number}", source="bench"), _ignore)
             prefilled.append(_prefill_speed(turn.end))
     loop = "a bare llama_decode + greedy sampler loop on the same context, same run"
     return [

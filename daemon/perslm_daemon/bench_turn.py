@@ -110,7 +110,7 @@ async def _round(assistant: Assistant, question: Pcm) -> _Round:
         elif isinstance(event, Spoken) and not marks["audio"]:
             marks["audio"] = now_ms
 
-    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}")
+    ask = Ask(sound=question, speak=True, conversation=f"bench-{time.time_ns()}", source="bench")
     done = await assistant.pipeline.ask(ask, tell)
     if not sentences:
         raise EngineError("the benchmark's question got no answer: run `perslm models verify`")

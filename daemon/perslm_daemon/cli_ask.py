@@ -122,7 +122,14 @@ def _read_question(config: Config, audio: Path) -> Pcm:
 async def _ask(session: Session, text: str, sound: Pcm | None, speak: Path | None, conversation: str) -> None:
     from perslm_daemon.turn import Ask
 
-    wanted = Ask(text, sound, speak=speak is not None, conversation=conversation, person=session.config.person)
+    wanted = Ask(
+        text,
+        sound,
+        speak=speak is not None,
+        conversation=conversation,
+        person=session.config.person,
+        source="cli",
+    )
     show = Shown(printing=not session.json)
     async with _started(session, hears=sound is not None, speaks=speak is not None) as assistant:
         turn = await assistant.pipeline.ask(wanted, show.event)
@@ -228,7 +235,7 @@ class _LocalTurns:
 
         session = self._session
         show = Shown(printing=not session.json)
-        wanted = Ask(text, conversation=conversation, person=session.config.person)
+        wanted = Ask(text, conversation=conversation, person=session.config.person, source="cli")
         turn = await self._assistant.pipeline.ask(wanted, show.event)
         if session.json:
             put_json(turn_as_json(turn))
@@ -295,7 +302,8 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
     show = Shown(printing=False)
     sound = resample(read_wav(question), SPEECH_RATE_HZ)
     try:
-        turn = await assistant.pipeline.ask(Ask(sound=sound, speak=True, person=_DEMO_PERSON), show.event)
+        asked = Ask(sound=sound, speak=True, person=_DEMO_PERSON, source="demo")
+        turn = await assistant.pipeline.ask(asked, show.event)
     finally:
         with anyio.CancelScope(shield=True):
             await _unlearn(assistant)

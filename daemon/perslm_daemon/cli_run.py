@@ -17,6 +17,8 @@ from perslm_daemon import config as configuration
 from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.service import log_to_journal
 from perslm_daemon.terminal import note, put_json
+from perslm_runtime.errors import LaneHung, PersLMError
+from perslm_runtime.lane_watch import leave_without_joining
 
 if TYPE_CHECKING:
     from perslm_daemon.app import Report
@@ -60,12 +62,21 @@ async def _run(session: Session, own_broker: bool) -> None:
         ready.set()
         _tell_ready(session, running)
 
+    failed: PersLMError | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_take_signals, wishes, ready, tasks.cancel_scope)
-        await serve(
-            _loader(session, own_broker=own_broker), wishes, on_report=_reporter(session), on_ready=on_ready
-        )
+        try:
+            await serve(
+                _loader(session, own_broker=own_broker), wishes, on_report=_reporter(session), on_ready=on_ready
+            )
+        except PersLMError as error:  # a task group would wrap it, and its exit code would be that of a bug
+            failed = error
         tasks.cancel_scope.cancel()
+    if isinstance(failed, LaneHung):
+        note(f"perslm: {failed}")
+        leave_without_joining(failed)
+    if failed is not None:
+        raise failed
 
 
 async def _take_signals(wishes: Wishes, ready: anyio.Event, scope: anyio.CancelScope) -> None:

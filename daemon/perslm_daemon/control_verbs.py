@@ -118,7 +118,9 @@ class SocketVerbs:
         sound = request.sound if isinstance(request, SocketRequest) else None
         if sound is not None and args.text.strip():
             raise InputError("send a text or a recording, not both")
-        wanted = Ask(args.text, sound, speak=args.speak, conversation=args.conversation, person=args.person)
+        wanted = Ask(
+            args.text, sound, speak=args.speak, conversation=args.conversation, person=args.person, source="socket"
+        )
         return turn_data(await self._turn(wanted, tell))
 
     async def speech(self, args: SpeechArgs, _request: Request, tell: Tell) -> Mapping[str, Any]:

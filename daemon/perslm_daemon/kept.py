@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ log = logging.getLogger("perslm.config")
 
 SOURCE = "set while running"
 _NAME = "kept.json"
+_one_at_a_time = threading.Lock()  # the draft has one name, and what was read has to be what is replaced
 
 
 def read(data_dir: Path) -> dict[str, object]:
@@ -32,16 +34,18 @@ def read(data_dir: Path) -> dict[str, object]:
 
 def change(data_dir: Path, values: Mapping[str, object]) -> None:
     """Keep values; None takes one back. Durable when it returns. Raises OSError."""
-    kept = {**read(data_dir), **values}
-    _write(data_dir, {name: value for name, value in kept.items() if value is not None})
+    with _one_at_a_time:
+        kept = {**read(data_dir), **values}
+        _write(data_dir, {name: value for name, value in kept.items() if value is not None})
 
 
 def take_back(data_dir: Path, wanted: Callable[[str], bool]) -> list[str]:
     """Take back every kept key that is `wanted`; their names. Raises OSError."""
-    kept = read(data_dir)
-    gone = [name for name in kept if wanted(name)]
-    if gone:
-        _write(data_dir, {name: value for name, value in kept.items() if name not in gone})
+    with _one_at_a_time:
+        kept = read(data_dir)
+        gone = [name for name in kept if wanted(name)]
+        if gone:
+            _write(data_dir, {name: value for name, value in kept.items() if name not in gone})
     return gone
 
 

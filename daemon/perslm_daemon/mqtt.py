@@ -71,7 +71,8 @@ class _UnderWay:
 class BrokerLink:
     """One node on one broker. `run` returns only when it is cancelled; then `offline` has been published.
 
-    `session_of` gives the client identifier of a node: of this one, and of its former names.
+    `session_of` gives the client identifier of a node: of this one, and of its former names. `find_again` is
+    given the address before every new try, in a thread, and returns it as it is now.
     """
 
     def __init__(
@@ -89,17 +90,15 @@ class BrokerLink:
         session_of: Callable[[str], str] = "perslm-{}".format,
         arbitration: Arbitration | None = None,
         house: HomeLink | None = None,
+        find_again: Callable[[Address], Address] | None = None,
     ) -> None:
-        link = settings_of_link
-        self._past, self._house = past, house
-        self._session_of = session_of
+        link, self._past, self._house = settings_of_link, past, house
+        self._session_of, self._find_again = session_of, find_again
         self._arbitration = arbitration
         self._home_assistant = home_assistant
-        self._link = link
-        self._address = address
+        self._link, self._address = link, address
         self._topics = Topics(link.base, node)
-        self._bulletin = bulletin
-        self._settings = settings
+        self._bulletin, self._settings = bulletin, settings
         self._journal = journal
         self._requests = Requests(
             self._topics, verbs, response_topics=response_filters(link), identities=link.identities
@@ -158,10 +157,11 @@ class BrokerLink:
             if not started:
                 task_status.started()
                 started = True
-            wait = (
-                _FIRST_WAIT_S if anyio.current_time() - began > _LONGEST_WAIT_S else min(wait * 2, _LONGEST_WAIT_S)
-            )
+            lasted = anyio.current_time() - began > _LONGEST_WAIT_S
+            wait = _FIRST_WAIT_S if lasted else min(wait * 2, _LONGEST_WAIT_S)
             await anyio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            if self._find_again is not None:
+                self._address = await anyio.to_thread.run_sync(self._find_again, self._address)
 
     def _complain(self, error: BrokerError, said: str) -> str:
         """Say what is wrong once, and again only when it is another thing."""

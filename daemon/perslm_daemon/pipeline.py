@@ -36,12 +36,14 @@ from perslm_daemon.turn import (
     Told,
     Turn,
     Vector,
+    log_failed,
     log_turn,
     without_echoes,
 )
 from perslm_runtime.audio import without_lead
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Gate, Lane
+from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory import Recalled, Receipt
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.prompt import user_text
@@ -113,7 +115,11 @@ class Pipeline:
             if self._idle_scope is not None:
                 self._idle_scope.cancel()  # told now, awaited only before the model is needed
             named = replace(ask, conversation=ask.conversation or self._session)
-            return await self._run(Progress(named, tell, uuid.uuid4().hex[:12], began))
+            with working_for(ask.turn):
+                return await self._run(Progress(named, tell, began))
+        except Exception as error:
+            log_failed(ask, error)
+            raise
         finally:
             self._turn.release()
             self._start_idling()
@@ -152,7 +158,7 @@ class Pipeline:
                 saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
-            now.id,
+            now.ask.turn,
             now.ask.text,
             now.reply,
             now.recalled,
@@ -164,7 +170,7 @@ class Pipeline:
             end=now.end,
             intent=now.intent,
         )
-        log_turn(turn)
+        log_turn(turn, now.ask.source)
         return turn
 
     async def _hear(self, now: Progress) -> Ask:

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import kept
-from perslm_daemon.app import Assistant, Report, needs_start, renew, start
+from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
@@ -28,6 +28,7 @@ from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.llms import usable_llms
+from perslm_daemon.patience import Patience
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
@@ -85,15 +86,12 @@ async def serve(
     config = await anyio.to_thread.run_sync(load)
     # Told before a minute of loading: two daemons on one memory would undo each other's work.
     await anyio.to_thread.run_sync(require_free, config.data_dir / SOCKET_NAME)
-    notifier = Notifier()
-    notifier.step("Starting the engines")
+    async with Patience(Notifier()) as patience:
+        patience.step("Starting the engines")
+        await _serve(config, _Frame(load, wishes, patience, on_report, on_ready))
 
-    def told(report: Report) -> None:
-        notifier.step(f"{report.part} is ready: {report.proof}")
-        if on_report is not None:
-            on_report(report)
 
-    frame = _Frame(load, wishes, notifier, told, on_ready)
+async def _serve(config: Config, frame: _Frame) -> None:
     while True:
         async with AsyncExitStack() as stack:
             assistant, config = await _start_engines(stack, frame, config)
@@ -103,6 +101,7 @@ async def serve(
                     return
                 before, config = config, await _reloaded(frame, config)
                 if wish is Wish.RESTART or needs_start(assistant, before, config):
+                    frame.patience.step("Starting the engines anew")
                     break
                 assistant, config = await _renewed(frame, assistant, before, config)
 
@@ -113,10 +112,22 @@ class _Frame:
 
     load: Callable[[], Config]
     wishes: Wishes
-    notifier: Notifier
-    on_report: Callable[[Report], None]
+    patience: Patience
+    on_report: Callable[[Report], None] | None
     on_ready: Callable[[Running], None] | None
     news: list[str] = field(default_factory=list)
+    bulletin: Bulletin | None = None
+
+    def told(self, report: Report) -> None:
+        """A part is ready; the next one is begun."""
+        self.patience.step(f"{report.part} is ready: {report.proof}")
+        if self.on_report is not None:
+            self.on_report(report)
+
+    def tell_fault(self, fault: Fault) -> None:
+        """Let the house know that an engine failed; before anybody listens the log has it."""
+        if self.bulletin is not None:
+            self.bulletin.tell("error", message=fault.sentence(), engine=fault.part)
 
 
 async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> tuple[Assistant, Config]:
@@ -142,13 +153,15 @@ async def _engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> Assi
             speaks=voice,
             understands=True,
             voice_essential=False,
-            on_report=frame.on_report,
+            on_report=frame.told,
+            on_fault=frame.tell_fault,
         )
     )
 
 
 async def _renewed(frame: _Frame, assistant: Assistant, before: Config, after: Config) -> tuple[Assistant, Config]:
     """The assistant with only those engines built anew that `after` concerns; unchanged where that fails."""
+    frame.patience.step("Building anew what the configuration changed")
     try:
         return await renew(assistant, before, after), after
     except PersLMError as error:
@@ -163,7 +176,7 @@ def _is_of_engines(key: str) -> bool:
 
 
 async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> Wish:
-    wishes, notifier, on_ready = frame.wishes, frame.notifier, frame.on_ready
+    wishes, notifier, on_ready = frame.wishes, frame.patience.notifier, frame.on_ready
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(_in_common(config, assistant, frame))
         ways = await stack.enter_async_context(open_ways(running, notifier))
@@ -177,9 +190,11 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         frame.news.clear()
         ways.announce()
         # What is there now stays: a full collection took 6 to 15 ms, in the middle of somebody's request.
+        gc.unfreeze()  # what a reload has replaced
         gc.collect()
         gc.freeze()
         log.info("online node=%s verbs=%s", config.node, ",".join(running.verbs.names))
+        frame.patience.end()
         notifier.ready(_status_line(running))
         if on_ready is not None:
             on_ready(replace(running, broker=ways.broker, own=ways.own))
@@ -198,7 +213,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
 async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> AsyncIterator[Running]:
     """Bulletin, settings and verbs: what every adapter speaks of."""
     async with AsyncExitStack() as stack:
-        bulletin = Bulletin()
+        bulletin = frame.bulletin = Bulletin()
         bulletin.post("state", {"state": "starting"})
         bulletin.post("activity", "idle")
         bulletin.post("info", _info(config, assistant))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm
 from perslm_runtime.embed import Embedder
+from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, slots_data
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
@@ -36,7 +38,8 @@ Vector = NDArray[float32]
 class Ask:
     """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
 
-    `conversation` names a conversation to go on with; "" is this process's own.
+    `conversation` names a conversation to go on with; "" is this process's own. `source` is the way it came in by,
+    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `turn` is the id of its turn.
     """
 
     text: str = ""
@@ -44,6 +47,8 @@ class Ask:
     speak: bool = False
     conversation: str = ""
     person: str = "owner"
+    source: str = "local"
+    turn: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,6 @@ class Progress:
 
     ask: Ask
     tell: Tell
-    id: str
     began: float
     known: float = 0.0
     timings: Timings = field(default_factory=Timings)
@@ -204,15 +208,22 @@ def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
     )
 
 
-def log_turn(turn: Turn) -> None:
-    """One line per turn: sizes and times, never the words."""
+def log_failed(ask: Ask, error: BaseException) -> None:
+    """The line of a turn that failed. A bug's own log has its traceback."""
+    level = logging.INFO if isinstance(error, InputError) else logging.ERROR
+    log.log(level, "turn=%s source=%s failed=%s", ask.turn, ask.source, type(error).__name__)
+
+
+def log_turn(turn: Turn, source: str) -> None:
+    """One line per turn: sizes and times, never the words. `source` is the way it came in by."""
     times = turn.timings
     end = turn.end
     log.info(
-        "turn=%s intent=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s stt_ms=%s intent_ms=%s"
-        " recall_ms=%s first_token_ms=%s first_audio_ms=%s total_ms=%s prefilled=%s reused=%s generated=%s"
-        " problems=%d",
+        "turn=%s source=%s intent=%s heard_chars=%d reply_chars=%d recalled=%d interrupted=%s"
+        " stt_ms=%s intent_ms=%s recall_ms=%s first_token_ms=%s first_audio_ms=%s total_ms=%s"
+        " prefilled=%s reused=%s generated=%s problems=%d",
         turn.id,
+        source,
         None if turn.intent is None else turn.intent.name,
         len(turn.heard),
         len(turn.reply),

@@ -43,7 +43,7 @@ from perslm_daemon.turn import (
 from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
-from perslm_runtime.errors import DeviceError, InputError
+from perslm_runtime.errors import BusyError, DeviceError, InputError, PersLMError
 from perslm_runtime.memory import Recalled
 
 _NO_VOICE = "there is no voice: set voice.enabled=true, or see `perslm status` for why it did not start"
@@ -177,7 +177,7 @@ class Table:
         """One turn; its events go to `tell`, its state to the bulletin."""
         person = request.person or self.config.person
         speak = args.speak and self.speaks
-        wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person)
+        wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person, source=request.source)
         done = await (self.turn_aloud(wanted, tell) if speak else self.turn(wanted, tell))
         if args.speak and not speak:
             done = replace(done, problems=(*done.problems, f"the reply could not be spoken: {_NO_VOICE}"))
@@ -237,6 +237,14 @@ class Table:
             self._heard(wanted.text)
         try:
             done = await pipeline.ask(wanted, told)
+        except (InputError, BusyError):  # whoever asked is told, and nothing is wrong here
+            raise
+        except PersLMError as error:
+            bulletin.tell("error", message=str(error), turn=wanted.turn)
+            raise
+        except Exception as error:
+            bulletin.tell("error", message=f"this is a bug in PersLM ({type(error).__name__})", turn=wanted.turn)
+            raise
         finally:
             if tells_activity:
                 bulletin.post("activity", self.live.state.value if self.live else "idle")

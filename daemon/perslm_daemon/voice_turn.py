@@ -81,7 +81,7 @@ class Answer:
             with self._scope:
                 if caller is not None:
                     await caller.tell(Heard(self.heard.text))
-                self.turn = await ask(Ask(self.heard.text, speak=True, person=person), tell)
+                self.turn = await ask(Ask(self.heard.text, speak=True, person=person, source="voice"), tell)
         except Cancelled:
             pass
         except PersLMError as error:

@@ -21,7 +21,7 @@ from perslm_daemon.addresses import LOOPBACK
 from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.broker import Own, own_broker, service_broker, session_name
-from perslm_daemon.broker_address import address_of
+from perslm_daemon.broker_address import address_of, found_again
 from perslm_daemon.broker_check import check
 from perslm_daemon.broker_file import url_host
 from perslm_daemon.bulletin import Bulletin
@@ -195,8 +195,8 @@ async def _leave_when_hung(running: Running, lanes: Callable[[], Sequence[Lane[A
         await anyio.sleep(_WATCH_S)
         hang = find_hang(lanes(), silent_s=running.config.health.stall_s)
         if hang is not None:
-            log.critical("hung error=%s", hang)
-            running.bulletin.tell("error", message=str(hang))
+            log.critical("hung lane=%s turn=%s error=%s", hang.lane, hang.turn or None, hang)
+            running.bulletin.tell("error", message=str(hang), engine=hang.lane, turn=hang.turn or None)
             running.bulletin.post("state", {"state": "offline"})
             await anyio.sleep(_OFFLINE_S)
             leave_without_joining(hang)
@@ -276,6 +276,7 @@ async def _open_mqtt(
     own: Own | None = None,
 ) -> str:
     config = running.config
+    find_again = partial(found_again, config.mqtt, own) if config.mqtt.broker else None
     binds_names = own is not None and own.asks_passwords  # our ACL does
     try:
         address = await anyio.to_thread.run_sync(address_of_broker)
@@ -306,6 +307,7 @@ async def _open_mqtt(
             session_name, secret=(own.secret or address.password or "") if own and binds_names else ""
         ),
         house=None if running.table.home is None else HomeLink(running.table.home),
+        find_again=find_again,
     )
     await tasks.start(link.run)
     return f"{url_host(address.host)}:{address.port}"

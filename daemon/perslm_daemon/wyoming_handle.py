@@ -66,7 +66,8 @@ class Answering:
                 self._wire.put(HandledChunk(event.text))
 
         try:
-            turn = await self._turn(Ask(text, conversation=conversation, person=GUEST), tell)
+            asked = Ask(text, conversation=conversation, person=GUEST, source="wyoming")
+            turn = await self._turn(asked, tell)
         except InputError as error:
             self._wire.put(NotHandled(str(error), context))
             return

@@ -158,7 +158,13 @@ class Run:
                 sounding.take(event.sound)
                 self.sounded_s = sounding.seconds
 
-        asked = Ask(text, speak=aloud, conversation=self._asker.conversation, person=self._asker.person)
+        asked = Ask(
+            text,
+            speak=aloud,
+            conversation=self._asker.conversation,
+            person=self._asker.person,
+            source="satellite",
+        )
         try:
             await self._engines.turn(asked, tell)
         finally:

@@ -68,10 +68,15 @@ class LaneClosed(PersLMError):
 class LaneHung(PersLMError):
     """A native call ignored its stop past its deadline: only the end of the process ends it.
 
-    Whoever gets it publishes `offline` and leaves through `lane_watch.leave_without_joining`.
+    Whoever gets it publishes `offline` and leaves through `lane_watch.leave_without_joining`. `lane` and `turn`
+    name the lane and the turn it worked for; "" where it worked for none.
     """
 
     exit_code = 8
+
+    def __init__(self, message: str, *, lane: str = "", turn: str = "") -> None:
+        super().__init__(message)
+        self.lane, self.turn = lane, turn
 
 
 class DeviceError(PersLMError):

@@ -29,12 +29,14 @@ from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, LaneHung, 
 from perslm_runtime.lane_faults import Faults, RebuildPolicy, is_fault
 from perslm_runtime.lane_job import Beats, Gate, Job, Outcome, Stop
 
-__all__ = ["STOP_S", "Gate", "Lane", "Stop"]
+__all__ = ["BUILD_S", "STOP_S", "Gate", "Lane", "Stop"]
 
 log = logging.getLogger("perslm.lane")
 
 STOP_S = 5.0
 """How long after its stop a job may still run before it counts as hung."""
+BUILD_S = 1800.0
+"""How long an engine may take to be built: one native call that tells nothing, minutes from a worn SD card."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,6 +73,7 @@ class Lane(Generic[E]):
         rebuild: RebuildPolicy | None = None,
         on_fault: Callable[[str, BaseException, int], None] | None = None,
         stop_s: float = STOP_S,
+        build_s: float = BUILD_S,
     ) -> None:
         self.name = name
         self.load_s = 0.0
@@ -81,7 +84,9 @@ class Lane(Generic[E]):
         self._build = build
         self._faults = Faults(rebuild)
         self._on_fault = on_fault
-        self._stop_s = stop_s
+        self._stop_s, self._build_s = stop_s, build_s
+        self._build_began: float | None = None
+        self._build_ended = 0.0
         self._beats = Beats()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._current: Job | None = None
@@ -107,9 +112,12 @@ class Lane(Generic[E]):
 
     @property
     def silent_s(self) -> float:
-        """Seconds for which the running job has made no progress; 0 when idle or waiting for its consumer."""
+        """Seconds for which the running job has made no progress.
+
+        0 when idle, when waiting for its consumer, and while the engine is being built (`build_s` at most).
+        """
         job = self._current
-        return 0.0 if job is None or job.waits else time.monotonic() - self._beats.last
+        return 0.0 if job is None or job.waits or self._builds() else time.monotonic() - self._beats.last
 
     def interrupt(self) -> None:
         """Tell the running job, if any, to stop; whoever awaits it gets `Cancelled`."""
@@ -120,21 +128,32 @@ class Lane(Generic[E]):
     def hung(self, deadline_s: float | None = None) -> bool:
         """Whether the running job was told to stop more than `deadline_s` (the lane's) ago and still runs."""
         job = self._current
-        if job is None or job.stop.set_at is None:
+        if job is None or job.stop.set_at is None or self._builds():
             return False
-        return time.monotonic() - job.stop.set_at > (self._stop_s if deadline_s is None else deadline_s)
+        told = max(job.stop.set_at, self._build_ended)  # it could not look at its stop before
+        return time.monotonic() - told > (self._stop_s if deadline_s is None else deadline_s)
+
+    def _builds(self) -> bool:
+        """Whether the engine is being built anew, and not for too long yet."""
+        began = self._build_began
+        return began is not None and time.monotonic() - began <= self._build_s
 
     def hang_error(self) -> LaneHung:
-        """The hang as an error to raise or to publish: which lane, since when, and what to do."""
+        """The hang as an error to raise or to publish: which lane and turn, since when, and what to do."""
         job = self._current
         if job is None:
-            return LaneHung(f"the {self.name} engine hangs while it is closed: PersLM has to be restarted")
+            return LaneHung(
+                f"the {self.name} engine hangs while it is closed: PersLM has to be restarted", lane=self.name
+            )
         now = time.monotonic()
         at = time.strftime("%H:%M:%S", time.localtime(time.time() - (now - job.started)))
         told = 0.0 if job.stop.set_at is None else now - job.stop.set_at
+        where = f" in turn {job.turn}" if job.turn else ""
         return LaneHung(
-            f"the {self.name} engine hangs: it has been busy since {at} ({now - job.started:.1f} s) and "
-            f"ignores its stop of {told:.1f} s ago: PersLM has to be restarted"
+            f"the {self.name} engine hangs{where}: it has been busy since {at} "
+            f"({now - job.started:.1f} s) and ignores its stop of {told:.1f} s ago: PersLM has to be restarted",
+            lane=self.name,
+            turn=job.turn,
         )
 
     async def __aenter__(self) -> Lane[E]:
@@ -188,7 +207,7 @@ class Lane(Generic[E]):
             engine.close()
         began = time.perf_counter()
         try:
-            self._engine = build()
+            self._engine = self._built(build)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, once the former engine is back
             self._ready_engine()
             return error
@@ -261,9 +280,12 @@ class Lane(Generic[E]):
             raise _as_engine_error(self.name, outcome.error) from outcome.error
 
     async def _settle(self, job: Job) -> None:
-        """Stop the job and wait until the engine is free of it. One that has not begun never will: no wait."""
+        """Stop the job and wait until the engine is free of it. One that has not begun never will: no wait.
+
+        Nor for one whose engine is being built first, which may take minutes: it ends before it touches it.
+        """
         job.stop.set()
-        if self._current is not job:
+        if self._current is not job or self._builds():
             return
         with anyio.move_on_after(self._stop_s, shield=True):
             await job.outcome.done.wait()
@@ -280,9 +302,18 @@ class Lane(Generic[E]):
 
     def _ready_engine(self) -> E:
         if self._engine is None:  # the build after a fault failed: the next job tries once more
-            self._engine = self._build()
+            self._engine = self._built(self._build)
             self.rebuilt += 1
         return self._engine
+
+    def _built(self, build: Callable[[], E]) -> E:
+        self._build_began = time.monotonic()
+        try:
+            return build()
+        finally:
+            self._build_ended = time.monotonic()
+            self._beats.beat()
+            self._build_began = None
 
     def _main(self, ready: Outcome[None], token: EventLoopToken) -> None:
         began = time.perf_counter()

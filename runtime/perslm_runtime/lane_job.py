@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -13,6 +15,18 @@ import anyio
 from perslm_runtime.errors import Cancelled, PersLMError
 
 T = TypeVar("T")
+
+_turn: ContextVar[str] = ContextVar("turn", default="")
+
+
+@contextmanager
+def working_for(turn: str) -> Iterator[None]:
+    """Within this block, and in the tasks it starts, every job that is given to a lane is of this turn."""
+    token = _turn.set(turn)
+    try:
+        yield
+    finally:
+        _turn.reset(token)
 
 
 class Beats:
@@ -103,6 +117,8 @@ class Job:
     started: float = 0.0
     waits: bool = False
     """It waits for its consumer to take an item; that is no hang."""
+    turn: str = field(default_factory=_turn.get)
+    """The turn that it is done for, "" for none: a hang is told with it."""
 
     def refuse(self, error: PersLMError) -> None:
         """End it without running it."""

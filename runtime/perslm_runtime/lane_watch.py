@@ -21,7 +21,8 @@ def find_hang(lanes: Iterable[Lane[Any]], *, silent_s: float) -> LaneHung | None
 
     A job that has made no progress for `silent_s` is told to stop; one that was told to stop longer ago than its
     lane allows, by this or by anybody, and still runs, hangs. `silent_s` has to be longer than the longest native
-    call: one STT window, one batch of the prompt, one sentence of the voice, or a build after a fault.
+    call: one STT window, one batch of the prompt, one sentence of the voice. An engine that is built anew may take
+    the lane's `build_s`.
     """
     for lane in lanes:
         if lane.silent_s > silent_s:
