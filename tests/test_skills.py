@@ -386,3 +386,38 @@ async def test_an_intents_answer_is_spoken_like_any_other(model: ChatModel, tmp_
         assert sum(one.sound.seconds for one in spoken) > 0.4
         assert turn.timings.first_audio is not None
         assert turn.problems == ()
+
+
+async def test_a_question_that_reads_can_be_previewed_and_nothing_else_can(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        before = here.bulletin.current()
+        assert await here.skills.preview("what timers do i have") == "There is no timer."
+        assert await here.skills.preview("what time is it") == "It is noon."
+        for changes in ("set a timer for ten minutes", "stop", "volume up", "wake me at seven", "who was Caesar"):
+            assert await here.skills.preview(changes) == ""
+        assert here.schedule.views() == []
+        assert here.changed == []
+        assert here.bulletin.current() == before
+
+
+async def test_an_answer_prepared_in_advance_is_what_is_heard(
+    model: ChatModel, tmp_path: Path, voice: Path
+) -> None:
+    heard: list[bytes] = []
+
+    async def tell(event: Event) -> None:
+        if isinstance(event, Spoken):
+            heard.append(event.sound.samples.tobytes())
+
+    async def preview(text: str) -> str:
+        return "There is no timer." if "timers" in text else ""
+
+    async with pipeline(tmp_path, model, voice=voice) as (line, _):
+        await line.ask(Ask("what timers do i have", speak=True), tell)
+        made_then, heard = b"".join(heard), []
+        line.preview = preview
+        await line.prepare("what timers do i have")
+        await line.prepare("who was Caesar")
+        turn = await line.ask(Ask("what timers do i have", speak=True), tell)
+        assert turn.reply == "There is no timer."
+        assert len(b"".join(heard)) == pytest.approx(len(made_then), rel=0.2), "Piper varies a little"

@@ -122,12 +122,20 @@ class Ears:
         phrase: str = "",
         nothing_s: float | None = None,
         on_partial: Callable[[str], None] | None = None,
+        on_trial: Callable[[str], None] | None = None,
     ) -> Heard:
-        """What is said from `start` on; its `text` is "" when nobody speaks. `phrase` is cut from its front."""
+        """What is said from `start` on; its `text` is "" when nobody speaks. `phrase` is cut from its front.
+
+        `on_trial` gets the words when they may be all: while the silence is awaited that makes it sure.
+        """
 
         def shown(text: str) -> None:
             if on_partial is not None and (rest := without_phrase(text, phrase)):
                 on_partial(rest)
+
+        def tried(text: str) -> None:
+            if on_trial is not None and (rest := without_phrase(text, phrase)):
+                on_trial(rest)
 
         wanted = self._wanted
         patience = Patience(
@@ -149,6 +157,7 @@ class Ears:
             judges_words=self._english,
             chime=self._chime,
             on_partial=shown,
+            on_trial=tried,
         )
         heard = await hearing.run()
         return replace(heard, text=without_phrase(heard.text, phrase)) if phrase else heard

@@ -83,7 +83,9 @@ class Hearing:
         judges_words: bool = True,
         chime: ChimeEcho | None = None,
         on_partial: Callable[[str], None] | None = None,
+        on_trial: Callable[[str], None] | None = None,
     ) -> None:
+        self._on_trial = on_trial or (lambda _text: None)
         self._sound, self._vad, self._stt = sound, vad, stt
         self._start = start
         self._vocabulary = vocabulary
@@ -207,6 +209,8 @@ class Hearing:
             if found.text:
                 self._on_partial(found.text)
             if last:
+                if found.text:
+                    self._on_trial(found.text)
                 self._take_words(found.text)
         self._looking = None
 

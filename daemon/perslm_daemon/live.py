@@ -8,10 +8,10 @@ device, no engine and no transport; it never logs a word.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -82,7 +82,9 @@ class Live:
         arbitration: Arbitration | None = None,
         why_deaf: Callable[[], str] = lambda: "",
         rings: Rings | None = None,
+        prepare: Callable[[str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._ears, self._mouth, self._ask, self._bulletin, self._wanted = ears, mouth, ask, bulletin, wanted
         self._person = person
         self._interrupt_turn, self._arbitration = interrupt, arbitration
@@ -271,6 +273,7 @@ class Live:
             phrase=opening.woken.phrase if opening.woken else "",
             nothing_s=opening.nothing_s,
             on_partial=self._partial,
+            on_trial=self._tried,
         )
         self._heard = heard
 
@@ -336,6 +339,11 @@ class Live:
         if self._tasks is not None:
             self._tasks.start_soon(answer.run, self._ask, self._person)
         return State.PROCESSING
+
+    def _tried(self, text: str) -> None:
+        """These may be all the words: what can be made ready for them is."""
+        if self._prepare is not None and self._tasks is not None:
+            self._tasks.start_soon(self._prepare, text)
 
     def _partial(self, text: str) -> None:
         self._bulletin.tell("stt_partial", text=text)

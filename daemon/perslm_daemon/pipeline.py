@@ -23,10 +23,12 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
+from perslm_daemon.prepared import Prepared
 from perslm_daemon.turn import (
     Ask,
     Heard,
     Parts,
+    Preview,
     Progress,
     Remembered,
     Sentence,
@@ -38,9 +40,10 @@ from perslm_daemon.turn import (
     Vector,
     log_failed,
     log_turn,
+    only_error,
     without_echoes,
 )
-from perslm_runtime.audio import without_lead
+from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import BusyError, EngineError, InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
@@ -72,6 +75,9 @@ class Pipeline:
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
         self.skills: Skills | None = None
+        self.preview: Preview | None = None
+        """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
+        self._prepared = None if parts.tts is None else Prepared(parts.tts)
         """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
@@ -245,7 +251,7 @@ class Pipeline:
                     spoken.open()
                 yield sentences
         except BaseExceptionGroup as group:
-            raise _only_error(group) from None
+            raise only_error(group) from None
 
     async def _say(self, now: Progress, sentence: Sentence, sentences: ObjectSendStream[Sentence]) -> None:
         await now.tell(sentence)
@@ -282,18 +288,36 @@ class Pipeline:
                     words = speakable(sentence.text)
                     if not words:
                         continue
-                    async with tts.stream(engine_calls.speak, words) as sounds:
-                        async for made in sounds:
-                            spoken.open()
-                            sound = made
-                            if now.timings.first_audio is None:
-                                sound = without_lead(made)  # Piper begins with 50 ms of nothing
-                                now.timings = replace(now.timings, first_audio=now.since_known_ms())
-                            await now.tell(Spoken(sentence.seq, sound))
+                    async for made in self._sound_of(tts, words):
+                        spoken.open()
+                        sound = made
+                        if now.timings.first_audio is None:
+                            sound = without_lead(made)  # Piper begins with 50 ms of nothing
+                            now.timings = replace(now.timings, first_audio=now.since_known_ms())
+                        await now.tell(Spoken(sentence.seq, sound))
         except PersLMError as error:
             now.problems.append(f"the reply could not be spoken: {error}")
         finally:
             spoken.open()
+
+    async def _sound_of(self, tts: Lane[Piper], words: str) -> AsyncIterator[Pcm]:
+        """The sound of a sentence, as it was prepared or piece by piece as it is made."""
+        if self._prepared is not None and (pieces := await self._prepared.take(words)):
+            for piece in pieces:
+                yield piece
+            return
+        async with tts.stream(engine_calls.speak, words) as sounds:
+            async for made in sounds:
+                yield made
+
+    async def prepare(self, text: str) -> None:
+        """Make the first sound of the answer to `text`, which somebody may have finished saying.
+
+        Only for questions that change nothing; nothing is told, remembered or done.
+        """
+        if self._prepared is None or self.preview is None:
+            return
+        await self._prepared.make(await self.preview(text))
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         memory = self.parts.memory
@@ -418,14 +442,6 @@ class Pipeline:
             vectors = await embed.call(engine_calls.embed, [text for _, text in missing])
             pairs = list(zip((number for number, _ in missing), vectors, strict=True))
             await memory.call(engine_calls.set_vectors, pairs, self._embedder)
-
-
-def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error in a task group's exception group; the group itself when there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _ms(since: float) -> float:

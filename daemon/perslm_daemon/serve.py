@@ -235,11 +235,11 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         if sound is not None:
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
-        assistant.pipeline.skills = (
-            Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
-            if assistant.intents is not None
-            else None
-        )
+        skills = None
+        if assistant.intents is not None:
+            skills = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+        assistant.pipeline.skills = skills
+        assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,
             assistant,

@@ -32,6 +32,9 @@ _STEP = 0.1  # of the volume, where nobody says how much
 _UNMUTED = 0.5  # where it was silent before anybody muted it
 _NO_CLOCK = "I do not know what time it is, because my clock has not been set."
 
+# Skills that change nothing: they may be asked before it is sure that somebody wants to know.
+_READING = frozenset({"get_time", "get_date", "get_day", "timer_status", "alarm_status", "reminder_status"})
+
 Skill = Callable[[Intent], Awaitable[str]]
 
 
@@ -104,6 +107,16 @@ class Skills:
         except PersLMError as error:
             said = f"{schedule_words.capital(str(error))}."
         return Answered(intent, said)
+
+    async def preview(self, text: str) -> str:
+        """What a question that only reads would be answered now; "" for what changes something or is none."""
+        try:
+            intent: Intent | None = await self._recognizer.call(engine_calls.understand, text)
+            if intent is not None and intent.name in _READING:
+                return await self._table[intent.name](intent)
+        except PersLMError:
+            pass  # the turn itself tells what is wrong
+        return ""
 
     @property
     def _schedule(self) -> Schedule:

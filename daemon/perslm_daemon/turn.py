@@ -107,6 +107,7 @@ class Answered:
 
 
 Skills = Callable[[Ask], Awaitable[Answered | None]]
+Preview = Callable[[str], Awaitable[str]]
 """What is asked before the model: its answer, or None where the sentence is the model's."""
 
 
@@ -236,3 +237,11 @@ def log_turn(turn: Turn, source: str) -> None:
         *((end.prefilled_tokens, end.reused_tokens, end.generated_tokens) if end else (None, None, None)),
         len(turn.problems),
     )
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in a task group's exception group; the group itself when there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -122,6 +122,7 @@ async def open_live(
         arbitration=arbitration,
         why_deaf=sound.why_deaf,
         rings=rings,
+        prepare=assistant.pipeline.prepare,
     )
     tasks = await anyio.create_task_group().__aenter__()
     try:

@@ -13,7 +13,7 @@ import anyio
 
 from perslm_daemon.hearing import Heard as HeardSpeech
 from perslm_daemon.hearing import Start
-from perslm_daemon.turn import Ask, Event, Heard, Spoken, Tell, Turn
+from perslm_daemon.turn import Ask, Event, Heard, Spoken, Tell, Turn, only_error
 from perslm_daemon.wake_listener import Woken
 from perslm_runtime.errors import Cancelled, PersLMError
 
@@ -124,8 +124,5 @@ async def first_of(*waits: Callable[[], Awaitable[T]]) -> T | None:
             for wait in waits:
                 tasks.start_soon(run, wait, tasks.cancel_scope)
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        raise only_error(group) from None
     return results[0] if results else None

@@ -1,0 +1,71 @@
+"""Sound made before it is sure to be wanted: an answer that changes nothing, to what may be the whole question.
+
+The silence that tells a question's end takes longer than a sentence's synthesis: what is made meanwhile costs the
+asker no time. Kept for one sentence; what turns out not to be wanted is stopped or thrown away.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from perslm_daemon import engine_calls
+from perslm_runtime.audio import Pcm
+from perslm_runtime.errors import PersLMError
+from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.sentences import SentenceSplitter
+from perslm_runtime.spoken import speakable
+from perslm_runtime.tts import Piper
+
+
+class Prepared:
+    """The sound of one sentence, made by `voice` in advance. Used in the event loop only."""
+
+    def __init__(self, voice: Lane[Piper]) -> None:
+        self._voice = voice
+        self._words = ""
+        self._pieces: list[Pcm] = []
+        self._made = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+
+    async def make(self, reply: str) -> None:
+        """Make the sound of a reply's first sentence, unless it is there or being made; "" makes nothing.
+
+        Trouble is left to whoever speaks it.
+        """
+        splitter = SentenceSplitter()
+        words = speakable(next(iter([*splitter.feed(reply), *splitter.flush()]), ""))
+        if not words or words == self._words:
+            return
+        self.drop()
+        self._words, self._pieces, self._made = words, [], anyio.Event()
+        made = self._made
+        try:
+            with anyio.CancelScope() as self._scope:
+                pieces = await self._voice.call(_whole, words)
+                if words == self._words:
+                    self._pieces = pieces
+        except PersLMError:
+            pass
+        finally:
+            made.set()
+
+    async def take(self, words: str) -> list[Pcm]:
+        """The sound of exactly these words, waited for where it is being made; nothing where it was not wanted."""
+        if words != self._words:
+            self.drop()
+            return []
+        await self._made.wait()
+        pieces = self._pieces
+        self._words, self._pieces = "", []
+        return pieces
+
+    def drop(self) -> None:
+        """Stop and forget."""
+        self._words, self._pieces = "", []
+        if self._scope is not None:
+            self._scope.cancel()
+            self._scope = None
+
+
+def _whole(voice: Piper, stop: Stop, words: str) -> list[Pcm]:
+    return list(engine_calls.speak(voice, stop, words))
