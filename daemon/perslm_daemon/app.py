@@ -25,6 +25,7 @@ from perslm_daemon.stores import make_data_dir, open_memory, open_models
 from perslm_daemon.turn import Parts
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.llama import LlamaOptions, Sampling
@@ -140,6 +141,7 @@ async def start(
     built one after the other: on a board with little memory two loads at once would add up their peaks, and only
     so is each part's memory known.
     """
+    give_back_large_blocks()
     await anyio.to_thread.run_sync(make_data_dir, config)
     builds = await anyio.to_thread.run_sync(_Builds, config)
     async with AsyncExitStack() as stack:
