@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perslm_runtime.errors import EngineError, InputError, LaneClosed
-from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.lane import Lane, Stop, stop_of_build
 from perslm_runtime.lane_faults import RebuildPolicy
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +53,25 @@ async def test_an_engine_is_built_used_and_closed_in_one_thread_that_is_not_the_
         used_in = await lane.call(lambda _engine, _stop: threading.get_ident())
     assert built_in == [used_in] == [engine.closed_in]
     assert used_in != threading.get_ident()
+    assert lanes_alive() == []
+
+
+async def test_a_build_that_nobody_waits_for_is_told_to_stop_and_what_came_of_it_is_closed() -> None:
+    engine, begun = Counter(), threading.Event()
+
+    def build() -> Counter:
+        stop = stop_of_build()
+        begun.set()
+        while not stop:
+            time.sleep(0.002)
+        return engine
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Lane("count", build).__aenter__)
+        while not begun.is_set():  # noqa: ASYNC110 - the thread knows no loop
+            await anyio.sleep(0.002)
+        tasks.cancel_scope.cancel()
+    assert engine.closed_in is not None
     assert lanes_alive() == []
 
 

@@ -17,6 +17,8 @@ import anyio.to_thread
 import numpy as np
 import pytest
 
+import disks
+from disks import fill_up
 from perslm_daemon import engine_calls
 from perslm_daemon.turn import Ask
 from perslm_runtime.errors import MemoryStoreError
@@ -115,18 +117,8 @@ def test_a_torn_log_costs_only_its_end(tmp_path: Path, key: bytes | None) -> Non
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount the small file system that fills up")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mount.returncode:
-        pytest.skip(f"this machine lets nobody mount: {mount.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with disks.small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_an_error_loses_nothing_and_passes(small_disk: Path) -> None:
@@ -148,10 +140,6 @@ def test_a_full_disk_is_an_error_loses_nothing_and_passes(small_disk: Path) -> N
     memory = Memory(path)
     assert_whole(memory, told, set())
     memory.close()
-
-
-def fill_up(ballast: Path) -> None:
-    ballast.write_bytes(bytes(shutil.disk_usage(ballast.parent).free - 8192))
 
 
 def test_a_backup_that_finds_no_room_leaves_the_ones_before_it(small_disk: Path) -> None:

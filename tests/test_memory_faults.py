@@ -1,23 +1,16 @@
-"""A damaged, locked, vanished or timeless memory: told, never replaced in silence, and put back from a backup.
-
-Run as a script, this file is another process that holds a memory.
-"""
+"""A damaged, locked, vanished or timeless memory: told, never replaced in silence, and put back from a backup."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from memories import KEY, raw_bytes, vector
+from memories import KEY, other_process, raw_bytes, vector
 from perslm_runtime import memory_db
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
@@ -43,20 +36,6 @@ def overwrite(path: Path, *pages: int) -> None:
     for page in pages:
         data[page * PAGE : (page + 1) * PAGE] = os.urandom(PAGE)
     path.write_bytes(data)
-
-
-@contextmanager
-def other_process(path: Path, what: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the memory open ("open") or locked for writing ("write")."""
-    command = [sys.executable, __file__, str(path), what]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=environment, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "held\n"
-        yield child
-        child.kill()
 
 
 # Damage
@@ -277,16 +256,3 @@ def test_the_first_memory_of_a_board_without_a_clock_is_not_of_1970(path: Path) 
     assert entry is not None
     assert entry.when.year == 2025
     memory.close()
-
-
-def hold(path: Path, what: str) -> None:
-    """Open the memory, lock it for writing if asked to, and keep it until killed."""
-    memory = Memory(path)
-    if what == "write":
-        memory._database._connection.execute("BEGIN IMMEDIATE")
-    print("held", flush=True)  # noqa: T201 - how the parent hears of it
-    sys.stdin.read()
-
-
-if __name__ == "__main__":
-    hold(Path(sys.argv[1]), sys.argv[2])

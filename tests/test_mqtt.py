@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.journal import Accepted, Journal
 from perslm_daemon.mqtt import BrokerLink
+from perslm_daemon.mqtt_requests import STALE_S
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.turn import Sentence, Tell
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
@@ -266,6 +268,18 @@ async def test_an_old_request_changes_nothing(broker: Broker, home: Home, client
         assert "old" in answer["error"]
         assert home.counted == 0
         assert (await asked(client, "echo", '{"sent_at": 1000000000, "text": "a"}'))["status"] == "ok"
+
+
+async def test_a_request_that_was_done_is_never_too_old_to_be_answered_again(
+    broker: Broker, home: Home, client: Client
+) -> None:
+    late = json.dumps({"sent_at": time.time() - STALE_S + 0.5, "transaction": "late"})
+    async with home.linked(broker.url):
+        first = await asked(client, "count", late)
+        await anyio.sleep(0.6)
+        assert await asked(client, "count", late) == first
+        assert "old" in (await asked(client, "count", late.replace('"late"', '"other"')))["error"]
+        assert home.counted == 1
 
 
 async def test_a_retained_request_is_refused(broker: Broker, home: Home, client: Client) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
+from memories import other_process
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
 from perslm_daemon.health import Pressure
@@ -21,7 +24,10 @@ from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event, Sentence
 from perslm_daemon.verbs import MAX_PAYLOAD_BYTES, Request, Response
 from perslm_daemon.ways import Running, fit_context
+from perslm_runtime import memory_db
 from perslm_runtime.errors import ConfigError
+from perslm_runtime.memory import Memory
+from perslm_runtime.memory_backup import back_up, folder_of
 from real_models import models_dir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
@@ -168,6 +174,50 @@ async def test_memory_pressure_halves_the_context_and_relief_gives_it_back(share
             told = str(await notices.receive())
         assert f"{whole // 2} instead of {whole} tokens" in told
         tasks.cancel_scope.cancel()
+
+
+async def test_a_memory_that_another_process_locks_is_told_and_the_answer_comes_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_db, "_BUSY_MS", 1_000)
+    async with daemon(tmp_path) as running, AsyncExitStack() as stack:
+        other = other_process(tmp_path / "memory.db", "write")
+        child = await anyio.to_thread.run_sync(stack.enter_context, other)
+        refused = await ask(running, "remember", b"while it is locked")
+        assert f"(process {child.pid}) has been writing" in (refused.error or "")
+        asked = await ask(running, "ask", b"What is the capital of Italy?")
+        assert "Rome" in asked.data["text"]
+        assert any("could not be remembered" in problem for problem in asked.data["problems"])
+        child.kill()
+        await anyio.to_thread.run_sync(child.wait)
+        assert (await ask(running, "remember", b"afterwards")).status == "ok"
+        assert running.assistant.missing == ()
+
+
+async def test_a_damaged_memory_is_missing_with_the_command_that_restores_it_and_never_replaced(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "memory.db"
+
+    def damaged() -> bytes:
+        memory = Memory(path)
+        for number in range(60):
+            memory.remember_fact(f"fact number {number} " * 20)
+        back_up(memory, folder_of(path))
+        memory.close()
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(8192))
+        return path.read_bytes()
+
+    before = await anyio.to_thread.run_sync(damaged)
+    async with daemon(tmp_path) as running:
+        (missing,) = (await ask(running, "status")).data["degraded"]
+        assert missing["part"] == "memory"
+        assert "perslm memory restore" in missing["reason"]
+        assert "the memory is off or did not start" in ((await ask(running, "recall", b"fact")).error or "")
+        assert "Rome" in (await ask(running, "ask", b"What is the capital of Italy?")).data["text"]
+    assert await anyio.to_thread.run_sync(path.read_bytes) == before
 
 
 async def test_the_memory_can_be_switched_off_and_on_while_it_runs(shared: Running) -> None:

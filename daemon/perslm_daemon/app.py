@@ -121,6 +121,19 @@ class Assistant:
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
 
+    @property
+    def lanes(self) -> tuple[Lane[Any], ...]:
+        """Every engine that started."""
+        parts = self.parts
+        every = (parts.model, parts.memory, parts.embed, parts.stt, parts.tts, self.vad, self.wake, self.intents)
+        return tuple(lane for lane in every if lane is not None)
+
+    @property
+    def missing(self) -> tuple[Degraded, ...]:
+        """What did not start, and what failed so often that it was given up since."""
+        gone = (Degraded(lane.name, lane.given_up) for lane in self.lanes if lane.given_up)
+        return (*self.degraded, *gone)
+
 
 @asynccontextmanager
 async def start(

@@ -164,9 +164,16 @@ async def own_broker(
     argv = [program, "-c", str(place.conf)]
     if (setpriv := await anyio.to_thread.run_sync(shutil.which, "setpriv")) is not None:
         argv = [setpriv, "--pdeathsig", "TERM", *argv]
+    # mosquitto would tell systemd that it is ready, which is for us to say.
+    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     # mosquitto logs about each client; what goes wrong at its start is told by its exit.
     process = await anyio.open_process(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environ,
+        start_new_session=True,
     )
     async with process, anyio.create_task_group() as tasks:
         said: list[bytes] = []

@@ -5,6 +5,7 @@ Turns signals into wishes: SIGTERM and SIGINT stop it, SIGHUP reads the configur
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,7 @@ def run(
         session.flags = replace(session.flags, settings=(*session.flags.settings, wanted))
     _ = session.config  # mistakes are told before anything starts
     log_to_journal()
+    faulthandler.enable()  # where a native crash happened is the last thing in the log
     anyio.run(_run, session, own_broker)
 
 

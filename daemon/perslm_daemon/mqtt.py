@@ -101,7 +101,11 @@ class BrokerLink:
         self._bulletin, self._settings = bulletin, settings
         self._journal = journal
         self._requests = Requests(
-            self._topics, verbs, response_topics=response_filters(link), identities=link.identities
+            self._topics,
+            verbs,
+            response_topics=response_filters(link),
+            identities=link.identities,
+            known=journal.known,
         )
         self._protocol: Literal["5", "3.1.1"] = "3.1.1" if link.protocol == "3.1.1" else "5"
         self._connection: Connection | None = None

@@ -82,12 +82,15 @@ class Requests:
         *,
         response_topics: Sequence[str],
         identities: bool,
+        known: Callable[[str], bool] = lambda _key: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`known` says whether a request with this key was accepted before."""
         self._topics = topics
         self._verbs = verbs
         self._allowed = tuple(response_topics)
         self._identities = identities
+        self._known = known
         self._clock = clock
         self._running: Counter[str] = Counter()
         self._read_answers: OrderedDict[str, bytes | None] = OrderedDict()
@@ -107,7 +110,7 @@ class Requests:
         verb = self._verbs.get(topic.verb)
         refused = self._forbidden(topic, message, allowed) if verb is not None or not allowed else None
         changes = verb is not None and verb.changes_world
-        if refused is None and changes:
+        if refused is None and changes and not self._known(key):  # what was done once is not too old to be told
             refused = self._stale(payload)
         if refused is not None:
             refused = refusal(refused.error or "", transaction)

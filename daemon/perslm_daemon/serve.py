@@ -126,8 +126,13 @@ class _Frame:
 
     def tell_fault(self, fault: Fault) -> None:
         """Let the house know that an engine failed; before anybody listens the log has it."""
-        if self.bulletin is not None:
-            self.bulletin.tell("error", message=fault.sentence(), engine=fault.part)
+        if self.bulletin is None:
+            return
+        self.bulletin.tell("error", message=fault.sentence(), engine=fault.part)
+        if fault.given_up:
+            info = self.bulletin.current()["info"]
+            gone = {"part": fault.part, "reason": fault.given_up}
+            self.bulletin.post("info", {**info, "degraded": [*info["degraded"], gone]})
 
 
 async def _start_engines(stack: AsyncExitStack, frame: _Frame, config: Config) -> tuple[Assistant, Config]:
@@ -294,7 +299,7 @@ def _info(config: Config, assistant: Assistant) -> dict[str, object]:
         "version": __version__,
         "model": config.model.id,
         "parts": [report.part for report in assistant.reports],
-        "degraded": [{"part": one.part, "reason": one.reason} for one in assistant.degraded],
+        "degraded": [{"part": one.part, "reason": one.reason} for one in assistant.missing],
     }
 
 
@@ -308,5 +313,5 @@ async def _reloaded(frame: _Frame, before: Config) -> Config:
 
 
 def _status_line(running: Running) -> str:
-    missing = ", ".join(one.part for one in running.assistant.degraded)
+    missing = ", ".join(one.part for one in running.assistant.missing)
     return f"{running.config.node} answers" + (f"; goes on without {missing}" if missing else "")

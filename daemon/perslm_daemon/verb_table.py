@@ -168,7 +168,7 @@ class Table:
                 for report in self.assistant.reports
                 if report.part != "memory"
             },
-            "degraded": [{"part": one.part, "reason": one.reason} for one in self.assistant.degraded],
+            "degraded": [{"part": one.part, "reason": one.reason} for one in self.assistant.missing],
             "health": values.get("health", {}),
             **({"sound": values["sound"]} if "sound" in values else {}),
         }

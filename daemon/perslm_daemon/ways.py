@@ -140,21 +140,8 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
 
 
 def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
-    parts = running.assistant.parts
-
     def lanes() -> Sequence[Lane[Any]]:
-        assistant = running.assistant
-        every = (
-            parts.model,
-            parts.memory,
-            parts.embed,
-            parts.stt,
-            parts.tts,
-            assistant.vad,
-            assistant.wake,
-            assistant.intents,
-        )
-        return [lane for lane in every if lane is not None]
+        return running.assistant.lanes
 
     health = Health(
         running.config.health, running.bulletin, lanes, beat=notifier.alive, beat_s=notifier.watchdog_s

@@ -27,9 +27,9 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, LaneHung, PersLMError
 from perslm_runtime.lane_faults import Faults, RebuildPolicy, is_fault
-from perslm_runtime.lane_job import Beats, Gate, Job, Outcome, Stop
+from perslm_runtime.lane_job import Beats, Gate, Job, Outcome, Stop, building, stop_of_build
 
-__all__ = ["BUILD_S", "STOP_S", "Gate", "Lane", "Stop"]
+__all__ = ["BUILD_S", "STOP_S", "Gate", "Lane", "Stop", "stop_of_build"]
 
 log = logging.getLogger("perslm.lane")
 
@@ -56,7 +56,8 @@ class Lane(Generic[E]):
     """Runs one engine in one thread; an async context manager.
 
     Entering builds the engine in the thread and returns once it is ready (errors of the build are
-    raised there, as `EngineError` unless they already are a `PersLMError`). `call` and `stream` may be
+    raised there, as `EngineError` unless they already are a `PersLMError`); cancelled, it sets the build's stop
+    (`stop_of_build`), waits for the build and closes what came of it. `call` and `stream` may be
     awaited from any task; jobs run in the order they were asked for. Cancelling the awaiting task stops
     the job cooperatively and waits until the engine is free again, `stop_s` at most: then it raises `LaneHung`.
 
@@ -90,6 +91,7 @@ class Lane(Generic[E]):
         self._beats = Beats()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._current: Job | None = None
+        self._first_build = Stop(self._beats)
         self._closing = False
         self._thread: threading.Thread | None = None
         self._engine: E | None = None
@@ -163,14 +165,28 @@ class Lane(Generic[E]):
             target=self._main, args=(ready, token), name=f"lane-{self.name}", daemon=True
         )
         self._thread.start()
-        # A build is one long native call that cannot be stopped half-way: wait for it, then leave.
-        with anyio.CancelScope(shield=True):
+        try:
             await ready.done.wait()
+        except anyio.get_cancelled_exc_class():
+            await self._leave_build(ready)
+            raise
         if ready.error is not None:
             self._closing = True
             await self._wait_for_thread(None)
             raise _as_engine_error(self.name, ready.error) from ready.error
         return self
+
+    async def _leave_build(self, ready: Outcome[None]) -> None:
+        """Stop a build that nobody wants any more, wait for it, and close what came of it.
+
+        Most builds are one native call that looks at no stop; the model's does.
+        """
+        self._first_build.set()
+        self._closing = True
+        self._jobs.put(None)
+        with anyio.CancelScope(shield=True):
+            await ready.done.wait()
+            await self._wait_for_thread(None)
 
     async def __aexit__(self, *exc: object) -> None:
         self._closing = True
@@ -189,7 +205,7 @@ class Lane(Generic[E]):
         Cancelling sets `stop` and waits for `work` to return. Raises what `work` raises; errors that are
         not a `PersLMError` become `EngineError`.
         """
-        return await self._done(lambda stop: work(self._ready_engine(), stop, *args, **kwargs))
+        return await self._done(lambda stop: work(self._ready_engine(stop), stop, *args, **kwargs))
 
     async def renew(self, build: Callable[[], E]) -> None:
         """Close the engine and have another built by `build`, between two jobs; `rebuilt` goes up.
@@ -197,19 +213,19 @@ class Lane(Generic[E]):
         The two are never in memory together. Where the build fails, the former engine is built again and the
         error raised.
         """
-        error = await self._done(lambda _stop: self._exchange(build))
+        error = await self._done(lambda stop: self._exchange(build, stop))
         if error is not None:
             raise _as_engine_error(self.name, error) from error
 
-    def _exchange(self, build: Callable[[], E]) -> Exception | None:
+    def _exchange(self, build: Callable[[], E], stop: Stop) -> Exception | None:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
         began = time.perf_counter()
         try:
-            self._engine = self._built(build)
+            self._engine = self._built(build, stop)
         except Exception as error:  # noqa: BLE001 - handed to whoever asked, once the former engine is back
-            self._ready_engine()
+            self._ready_engine(stop)
             return error
         self._build = build
         self.load_s = time.perf_counter() - began
@@ -256,7 +272,7 @@ class Lane(Generic[E]):
 
         def run() -> None:
             try:
-                with closing(work(self._ready_engine(), stop, *args, **kwargs)) as items:
+                with closing(work(self._ready_engine(stop), stop, *args, **kwargs)) as items:
                     for item in items:
                         job.waits = True
                         anyio.from_thread.run(sender.send, item, token=token)
@@ -300,16 +316,17 @@ class Lane(Generic[E]):
         if not self.alive:
             raise LaneClosed(self.given_up or f"the {self.name} engine is not running")
 
-    def _ready_engine(self) -> E:
+    def _ready_engine(self, stop: Stop) -> E:
         if self._engine is None:  # the build after a fault failed: the next job tries once more
-            self._engine = self._built(self._build)
+            self._engine = self._built(self._build, stop)
             self.rebuilt += 1
         return self._engine
 
-    def _built(self, build: Callable[[], E]) -> E:
+    def _built(self, build: Callable[[], E], stop: Stop) -> E:
         self._build_began = time.monotonic()
         try:
-            return build()
+            with building(stop):
+                return build()
         finally:
             self._build_ended = time.monotonic()
             self._beats.beat()
@@ -318,7 +335,7 @@ class Lane(Generic[E]):
     def _main(self, ready: Outcome[None], token: EventLoopToken) -> None:
         began = time.perf_counter()
         try:
-            self._engine = self._build()
+            self._engine = self._built(self._build, self._first_build)
         except BaseException as error:  # noqa: BLE001 - reported to the task that entered the lane
             ready.error = error
             _tell(token, ready.done.set)
@@ -380,7 +397,8 @@ class Lane(Generic[E]):
     def _renew(self) -> None:
         """Close the engine in doubt and, unless it was given up, build it again; busy meanwhile."""
         engine, self._engine = self._engine, None
-        self._begin(Job(lambda: None, Outcome(anyio.Event()), lambda: None, Stop(self._beats)))
+        stop = Stop(self._beats)
+        self._begin(Job(lambda: None, Outcome(anyio.Event()), lambda: None, stop))
         try:
             if engine is not None:
                 engine.close()
@@ -388,7 +406,7 @@ class Lane(Generic[E]):
             log.exception("lane=%s: the failed engine could not be closed", self.name)
         try:
             if not self.given_up and not self._closing:
-                self._ready_engine()
+                self._ready_engine(stop)
         except Exception:
             log.exception("lane=%s: the engine could not be built again; the next call tries once more", self.name)
         finally:

@@ -78,6 +78,25 @@ class Stop:
             raise Cancelled("stopped before it was finished")
 
 
+_building: ContextVar[Stop] = ContextVar("building")
+
+
+@contextmanager
+def building(stop: Stop) -> Iterator[None]:
+    """Within this block `stop` is the stop of what is built in this thread."""
+    token = _building.set(stop)
+    try:
+        yield
+    finally:
+        _building.reset(token)
+
+
+def stop_of_build() -> Stop:
+    """The stop of the build that runs in this thread, for engines that take long; nobody sets one elsewhere."""
+    found = _building.get(None)
+    return Stop() if found is None else found  # never `or`: a stop that is not set is false
+
+
 class Gate:
     """Holds a job back until another task opens it; used once. A job waits in its own thread, the loop never."""
 

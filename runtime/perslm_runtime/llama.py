@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perslm_runtime.errors import Cancelled, EngineError, InputError
-from perslm_runtime.lane import Stop
+from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama_library import c as _c
 from perslm_runtime.llama_library import last_words
 
@@ -98,8 +98,11 @@ class Llama:
             _c.LLAMA_LOAD_MODE_MLOCK if self.options.mlock else 0
         )
         params.load_mode = mode
+        stop = stop_of_build()
+        params.progress_callback = _c.llama_progress_callback(lambda _part, _data: not stop)
         model = _c.llama_model_load_from_file(str(self.file).encode(), params)
         if not model:
+            stop.check()
             raise EngineError(
                 f"{self.file} could not be loaded ({last_words()}): run `perslm models verify` and pull it again"
             )

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from perslm_runtime.choosing import Choice, Form, SideHead, choose
 from perslm_runtime.errors import Cancelled, EngineError, InputError
-from perslm_runtime.lane import Stop
+from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
 from perslm_runtime.llama_library import BINDING_VERSION
 from perslm_runtime.prompt import (
@@ -90,7 +90,7 @@ class ChatModel:
             self._check_room()
             self._side = SideHead(self._llama, snapshots, self._snapshot_key)
             self._key = self._snapshot_key(self._talk.head)
-            self.head_from, self.head_ms = self._fill_head(Stop())
+            self.head_from, self.head_ms = self._fill_head(stop_of_build())
         except Exception:
             self._llama.close()
             raise
@@ -161,7 +161,7 @@ class ChatModel:
         self._key = self._snapshot_key(self._talk.head)
         self._cached = []
         self._side.forget()
-        self._fill_head(Stop())
+        self._fill_head(stop)
         return self._llama.context_tokens
 
     # The conversation

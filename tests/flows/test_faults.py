@@ -94,6 +94,12 @@ def test_an_engine_that_raises_is_told_built_anew_and_given_up_after_the_third_t
         assert "given up" in home.next_json("perslm/kitchen/response/ask")["error"]
         home.publish("perslm/kitchen/request/recall", "capital")
         assert home.next_json("perslm/kitchen/response/recall")["status"] == "ok", "the rest lives"
+        home.publish("perslm/kitchen/request/status")
+        (missing,) = home.next_json("perslm/kitchen/response/status")["data"]["degraded"]
+        assert (missing["part"], "given up" in missing["reason"]) == ("model", True)
+        late = mosquitto.Client(broker.port, ("perslm/kitchen/info",))
+        assert late.next_json()["degraded"] == [missing]
+        late.close()
         child.terminate()
         log = ended(child)
         assert child.returncode == 0, log
@@ -127,7 +133,7 @@ def test_a_native_crash_in_the_middle_of_a_turn_is_told_by_the_last_will_and_the
         home.next("perslm/kitchen/reply/c1")
         child.send_signal(signal.SIGSEGV)
         home.until("perslm/kitchen/state", b'{"state": "offline"}')
-        ended(child)
+        assert "Fatal Python error: Segmentation fault" in ended(child)
         assert child.returncode == -signal.SIGSEGV
     with daemon(tmp_path / "data", broker.url):
         assert "not known whether it was carried out" in answer_after_restart(home, "c1")

@@ -69,7 +69,17 @@ values = st.recursive(
     max_leaves=6,
 )
 texts = st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))
-elsewhere = ["", "zigbee2mqtt/bridge/request/permit_join", "perslm/x/response/y", "a" * 60_000]
+elsewhere = [
+    "",
+    "zigbee2mqtt/bridge/request/permit_join",
+    "perslm/x/response/y",
+    "perslm/_clients/+",
+    "perslm/_clients/#",
+    "$SYS/broker/uptime",
+    f"{ROOT}/request/ask",
+    "a" * 60_000,
+]
+LONGEST_CORRELATION = 65_535  # what MQTT has room for
 # The broker throws out who publishes to a topic with control or noncharacters.
 levels = st.text(
     st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters="/+#"), min_size=1, max_size=12
@@ -94,6 +104,7 @@ class Shot:
     retain: bool
     response_topic: str
     expiry_s: int | None
+    correlation_bytes: int = 8
 
     @property
     def asks(self) -> bool:
@@ -110,7 +121,7 @@ def shots(draw: st.DrawFn) -> Shot:
     kind = VERBS.get(verb, verbs.TextArgs)
     payload = draw(st.sampled_from(ODD) | st.binary(max_size=60) | texts | objects(kind))
     if verb == "restart":
-        payload = b"{" + payload  # a real restart is tested where nothing waits for it
+        payload = b"{{" + payload  # a real restart is tested where nothing waits for it
     requests = [f"{ROOT}/request/{verb}", f"{ROOT}/request/{verb}", f"{ROOT}/as/eve/request/{verb}"]
     topic = draw(
         st.sampled_from(requests)
@@ -123,7 +134,8 @@ def shots(draw: st.DrawFn) -> Shot:
         qos=draw(st.integers(0, 2)),
         retain=draw(st.booleans()) and draw(st.booleans()),
         response_topic=draw(st.sampled_from([ANSWERS, ANSWERS, *elsewhere])),
-        expiry_s=draw(st.none() | st.just(0)),
+        expiry_s=draw(st.sampled_from([None, None, None, 0])),
+        correlation_bytes=draw(st.sampled_from([8, 8, 8, 8, 8, 300, LONGEST_CORRELATION])),
     )
 
 
@@ -137,7 +149,7 @@ class Gun(mosquitto.Client):
     def fire(self, shot: Shot) -> bytes:
         """Send it, and take it off the broker where it was retained; returns its Correlation Data."""
         self._number += 1
-        correlation = self._number.to_bytes(8, "big")
+        correlation = self._number.to_bytes(shot.correlation_bytes, "big")
         self.send(
             shot.topic,
             shot.payload,
@@ -158,7 +170,9 @@ class Gun(mosquitto.Client):
             message = self.arrived.get(timeout=60)
             key = getattr(message.properties, "CorrelationData", None)
             if key is not None:
-                assert set(json.loads(message.payload)) <= {"status", "data", "error", "transaction"}
+                told = json.loads(message.payload)
+                assert set(told) <= {"status", "data", "error", "transaction"}
+                assert "a bug in PersLM" not in told.get("error", ""), told["error"]
                 found[key] += 1
         for message in self.all(0.05):
             found[getattr(message.properties, "CorrelationData", b"")] += 1
@@ -212,6 +226,8 @@ def test_no_answer_blames_a_bug(tmp_path: Path) -> None:
                 if verb != "restart" or payload.strip() not in (b"", b"null"):
                     shot = Shot(f"{ROOT}/request/{verb}", payload, 1, False, ANSWERS, None)
                     fired[gun.fire(shot)] = shot
+        huge = Shot(f"{ROOT}/request/ask", b"{" + b" " * 10_000_000, 1, False, ANSWERS, None)
+        fired[gun.fire(huge)] = huge
         told: dict[bytes, dict[str, Any]] = {}
         while len(told) < len(fired):
             message = gun.arrived.get(timeout=60)
