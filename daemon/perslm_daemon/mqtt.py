@@ -100,12 +100,9 @@ class BrokerLink:
         self._topics = Topics(link.base, node)
         self._bulletin, self._settings = bulletin, settings
         self._journal = journal
+        allowed, known = response_filters(link), journal.known
         self._requests = Requests(
-            self._topics,
-            verbs,
-            response_topics=response_filters(link),
-            identities=link.identities,
-            known=journal.known,
+            self._topics, verbs, response_topics=allowed, identities=link.identities, known=known
         )
         self._protocol: Literal["5", "3.1.1"] = "3.1.1" if link.protocol == "3.1.1" else "5"
         self._connection: Connection | None = None
