@@ -11,7 +11,7 @@ import msgspec
 from perslm_daemon import journal, mqtt_requests, topics, verb_table, verbs
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.config_sections import Mqtt, keys
-from perslm_daemon.mqtt import response_filters
+from perslm_daemon.mqtt_requests import response_filters
 
 PAGE = (Path(__file__).parents[1] / "docs/mqtt.md").read_text(encoding="utf-8")
 

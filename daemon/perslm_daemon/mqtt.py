@@ -38,7 +38,7 @@ from perslm_daemon.mqtt_connection import (
     connect,
 )
 from perslm_daemon.mqtt_past import Leftovers, Past, find_leftovers, settle
-from perslm_daemon.mqtt_requests import Job, Requests, lost
+from perslm_daemon.mqtt_requests import Job, Requests, lost, response_filters
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import (
     RESERVED,
@@ -443,9 +443,3 @@ class BrokerLink:
 async def _publish_all(connection: Connection, messages: Sequence[Message]) -> None:
     for message in messages:
         await connection.publish(message.topic, message.payload, retain=message.retain)
-
-
-def response_filters(link: Mqtt) -> Sequence[str]:
-    """The filters that Response Topics have to lie under."""
-    given = tuple(part.strip() for part in link.response_topics.split(",") if part.strip())
-    return given or (f"{link.base}/+/response/#", f"{link.base}/_clients/#")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.journal import Accepted, key_of
 from perslm_daemon.topics import ReplyPart, RequestTopic, Topics, is_level, may_answer
 from perslm_daemon.turn import Event, Sentence
@@ -232,3 +233,9 @@ def _closing(response: Response, said: int) -> ReplyPart:
 def _sent_at(payload: bytes) -> float | None:
     value = field_of(payload, "sent_at")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def response_filters(link: Mqtt) -> Sequence[str]:
+    """The filters that Response Topics have to lie under."""
+    given = tuple(part.strip() for part in link.response_topics.split(",") if part.strip())
+    return given or (f"{link.base}/+/response/#", f"{link.base}/_clients/#")
