@@ -81,7 +81,7 @@ def models(_: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """Set up, pull the small models, run the default tests (ARGS=... goes to pytest).
 
-    All of them run by the file in two processes: many wait rather than compute (372 s become 230). A choice runs in one.
+    All of them run in two processes, file by file: many wait rather than compute (230 s instead of 372).
     """
     set_up(TEST)
     _pull_models(TEST, "--tests")
