@@ -32,7 +32,7 @@ BUILT_HERE = (
 )  # no wheels exist: built from the hashed sdist, once, into the wheel cache
 LOWEST_PYTHON = "3.11"
 
-_BOARD_EXTRAS = ("board", "voice")
+_BOARD_EXTRAS = ("board", "voice", "http")
 _TOOLS = {
     "tools": ("pip", "hatchling", "editables"),  # what the environment itself is set up with
     "compile": (

@@ -118,12 +118,14 @@ def _reporter(session: Session) -> Callable[[Report], None]:
 def _tell_ready(session: Session, running: Running) -> None:
     node, verbs = running.config.node, list(running.verbs.names)
     if session.json:
-        put_json({"state": "online", "node": node, "verbs": verbs, "broker": running.broker})
+        put_json({"state": "online", "node": node, "verbs": verbs, "broker": running.broker, "http": running.http})
         return
     for missing in running.assistant.degraded:
         note(f"perslm: goes on without {missing.part}: {missing.reason}")
     note(f"PersLM runs as {node!r}. It answers: {', '.join(verbs)}.")
     note('  terminal   perslm ask "What is the capital of Italy?"')
+    if running.http:
+        note(f"  HTTP       {running.http} (curl {running.http}/api/status)")
     if running.broker:
         host, _, port = running.broker.rpartition(":")
         at, topic = f"-h {host.strip('[]')} -p {port}", f"{running.config.mqtt.base}/{node}"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from perslm_daemon.config_home import TOPIC, Home, HomeAssistant
+from perslm_daemon.config_http import Http
 from perslm_daemon.config_keys import (
     BrokerUrl,
     Choice,
@@ -392,6 +393,7 @@ class Config:
     timers: Timers = field(default_factory=Timers)
     wyoming: Wyoming = field(default_factory=Wyoming)
     home: Home = field(default_factory=Home)
+    http: Http = field(default_factory=Http)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -416,6 +418,7 @@ SECTIONS: dict[str, type[Any]] = {
     "timers": Timers,
     "wyoming": Wyoming,
     "home": Home,
+    "http": Http,
 }
 
 

@@ -202,7 +202,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         frame.patience.end()
         notifier.ready(_status_line(running))
         if on_ready is not None:
-            on_ready(replace(running, broker=ways.broker, own=ways.own))
+            on_ready(replace(running, broker=ways.broker, own=ways.own, http=ways.http))
         wish = await wishes.next()
         log.info("leaving wish=%s", wish.value)
         if wish is Wish.STOP:

@@ -162,7 +162,7 @@ class Table:
             "node": self.config.node,
             "version": __version__,
             "uptime_s": round(time.monotonic() - self.started, 1),
-            **({"broker": values["broker"]} if "broker" in values else {}),
+            **{name: values[name] for name in ("broker", "http") if name in values},
             "models": {
                 report.part: report.file.parent.name if report.file else report.name
                 for report in self.assistant.reports

@@ -1,4 +1,4 @@
-"""The ways into the running daemon: control socket, MQTT, Wyoming, zeroconf; and the watch over its health.
+"""The ways into the running daemon: control socket, MQTT, Wyoming, HTTP, zeroconf; and the watch over its health.
 
 Opened in order, closed in the exact reverse: first nobody is told of us any more, then the broker hears
 "offline", then our own broker ends.
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -63,8 +64,8 @@ _OFFLINE_S = 0.5  # for the broker to hear it before a process that hangs is lef
 class Running:
     """The running daemon as its ways in see it.
 
-    `broker` is the MQTT broker's HOST:PORT, "" where there is none; `own` is it where it is ours. `sound` is None
-    where voice is switched off.
+    `broker` is the MQTT broker's HOST:PORT and `http` the URL of HTTP, "" where there is none; `own` is the broker
+    where it is ours. `sound` is None where voice is switched off.
     """
 
     config: Config
@@ -78,15 +79,17 @@ class Running:
     own: Own | None = None
     sound: Sound | None = None
     arbitration: Arbitration | None = None
+    http: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What is open: the broker's address for people, our own broker, and whoever announces us."""
+    """What is open: the broker's address for people, our own broker, whoever announces us, and HTTP's URL."""
 
     broker: str
     own: Own | None
     announcer: Announcer | None
+    http: str = ""
 
     def announce(self) -> None:
         """Tell the house that the daemon can answer."""
@@ -135,8 +138,9 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
         elif journal is not None:
             tasks.start_soon(_join_or_bring_broker, tasks, running, journal, used)
         wyoming_port = await _open_wyoming(tasks, running)
+        http = await _open_http(tasks, running, health) if config.http.enabled else ""
         announcer = await _announcer(stack, running, wyoming_port) if config.discovery.enabled else None
-        yield Ways(broker, own, announcer)
+        yield Ways(broker, own, announcer, http)
 
 
 def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
@@ -356,6 +360,25 @@ async def _open_wyoming(tasks: TaskGroup, running: Running) -> int:
     except PersLMError as error:
         _warn(running, f"satellites are not answered: {error}")
     return port
+
+
+async def _open_http(tasks: TaskGroup, running: Running, health: Health) -> str:
+    """Open the HTTP port; returns its URL, or "" where it cannot be had."""
+    try:  # only who wishes for FastAPI and uvicorn loads them, in a thread: it takes half a second
+        await anyio.to_thread.run_sync(import_module, "perslm_daemon.http")
+        from perslm_daemon import http, http_api  # noqa: PLC0415 - as above
+    except ImportError as error:
+        _warn(running, f"HTTP is off, {error.name} is not installed: run `pip install 'perslm[http]'`")
+        return ""
+    try:
+        board = http_api.Board(running.verbs, running.bulletin, health.metrics)
+        opened = await http.open_port(running.config, board)
+    except PersLMError as error:
+        _warn(running, f"HTTP is off: {error}")
+        return ""
+    await tasks.start(opened.serve)
+    running.bulletin.post("http", opened.url)
+    return opened.url
 
 
 async def _find_wyoming(config: Config) -> list[Found]:

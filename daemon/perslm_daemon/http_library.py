@@ -1,0 +1,22 @@
+"""The door to FastAPI and pydantic: what PersLM uses of them, and nothing else opens them.
+
+Starlette, which FastAPI is built on, is reached through FastAPI's own names.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import Response as HttpResponse
+
+__all__ = [
+    "APIRouter",
+    "FastAPI",
+    "HttpRequest",
+    "HttpResponse",
+    "JSONResponse",
+    "RequestValidationError",
+    "StreamingResponse",
+]
