@@ -11,6 +11,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from perslm_runtime.model import ChatModel
 from real_models import build_model, model_path
 
+collect_ignore = ["training"]  # runs in .venv-train: test_training_host.py starts it
+
 
 @pytest.fixture
 def anyio_backend() -> str:

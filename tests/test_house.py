@@ -17,7 +17,7 @@ from perslm_build import aarch64, locks, verbs, wheels
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ("runtime/perslm_runtime", "daemon/perslm_daemon", "training_host/perslm_training_host")
-LOCKS = ("board", "dev", "train", "board-sdists", "dev-sdists", "tools", "compile", "uv")
+LOCKS = ("board", "dev", "train", "board-sdists", "dev-sdists", "train-sdists", "tools", "compile", "uv")
 # Not engines but the language the code is written in; typer is how the command line's files say what they take.
 EVERYWHERE = {"numpy", "anyio", "msgspec", "typer"}
 OURS = {"perslm_runtime", "perslm_daemon", "perslm_training_host", "perslm_build"}

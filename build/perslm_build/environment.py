@@ -59,7 +59,7 @@ TEST_NEEDS = (
 
 RUN = Environment(locks.ROOT / ".venv", "board", needs=(system.MOSQUITTO,))
 TEST = Environment(locks.ROOT / ".venv", "dev", covers=("board",), needs=TEST_NEEDS)
-TRAIN = Environment(locks.ROOT / ".venv-train", "train", with_built_wheels=False)
+TRAIN = Environment(locks.ROOT / ".venv-train", "train")
 
 
 def _hash(*parts: object) -> str:

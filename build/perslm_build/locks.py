@@ -194,6 +194,9 @@ def make(uv: Path, *, upgrade: bool) -> None:
         _write("board", (pin for pin in board if pin.name not in BUILT_HERE))
         _write("board-sdists", (pin for pin in board if pin.name in BUILT_HERE))
         _write("dev-sdists", (pin for pin in everything if pin.name in BUILT_HERE))
-        _write("train", resolve("train", [*same_versions, "--extra", "train", "--no-emit-package", "torch"]))
+        train_parts = ["--extra", "train", "--group", "train-tests", "--no-emit-package", "torch"]
+        train = resolve("train", [*same_versions, *train_parts])
+        _write("train", (pin for pin in train if pin.name not in BUILT_HERE))
+        _write("train-sdists", (pin for pin in train if pin.name in BUILT_HERE))
         for name, requirements in _TOOLS.items():
             _write(name, resolve(name, ["-"], requirements))

@@ -85,9 +85,19 @@ def test(arguments: Sequence[str]) -> int:
     """
     set_up(TEST)
     _pull_models(TEST, "--tests")
+    _set_up_training()
     os.environ.setdefault("PERSLM_STRESS_ROUNDS", _DEFAULT_ROUNDS)
     os.chdir(locks.ROOT)
     return _become(TEST, "pytest", *(arguments or ("--numprocesses=2", "--dist=loadfile")))
+
+
+def _set_up_training() -> None:
+    """The training host's tests need torch; a machine that cannot have it skips them and says why."""
+    set_up(TRAIN)
+    try:
+        training.install_torch(TRAIN)
+    except SetupError as error:
+        say(f"tests/training will be skipped: {error}")
 
 
 def stress_tests(arguments: Sequence[str]) -> int:
