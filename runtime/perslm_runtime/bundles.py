@@ -147,7 +147,7 @@ def _check_space(manifest: Manifest, work: Path, reserve_bytes: int) -> None:
     free = shutil.disk_usage(work).free
     if free < needed:
         raise CatalogError(
-            f"{manifest.name} needs {needed / 1e6:.0f} MB in {work.parent.parent} and {free / 1e6:.0f} MB are free: "
+            f"{manifest.name} needs {needed / 1e6:.0f} MB in {work.parent.parent}, {free / 1e6:.0f} MB are free: "
             "free some space (`perslm models remove ID`)"
         )
 
