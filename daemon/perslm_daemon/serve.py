@@ -270,7 +270,8 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
 
 async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Updates:
     clock, _ = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
-    return Updates(config, bulletin, changes, clock, board_id=partial(identity, config.data_dir))
+    book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
+    return Updates(config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir))
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:

@@ -1,4 +1,4 @@
-"""What the board knows of its updates: which model is on probation, where it goes back to, what is not tried again.
+"""What the board knows of its updates: which model is on probation, where it goes back to, what is never retried.
 
 One small file, written whole and synced before anything it tells of is done. Every function blocks on the disk.
 What cannot be read counts as nothing known, which costs a model its probation and no more.

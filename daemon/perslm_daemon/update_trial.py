@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import anyio
@@ -48,7 +48,9 @@ def with_model(config: Config, kind: str, name: str) -> Config:
 async def run_trial(config: Config, manifest: Manifest, longest_s: float = LONGEST_S) -> Outcome:
     """Try a bundle that is in its place. Raises `BundleRefused` with what was wrong; cancelling ends the child."""
     # Our own child, of this very code: nobody else can hand it anything.
-    handed = pickle.dumps((with_model(config, manifest.kind, manifest.name), msgspec.json.encode(manifest)))
+    tried = with_model(config, manifest.kind, manifest.name)
+    values = {one.name: getattr(tried, one.name) for one in fields(tried) if one.name != "sources"}
+    handed = pickle.dumps((values, msgspec.json.encode(manifest)))
     command = [sys.executable, "-m", "perslm_daemon.update_trial"]
     try:
         with anyio.fail_after(longest_s):
@@ -89,9 +91,9 @@ def judge(manifest: Manifest, outcome: Outcome) -> None:
 def _child() -> None:
     """What the child does: read what to try, try it, print one line of JSON."""
     os.nice(10)  # a turn that comes meanwhile goes first
-    config, manifest = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
+    values, manifest = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
     try:
-        said = msgspec.to_builtins(_measured(config, msgspec.json.decode(manifest, type=Manifest)))
+        said = msgspec.to_builtins(_measured(Config(**values), msgspec.json.decode(manifest, type=Manifest)))
     except PersLMError as error:
         said = {"error": str(error)}
     sys.stdout.write("\n" + json.dumps(said) + "\n")

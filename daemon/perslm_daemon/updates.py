@@ -8,15 +8,15 @@ board that answers. Knows no transport.
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 
 from perslm_daemon import update_book
@@ -32,10 +32,12 @@ from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
 from perslm_runtime.bundles import Apply, Bringing, bring, forget_partial, installed, look_up, remove
-from perslm_runtime.errors import BundleRefused, Cancelled, CatalogError, InputError, PersLMError
+from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
 from perslm_runtime.fetch import Progress
 from perslm_runtime.lane import Stop
-from perslm_runtime.trust import Trust
+
+if TYPE_CHECKING:
+    from perslm_runtime.trust import Trust
 
 log = logging.getLogger("perslm.updates")
 
@@ -43,8 +45,6 @@ T = TypeVar("T")
 
 _AFTER_START_S = 60.0  # a start has better things to do than to look for models
 _SOON_S = 900.0  # after a look that failed for want of a network
-_LATER_S = 10.0  # how often the idle moment for a trial is looked for
-_IDLE_S = 5.0  # without a turn
 _MOST_ERRORS = 3
 _SETTLED_S = 600.0  # a process that lived so long is no crash loop
 _ENOUGH_ANSWERS = 8  # to speak of a median
@@ -62,6 +62,7 @@ class Updates:
         changes: Changes,
         clock: Clock,
         *,
+        book: Book,
         board_id: Callable[[], str],
         apply: Apply | None = None,
         after_start_s: float = _AFTER_START_S,
@@ -69,10 +70,10 @@ class Updates:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
         self._board_id, self._apply, self._after_start_s = board_id, apply, after_start_s
         self._one_at_a_time = anyio.Lock()
-        self._book = Book()
+        self._book = book
         self._problem = ""
         self._found: Found | None = None
-        self._last_turn = -_IDLE_S
+        self._last_turn = -math.inf
         self._latencies: deque[float] = deque(maxlen=64)
         self._percent: int | None = None
 
@@ -80,7 +81,6 @@ class Updates:
 
     async def run(self) -> None:
         """Watch what is new, and look for what is newer, until cancelled."""
-        self._book = await _thread(update_book.read, self._config.data_dir)
         await self._after_change_over()
         self._post()
         async with anyio.create_task_group() as tasks:
@@ -232,6 +232,8 @@ class Updates:
     # -------------------------------------------------------------- the steps
 
     def _look(self, stop: Stop) -> tuple[Trust, Found]:
+        from perslm_runtime.trust import Trust  # noqa: PLC0415 - 15 MB that only who follows a host should have
+
         wanted = self._config.sync
         if wanted.root_file is None:
             raise CatalogError("sync.root_file is missing: it is the host's metadata/1.root.json")
@@ -369,8 +371,9 @@ class Updates:
 
     async def _idle(self) -> None:
         """Wait until nobody has asked anything for a moment."""
-        while anyio.current_time() - self._last_turn < _IDLE_S or self._busy():  # noqa: ASYNC110 - a time, no event
-            await anyio.sleep(min(_LATER_S, _IDLE_S))
+        quiet_s = self._config.sync.quiet_s
+        while anyio.current_time() - self._last_turn < quiet_s or self._busy():  # noqa: ASYNC110 - a time, no event
+            await anyio.sleep(max(0.1, quiet_s / 2))
 
     def _busy(self) -> bool:
         return bool(self._bulletin.current().get("activity", "idle") != "idle")
@@ -419,14 +422,16 @@ class Updates:
         """Run what blocks for long; cancelling stops it and waits for it. Progress is posted meanwhile."""
         stop = Stop()
         result: list[T] = []
+        failed: list[PersLMError] = []  # raised outside the group, which would wrap it
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._accompany, stop)
             try:
                 result.append(await anyio.to_thread.run_sync(work, stop))
-            except Cancelled:
-                await anyio.lowlevel.checkpoint()  # ours: the cancellation that set the stop goes on here
-                raise
+            except PersLMError as error:
+                failed.append(error)
             tasks.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
         return result[0]
 
     async def _accompany(self, stop: Stop) -> None:

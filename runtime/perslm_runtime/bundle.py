@@ -18,6 +18,8 @@ from perslm_runtime.catalog_file import BOARDS, File, Model, Signed
 from perslm_runtime.errors import BundleRefused
 
 MANIFEST = "bundle.json"
+FILES = "files"
+"""Targets of a repository in this folder are named by their sha256, so any number of versions share them."""
 FORMAT = 1
 KINDS = ("llm", "stt", "tts", "embed")
 """What a board can take into use; others are refused by name."""

@@ -14,14 +14,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from perslm_runtime.bundle import MANIFEST, BundleFile, Delta, Manifest, manifest_path, model_of, read_manifest
+from perslm_runtime.bundle import (
+    FILES,
+    MANIFEST,
+    BundleFile,
+    Delta,
+    Manifest,
+    manifest_path,
+    model_of,
+    read_manifest,
+)
 from perslm_runtime.catalog_file import Catalog
 from perslm_runtime.errors import BundleRefused, CatalogError
 from perslm_runtime.fetch import PATIENCE, Patience, Progress
 from perslm_runtime.fingerprint import fingerprint, sync, sync_tree, write_stamp
 from perslm_runtime.lane import Stop
-from perslm_runtime.trust import FILES, Trust
+
+if TYPE_CHECKING:
+    from perslm_runtime.trust import Trust
 
 _PARTIAL = ".partial"
 _RESERVE_BYTES = 50 << 20
@@ -88,7 +100,7 @@ def bring(trust: Trust, manifest: Manifest, models_dir: Path, how: Bringing) -> 
     if (home / MANIFEST).is_file():
         return home
     work = models_dir / _PARTIAL / manifest.name
-    stop = Stop() if how.stop is None else how.stop
+    stop = trust.stop = Stop() if how.stop is None else how.stop
     try:
         _check_space(manifest, work, how.reserve_bytes)
         files = work / "files"

@@ -17,15 +17,13 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
+from perslm_runtime.bundle import FILES
 from perslm_runtime.errors import BundleRefused
 from perslm_runtime.fetch import FetchError, Patience, download, read_url
 from perslm_runtime.fingerprint import read_json, write_json
 from perslm_runtime.lane import Stop
 
 log = logging.getLogger("perslm.trust")
-
-FILES = "files"
-"""Targets in this folder are named by their sha256, so any number of versions share them."""
 
 _CLOCK = "clock.json"
 _METADATA_BYTES = 5_000_000  # of the largest role: a thousand bundles take half a megabyte
@@ -62,7 +60,7 @@ class Trust:
     """One repository, as a board knows it.
 
     `folder` keeps the metadata and the clock's floor, `anchor` is the root metadata (bytes) that came with the
-    board or by enrolment. `now` gives Unix seconds.
+    board or by enrolment. `now` gives Unix seconds. Setting `stop` ends what is under way with Cancelled.
     """
 
     def __init__(
@@ -77,9 +75,8 @@ class Trust:
     ) -> None:
         self._folder, self._anchor, self._now = folder, anchor, now
         self._mirrors = [Mirror(url) for url in mirrors]
-        self._stop = Stop() if stop is None else stop
-        self._fetcher = _Fetcher(timeout_s, self._stop)
-        self._timeout_s = timeout_s
+        self.stop = Stop() if stop is None else stop
+        self._fetcher = _Fetcher(timeout_s, lambda: self.stop)
         self._updater: Updater | None = None
 
     def trusted_now(self) -> datetime:
@@ -146,7 +143,7 @@ class Trust:
         for mirror in self._mirrors:
             url = mirror.target(path, info.hashes["sha256"])
             try:
-                download(url, target, info.length, arrived=arrived, stop=self._stop, patience=patience)
+                download(url, target, info.length, arrived=arrived, stop=self.stop, patience=patience)
             except FetchError as error:
                 failed.append(error)
                 continue
@@ -219,11 +216,11 @@ class Trust:
 class _Fetcher(FetcherInterface):
     """Metadata over our own https rules; ngclient counts the bytes."""
 
-    def __init__(self, timeout_s: float, stop: Stop) -> None:
+    def __init__(self, timeout_s: float, stop: Callable[[], Stop]) -> None:
         self._timeout_s, self._stop = timeout_s, stop
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        pieces = read_url(url, timeout_s=self._timeout_s, stop=self._stop)
+        pieces = read_url(url, timeout_s=self._timeout_s, stop=self._stop())
         try:
             first = next(pieces, b"")  # a refusal is told before anything is yielded
         except FetchError as error:
