@@ -108,6 +108,9 @@ class Repository(TufRepository):
         Offered to nobody yet: `promote` does that. The same content may be published again. Raises `InputError`
         for files that are not what the manifest says, and for a version that has other content already.
         """
+        self.expiries()
+        if not (source / MANIFEST).is_file():
+            raise InputError(f"{source} holds no {MANIFEST}: docs/updates.md says what a bundle is")
         manifest = read_manifest((source / MANIFEST).read_bytes(), str(source / MANIFEST))
         text = write_manifest(manifest)
         path = manifest_path(manifest.id, manifest.version)
@@ -174,6 +177,7 @@ class Repository(TufRepository):
 
         The new root is signed with the old root keys, too, so boards follow it by themselves.
         """
+        self.expiries()
         signer = self._keys.make(role)
         with self.edit_root() as root:
             for key in list(root.roles[role].keyids):
@@ -196,8 +200,15 @@ class Repository(TufRepository):
         data = (self._target_file(channel_path(name), target.hashes["sha256"])).read_bytes()
         return read_channel(data)
 
+    def expiries(self) -> dict[str, str]:
+        """Until when each role is signed, as ISO 8601. Raises `InputError` where there is no repository."""
+        if not self._latest("root"):
+            raise InputError(f"{self.folder} is no repository: `perslm-host keys init` begins one")
+        return {role: self.open(role).signed.expires.isoformat() for role in ROLES}
+
     def bundles(self) -> list[Published]:
         """Every bundle that is published, newest last."""
+        self.expiries()
         found = []
         channels = {name: self.channel(name) for name in CHANNELS}
         for path, target in self.targets().targets.items():
