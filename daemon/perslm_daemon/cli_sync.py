@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from perslm_daemon.cli_remote import required
 from perslm_daemon.cli_session import command_group, session_of
 from perslm_daemon.terminal import note, put, put_json
-
-Kind = Annotated[str, typer.Argument(metavar="[KIND]", help="llm, stt, tts or embed.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +19,6 @@ def register(app: typer.Typer) -> None:
     group.command("status")(status)
     group.command()(check)
     group.command()(install)
-    group.command()(rollback)
-    group.command()(pin)
-    group.command()(unpin)
 
 
 def status(context: typer.Context) -> None:
@@ -39,21 +34,6 @@ def check(context: typer.Context) -> None:
 def install(context: typer.Context) -> None:
     """Look now and take what is offered: brought, verified, tried, then used."""
     _ask(context, {"action": "install"})
-
-
-def rollback(context: typer.Context, kind: Kind = "llm") -> None:
-    """Go back to the model that was there before; the present one is not taken again."""
-    _ask(context, {"action": "rollback", "kind": kind})
-
-
-def pin(context: typer.Context, kind: Kind = "llm") -> None:
-    """Keep the model of a kind as it is, whatever is offered."""
-    _ask(context, {"action": "pin", "kind": kind})
-
-
-def unpin(context: typer.Context, kind: Kind = "llm") -> None:
-    """Let the model of a kind follow its host again."""
-    _ask(context, {"action": "unpin", "kind": kind})
 
 
 def _ask(context: typer.Context, payload: Mapping[str, object]) -> None:

@@ -395,7 +395,9 @@ class Updates:
         self._problem = problem
 
     def _post(self) -> None:
-        """The value `update`, as Home Assistant's update entity reads it."""
+        """The value `update`, as Home Assistant's update entity reads it; a board without a host has none."""
+        if not self._config.sync.mirrors:
+            return
         latest = next((one for one in self._found.wanted if one.kind == "llm"), None) if self._found else None
         now = self._in_use("llm")
         self._bulletin.post(
