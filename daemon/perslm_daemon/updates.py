@@ -372,11 +372,11 @@ class Updates:
     async def _idle(self) -> None:
         """Wait until nobody has asked anything for a moment."""
         quiet_s = self._config.sync.quiet_s
-        while anyio.current_time() - self._last_turn < quiet_s or self._busy():  # noqa: ASYNC110 - a time, no event
+        while (  # noqa: ASYNC110 - quiet is a time that has passed, no event
+            anyio.current_time() - self._last_turn < quiet_s
+            or self._bulletin.current().get("activity", "idle") != "idle"
+        ):
             await anyio.sleep(max(0.1, quiet_s / 2))
-
-    def _busy(self) -> bool:
-        return bool(self._bulletin.current().get("activity", "idle") != "idle")
 
     def _arrived(self, progress: Progress) -> None:
         """Called in the downloading thread: a number is all it leaves."""
