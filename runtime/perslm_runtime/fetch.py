@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -48,11 +48,11 @@ class Progress:
 
 
 class FetchError(CatalogError):
-    """One source could not deliver; `offline` when there was no connection at all."""
+    """One source could not deliver; `offline` when there was no connection at all, `status` a server's refusal."""
 
-    def __init__(self, message: str, *, offline: bool = False) -> None:
+    def __init__(self, message: str, *, offline: bool = False, status: int | None = None) -> None:
         super().__init__(message)
-        self.offline = offline
+        self.offline, self.status = offline, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,29 @@ def download(
         else:
             _validator_of(target).unlink(missing_ok=True)
             return resumed
+
+
+def read_url(url: str, *, timeout_s: float, stop: Stop) -> Iterator[bytes]:
+    """The body behind an https address, piece by piece; the caller counts and ends it.
+
+    Raises `FetchError` (its `status` is the server's refusal), and `Cancelled` between pieces.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": f"perslm/{__version__}"})  # noqa: S310 - as below
+    try:
+        with urllib.request.build_opener(_OnlyHttps).open(request, timeout=timeout_s) as response:
+            while chunk := response.read1(CHUNK):
+                stop.check()
+                yield chunk
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise FetchError(f"{url}: the server answered {error.code} {error.reason}", status=error.code) from error
+    except urllib.error.URLError as error:
+        reached = _unreachable(url, error)
+        raise (
+            reached if isinstance(reached, FetchError) else FetchError(f"{url}: {reached}", offline=True)
+        ) from error
+    except (http.client.HTTPException, OSError) as error:
+        raise FetchError(f"{url}: the connection broke ({str(error) or type(error).__name__})") from error
 
 
 class _TransientError(Exception):
