@@ -116,11 +116,9 @@ class Updates:
         if watch is None or watch.kind != "llm":
             return
         watch.answers += 1
-        before = watch.before_ms
-        if before is None or watch.answers < _ENOUGH_ANSWERS:
+        if (before := watch.before_ms) is None or watch.answers < _ENOUGH_ANSWERS:
             return
-        now = statistics.median(list(self._latencies)[-_ENOUGH_ANSWERS:])
-        if now > _SLOWER * before:
+        if (now := statistics.median(list(self._latencies)[-_ENOUGH_ANSWERS:])) > _SLOWER * before:
             await self._go_back(watch, f"answers take {now:.0f} ms and took {before:.0f} ms before")
 
     async def _went_wrong(self, engine: str) -> None:
