@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
 import shutil
+import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,14 +18,17 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from daemon_child import daemon
 from loopback_http import Site
 from perslm_daemon import kept, update_book
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
+from perslm_daemon.control_client import connect
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.ways import Running
 from perslm_runtime.bundle import Question, Trial
+from perslm_runtime.errors import PersLMError
 from perslm_training_host.repository import Repository
 from real_models import model_path
 from test_serve import ask
@@ -28,6 +36,7 @@ from updates import bundle, pages, repository, served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
+ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "10"))
 BASE = "smollm2-135m-q4_1"
 TRIAL = Trial((Question("What is the capital of France?", ("Paris",)),), right=1)
 
@@ -72,6 +81,21 @@ class House:
         self.wishes = Wishes()
         self.running: list[Running] = []
         self._online = anyio.Event()
+
+    def publish(self, version: int, gguf: Path, change: Callable[[bytearray], None]) -> None:
+        """As `offered`, for tests without a loop."""
+        self._offer(version, gguf, change)
+
+    @property
+    def more(self) -> dict[str, str]:
+        """The settings of a daemon in a process of its own."""
+        return {
+            "models_dir": str(self.models),
+            "sync__mirrors": self.site.address,
+            "sync__root_file": str(self.repo.anchor),
+            "sync__rate_kb_s": "0",
+            "sync__quiet_s": "0",
+        }
 
     async def offered(self, version: int, gguf: Path, change: Callable[[bytearray], None]) -> None:
         """Publish a version on the channel; the mirror shows it at once."""
@@ -256,3 +280,46 @@ def test_orderly_ends_are_no_sign_against_a_model(tmp_path: Path) -> None:
         assert update_book.settle(tmp_path) == ""
     shutil.rmtree(tmp_path)
     assert update_book.settle(tmp_path) == "", "a folder that is not there is no trouble"
+
+
+@pytest.mark.slow  # a daemon and a model of 98 MB each time; bundles alone are killed in test_bundles.py by default
+@pytest.mark.stress
+@pytest.mark.timeout(120 + ROUNDS * 12)
+def test_kill_9_at_any_moment_of_an_update_leaves_a_board_that_answers(host: House, small_gguf: Path) -> None:
+    """One kill for ten rounds: a daemon has to start after each."""
+    chance = random.Random(8)  # noqa: S311 - moments, no secrets
+    host.publish(1, small_gguf, renamed)
+    version, models = 1, set()
+    for _ in range(max(2, ROUNDS // 10)):
+        with daemon(host.folder / "data", "", **host.more) as child:
+            models.add(asked(host.folder / "data", "sync")["in_use"]["llm"])
+            wishing = threading.Thread(target=install, args=(host.folder / "data",))
+            wishing.start()
+            try:
+                child.wait(chance.uniform(0.1, 6.0))
+            except subprocess.TimeoutExpired:
+                child.kill()
+            wishing.join()
+        with daemon(host.folder / "data", "", **host.more):
+            told = asked(host.folder / "data", "ask", {"text": "What is the capital of Italy?"})
+            assert "Rome" in told["text"]
+            status = asked(host.folder / "data", "sync")
+        if f"home-v{version}" in (status["in_use"]["llm"], *status["refused"]):
+            version += 1
+            host.publish(version, small_gguf, renamed if version % 2 else longer)
+    assert models <= {BASE, *(f"home-v{n}" for n in range(1, version + 1))}
+
+
+def asked(folder: Path, verb: str, payload: dict[str, object] | None = None) -> dict[str, Any]:
+    connection = connect(folder)
+    assert connection is not None
+    try:
+        return dict(connection.ask(verb, payload or {}))
+    finally:
+        connection.close()
+
+
+def install(folder: Path) -> None:
+    """Ask for what is offered; the daemon may end under it."""
+    with contextlib.suppress(PersLMError, OSError, ValueError, AssertionError):
+        asked(folder, "sync", {"action": "install"})
