@@ -282,7 +282,7 @@ def test_orderly_ends_are_no_sign_against_a_model(tmp_path: Path) -> None:
     assert update_book.settle(tmp_path) == "", "a folder that is not there is no trouble"
 
 
-@pytest.mark.slow  # a daemon and a model of 98 MB each time; bundles alone are killed in test_bundles.py by default
+@pytest.mark.slow  # a daemon and 98 MB each time; by default test_bundles.py kills what brings a bundle
 @pytest.mark.stress
 @pytest.mark.timeout(120 + ROUNDS * 12)
 def test_kill_9_at_any_moment_of_an_update_leaves_a_board_that_answers(host: House, small_gguf: Path) -> None:
