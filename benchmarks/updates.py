@@ -1,7 +1,8 @@
 """How long an update takes, and what a turn feels of it: `python benchmarks/updates.py` on an idle machine.
 
 A host's repository on the loopback, served by Python's own http.server, and a daemon that follows it: a bundle of
-the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back. Beside it what the machine can do at all: the same bytes hashed, and fetched by urllib.
+the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back.
+Beside it what the machine can do at all: the same bytes hashed, and fetched by urllib.
 """
 
 from __future__ import annotations
