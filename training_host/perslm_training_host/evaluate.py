@@ -55,8 +55,8 @@ def evaluate(
     """Measure a GGUF file as a board would run it, judge it by gates, and write a report."""
     from perslm_runtime.delta import sha256_of
     from perslm_training_host import board_profiles as boards
-    from perslm_training_host import texts
     from perslm_training_host import gates as gate_files
+    from perslm_training_host import texts
     from perslm_training_host.evaluation_report import Report, page
     from perslm_training_host.llama_scores import PIECE
 
