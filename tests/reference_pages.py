@@ -1,4 +1,4 @@
-"""The generated parts of docs/cli.md, docs/config.md and docs/training.md; `python tests/reference_pages.py` writes them anew."""
+"""The generated parts of docs/cli.md, config.md and training.md; `python tests/reference_pages.py` writes them anew."""
 
 from __future__ import annotations
 
@@ -102,7 +102,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {ROOT / "docs/cli.md": command_pages, ROOT / "docs/config.md": key_pages, ROOT / "docs/training.md": host_pages}
+PAGES = {
+    ROOT / "docs/cli.md": command_pages,
+    ROOT / "docs/config.md": key_pages,
+    ROOT / "docs/training.md": host_pages,
+}
 
 
 def renewed(page: Path) -> str:
