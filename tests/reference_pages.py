@@ -1,4 +1,4 @@
-"""The generated parts of docs/cli.md, config.md and training.md; `python tests/reference_pages.py` writes them anew."""
+"""The generated parts of pages in docs/; `python tests/reference_pages.py` writes them anew."""
 
 from __future__ import annotations
 
