@@ -43,8 +43,8 @@ def applied(tmp_path: Path, content: bytes) -> bytes:
 
 
 def test_codes_and_scales_move_where_the_format_says(tmp_path: Path) -> None:
-    # Code 0 of the first block goes from 0 to 15, code 16 (the same byte's high half) from 1 to 2; the last code of
-    # the second block (position 63) from 3 to 4; the second block's scale from 1.0 to 2.0 (0x3c00 to 0x4000).
+    # Code 0 of the first block goes from 0 to 15, code 16 (the same byte's high half) from 1 to 2; the last code
+    # of the second block (position 63) from 3 to 4; its scale from 1.0 to 2.0 (0x3c00 to 0x4000).
     first = bytes.fromhex("0038" + "2f" + "10" * 15)
     second = bytes.fromhex("0040" + "32" * 15 + "42")
     child = HEAD + first + second + TAIL
