@@ -68,7 +68,7 @@ def plot(title: str, x_name: str, y_name: str, series: Sequence[Points]) -> str:
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         if len(series) > 1:
             parts.append(
-                f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 14 * number}" text-anchor="end" fill="{colour}">'
+                f'<text x="{_LEFT + 10}" y="{_TOP + 12 + 14 * number}" fill="{colour}">'
                 f"{html.escape(each.name)}</text>"
             )
     return "\n".join([*parts, "</svg>"])
