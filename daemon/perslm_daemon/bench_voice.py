@@ -103,7 +103,10 @@ def voice(session: Session) -> list[Row]:
             mqtt=dataclasses.replace(session.config.mqtt, broker=""),
             discovery=dataclasses.replace(session.config.discovery, enabled=False),
             # Our speech is another program's to the sound server: it must not be softened while it is listened to.
-            mouth=dataclasses.replace(session.config.mouth, thinking_after_s=0.0, duck_others_to=1.0),
+            # Without chimes what is heard after an interruption is the answer that should have ended.
+            mouth=dataclasses.replace(
+                session.config.mouth, thinking_after_s=0.0, duck_others_to=1.0, chimes=False
+            ),
         )
         clips = _clips(config, (*_INTENTS, *_QUESTIONS, _STORY, _CALL))
         bench = _Bench(config, sound, clips, rounds)
@@ -230,7 +233,7 @@ class _Bench:
             recorder.look()
             recorded = recorder.taken()
             at_s = detected - recorded.began
-            last_s = recorded.last_sound_s(at_s + 0.12, at_s - 0.5)
+            last_s = recorded.last_sound_s(at_s + 0.5, at_s - 0.5)
             if last_s is not None:
                 self.barge_ms.append(max(0.0, last_s - at_s) * 1000)
             self.model_ms.append((rested - detected) * 1000)

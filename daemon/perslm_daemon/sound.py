@@ -49,5 +49,5 @@ class Speaker(Protocol):
     async def play(self, pieces: AsyncIterable[Pcm]) -> float:
         """Play pieces without gaps and return the seconds that were heard.
 
-        Cancelling it is silence within one buffer of the device. Raises `DeviceError` where there is no device.
+        Cancelling it is silence within what the device holds. Raises `DeviceError` where there is no device.
         """
