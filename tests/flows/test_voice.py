@@ -140,3 +140,17 @@ async def test_muted_it_hears_nobody_and_says_so_and_unplugged_it_comes_back(ser
         await microphone(running, there=True)
         await say(server, 0.5, "Okay Nabu.", 0.5)
         await until(events, "wake_word_detected")
+
+
+async def test_what_is_missing_is_asked_aloud_and_answered_without_the_wake_word(server, tmp_path):
+    async with daemon(tmp_path) as (running, events):
+        await microphone(running, there=True)
+        await say(server, 0.3, "Okay Nabu.", 0.4, "Set a timer.", 0.3)
+        await until(events, "listening", 2)
+        assert running.bulletin.current()["last_reply"] == "For how long?"
+        await say(server, 0.3, "Ten minutes.", 0.3)
+        await until(events, "heard", 2)
+        await until(events, "idle")
+        assert len([one for one in events if one.event_type == "wake_word_detected"]) == 1
+        assert "10 minutes" in running.bulletin.current()["last_reply"]
+        assert [one["seconds"] for one in running.bulletin.current()["timers"]] == [600]
