@@ -153,4 +153,4 @@ async def test_what_is_missing_is_asked_aloud_and_answered_without_the_wake_word
         await until(events, "idle")
         assert len([one for one in events if one.event_type == "wake_word_detected"]) == 1
         assert "10 minutes" in running.bulletin.current()["last_reply"]
-        assert [one["seconds"] for one in running.bulletin.current()["timers"]] == [600]
+        assert [one["kind"] for one in running.bulletin.current()["timers"]] == ["timer"]
