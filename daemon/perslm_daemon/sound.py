@@ -22,14 +22,17 @@ FRAME_SAMPLES = 320
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """20 ms of the microphone: int16 [320], 16 kHz mono. `at` is `time.monotonic()` of its last sample."""
+    """20 ms of the microphone: int16 [320], 16 kHz mono. `at` is `time.monotonic()` of its last sample.
+
+    While the microphone is patient a frame may be several such: int16 [n * 320].
+    """
 
     samples: NDArray[int16]
     at: float
 
 
 class Microphone(Protocol):
-    """Where frames come from. While `patient`, they may come a few at a time."""
+    """Where frames come from. While `patient`, several may come as one."""
 
     patient: bool
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -319,9 +319,10 @@ class SoundCard:
         began = looked = traced = time.monotonic()
         traces = await anyio.to_thread.run_sync(sound_traces) if pause_s else None
         while True:
+            look_s = _LOOK_S if pause_s else self._lost_in_s(looked)
             if not self._out.due:
                 self._woken = anyio.Event()
-                with anyio.move_on_after(_LOOK_S):
+                with anyio.move_on_after(look_s):
                     await self._woken.wait()
             if self._out.due and not await self._exchange():
                 return True
@@ -329,7 +330,7 @@ class SoundCard:
             if self._muted != self._mute_wanted:
                 return False
             # A process that was held up itself heard nothing either: it looks once more.
-            if now - looked < LOST_S and self._trouble(now):
+            if now - looked < look_s + LOST_S / 2 and self._trouble(now):
                 return True
             looked = now
             if pause_s is None:
@@ -341,16 +342,25 @@ class SoundCard:
                 if await anyio.to_thread.run_sync(sound_traces) != traces:
                     return True
 
-    def _trouble(self, now: float) -> bool:
-        """Look whether a device was lost; if so say it, and count both as closed."""
+    def _sides(self) -> Iterator[tuple[str, Opened, float, float]]:
+        """Each open device: side, device, when its last block came, and when it counts as lost."""
         for side, opened, last, opened_at in (
             ("microphone", self._microphone, self._intake.block_at, self._opened_at),
             ("loudspeaker", self._out.device, self._out.block_at, self._out.opened_at),
         ):
-            if opened is None:
-                continue
-            since = max(last, opened_at)
-            if now - since > (LOST_S if last > opened_at else _FIRST_S):
+            if opened is not None:
+                since = max(last, opened_at)
+                yield side, opened, since, since + (LOST_S if last > opened_at else _FIRST_S)
+
+    def _lost_in_s(self, now: float) -> float:
+        """How long nothing has to be looked at: ten looks a second were a tenth of what idle listening costs."""
+        until = min((lost_at for *_, lost_at in self._sides()), default=now)
+        return min(LOST_S, max(_LOOK_S / 2, until - now + 0.01))
+
+    def _trouble(self, now: float) -> bool:
+        """Look whether a device was lost; if so say it, and count both as closed."""
+        for side, opened, since, lost_at in self._sides():
+            if now > lost_at:
                 log.warning("device_lost side=%s silent_ms=%d", side, (now - since) * 1000)
                 self._lose(f"the {side} {opened.device!r} was lost: plug it in again, or start the sound server")
                 return True
