@@ -25,7 +25,7 @@ import numpy as np
 from perslm_daemon.bench_peers import PINNED, Peers, peers
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sound import NullSound, Recorder, null_sound
-from perslm_daemon.bench_words import wake_rows, word_rows
+from perslm_daemon.bench_words import TALK, wake_rows, word_rows
 from perslm_daemon.bulletin import Happening, Value
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
@@ -96,12 +96,12 @@ def voice(session: Session) -> list[Row]:
     rounds = int(os.environ.get("PERSLM_BENCH_ROUNDS", "8"))
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder, null_sound() as sound:
         config = quiet_config(session.config, Path(folder))
-        clips = clips_of(config, (*INTENTS, *_QUESTIONS, _STORY, CALL))
+        clips = clips_of(config, (*INTENTS, *_QUESTIONS, *TALK, _STORY, CALL))
         bench = Bench(config, sound, clips, rounds)
         anyio.run(bench.run)
         rows = bench.rows()
         rows += _peer_rows(session.config, bench, clips)
-    rows += word_rows(session.config, {said: clip for said, clip in clips.items() if said in _QUESTIONS})
+    rows += word_rows(session.config, {said: clip for said, clip in clips.items() if said != CALL})
     rows += wake_rows(session.config)
     return rows
 
