@@ -61,6 +61,12 @@ class Loudspeaker:
         return self._playing.locked()
 
     @property
+    def rests(self) -> bool:
+        """Whether its stream is one for silence, whose long blocks come less evenly."""
+        through_server = self.device is not None and self.device.server and not self.steady
+        return through_server and self._stream is Stream.RESTING
+
+    @property
     def latency_s(self) -> float:
         """Seconds from the moment a sample is taken from us until it is heard."""
         return self.device.latency_s if self.device else 0.0
