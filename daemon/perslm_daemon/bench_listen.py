@@ -24,6 +24,7 @@ from perslm_daemon.bench_sound import NullSound, null_sound
 from perslm_daemon.bench_voice import CALL, INTENTS, Bench, clips_of, joined, quiet_config, silence
 from perslm_daemon.bench_words import TALK, false_wake_rows
 from perslm_daemon.cli_session import Session
+from perslm_daemon.config_sections import Config
 from perslm_daemon.process import private_bytes, thread_count
 from perslm_daemon.terminal import note
 from perslm_daemon.ways import Running
@@ -59,8 +60,8 @@ def listen(session: Session) -> list[Row]:
 class _Soak(Bench):
     """The same daemon as `bench voice` has, left to itself for long."""
 
-    def __init__(self, config: object, sound: NullSound, clips: dict[str, Pcm], minutes: float) -> None:
-        super().__init__(config, sound, clips, rounds=1)  # type: ignore[arg-type]
+    def __init__(self, config: Config, sound: NullSound, clips: dict[str, Pcm], minutes: float) -> None:
+        super().__init__(config, sound, clips, rounds=1)
         self._minutes = minutes
         self._samples: list[_Sample] = []
         self._calls = self._answered = self._false = 0
