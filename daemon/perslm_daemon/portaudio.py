@@ -107,6 +107,7 @@ class PortAudio:
 
         opened = self._open("microphone", device, wish, microphone_forms(device, wish), callback, stop)
         sink.append(on_open(opened.rate_hz, opened.channels))
+        self._start("microphone", device)
         return opened
 
     def open_loudspeaker(self, stop: Stop, wish: Wish, on_open: Callable[[int], GiveBlock]) -> Opened:
@@ -122,6 +123,8 @@ class PortAudio:
 
         opened = self._open("loudspeaker", device, wish, loudspeaker_forms(device, wish), callback, stop)
         source.append(on_open(opened.rate_hz))
+        # A stream that starts asks for three blocks at once: without their sound it would begin with silence.
+        self._start("loudspeaker", device)
         return opened
 
     def shut(self, _stop: Stop, side: str) -> None:
@@ -167,6 +170,7 @@ class PortAudio:
                         output_device_index=device.index if side == "loudspeaker" else None,
                         frames_per_buffer=rate_hz * block_ms // 1000,
                         stream_callback=callback,
+                        start=False,
                     )
             except OSError as error:
                 trouble = error
@@ -177,6 +181,14 @@ class PortAudio:
             latency = stream.get_input_latency() if side == "microphone" else stream.get_output_latency()
             return Opened(device.name, rate_hz, channels, float(latency), device.server)
         raise DeviceError(_sentence(side, device, trouble)) from trouble
+
+    def _start(self, side: str, device: Device) -> None:
+        try:
+            with _hushed():
+                self._streams[side].start_stream()
+        except OSError as error:
+            self.shut(Stop(), side)
+            raise DeviceError(_sentence(side, device, error)) from error
 
     def _listed(self) -> tuple[Device, ...]:
         system = self._ready()
