@@ -81,7 +81,7 @@ def test_a_card_with_settings_becomes_that_board(board: Any, programs: Programs)
     assert firstboot.main(board) == 0, log(board)
     etc = board.root / "etc"
     assert (etc / "hostname").read_text() == "kitchen\n"
-    assert os.readlink(etc / "localtime") == "/usr/share/zoneinfo/Europe/Berlin"
+    assert str((etc / "localtime").readlink()) == "/usr/share/zoneinfo/Europe/Berlin"
     wifi = etc / "NetworkManager/system-connections/perslm-wifi.nmconnection"
     assert "psk=correct horse\n" in wifi.read_text()
     assert "ssid=75;195;164;115;101;32;38;32;66;114;111;116;\n" in wifi.read_text()

@@ -91,7 +91,7 @@ def test_a_small_and_a_locked_card_are_refused_together(tmp_path: Path) -> None:
 def test_a_disk_that_stays_in_the_machine_needs_a_second_word(tmp_path: Path) -> None:
     disk(tmp_path, "sdx", removable="0")
     target = device(tmp_path)
-    with pytest.raises(SetupError, match="no removable device.*FORCE=1"):
+    with pytest.raises(SetupError, match=r"no removable device.*FORCE=1"):
         flash.check(target, GB, force=False)
     flash.check(target, GB, force=True)
 
@@ -115,7 +115,7 @@ def test_a_partition_a_folder_and_a_missing_device_are_refused(tmp_path: Path) -
         device(tmp_path, "8:17")
     with pytest.raises(SetupError, match="neither a disk nor a file"):
         look(Path("/dev/null"))
-    with pytest.raises(SetupError, match="does not exist.*Is the card in"):
+    with pytest.raises(SetupError, match=r"does not exist.*Is the card in"):
         look(Path("/dev/no-such-card"))
     with pytest.raises(SetupError, match="is no folder"):
         look(tmp_path / "missing/card.img")
@@ -268,7 +268,7 @@ def test_questions_become_a_file_and_wrong_answers_are_asked_again(capsys: pytes
     card = flash.cards.read(text.encode())
     assert (card.hostname, card.timezone) == ("kitchen", "Europe/Berlin")
     assert card.wifi == flash.cards.Wifi('My "Home"', "correct horse", "DE")
-    assert card.mqtt == flash.cards.Mqtt("own", "hub", "battery", "0.0.0.0")
+    assert card.mqtt == flash.cards.Mqtt("own", "hub", "battery", "0.0.0.0")  # noqa: S104 - an address in a file
     assert "`wifi.country` is needed" in capsys.readouterr().out
 
 

@@ -69,7 +69,8 @@ def build() -> image_assemble.Product:
         image_python.compile_bytecode(root, kept, logs())
         image_python.check(root)
         name = name_of(board.name, profile)
-        image = image_assemble.assemble(root, board, name, work, kept, logs())
+        mke2fs = image_tools.of_debian("sbin/mke2fs", kept, logs())
+        image = image_assemble.assemble(root, board, name, work, mke2fs, logs())
         with step("Compressing"):
             product = image_assemble.pack(image, DIST)
         count = image_manifest.write(root, board, profile, product.sha256, DIST / f"{name}.cdx.json")
@@ -95,7 +96,9 @@ def needed_models(profile: str) -> list[Path]:
         )
     if pulled.returncode != 0:
         raise SetupError("not all models are here: see above, then type the same command again.")
-    return [Path(model["folder"]) for model in json.loads(pulled.stdout)]
+    here = json.loads(pulled.stdout)
+    # The sound detector's and the wake words' models came with their Python packages and are there already.
+    return [Path(model["folder"]) for model in here if Path(model["folder"]).name == model["id"]]
 
 
 def _report(product: image_assemble.Product, count: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from perslm_build.image_boards import CLOCK, Board
 from perslm_build.image_files import FAT_LABEL, ROOT_LABEL
-from perslm_build.image_tools import find, of_debian
+from perslm_build.image_tools import find
 from perslm_build.terminal import SetupError, step, watch
 
 _MIB = 1 << 20
@@ -112,8 +112,8 @@ def fat(folder: Path, image: Path) -> None:
         _run(["mcopy", "-s", "-m", "-i", image, path, "::/"], f"copying {path.name} onto the boot partition")
 
 
-def ext4(root: Path, image: Path, cache: Path, logs: Path) -> None:
-    """An ext4 file system with the files of `root`: packed sorted into a tar that mke2fs reads."""
+def ext4(root: Path, image: Path, mke2fs: list[str]) -> None:
+    """An ext4 file system with the files of `root`: packed sorted into a tar that mke2fs (1.47.1 or newer) reads."""
     tar = image.with_suffix(".tar")
     argv: list[str | Path] = ["tar", "--create", "--sort=name", "--format=pax", "--numeric-owner", "--xattrs"]
     argv += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
@@ -123,7 +123,7 @@ def ext4(root: Path, image: Path, cache: Path, logs: Path) -> None:
     size = -(-(needed + needed // 12) // _MIB) + _SPARE_MIB
     image.unlink(missing_ok=True)
     options = f"hash_seed={_HASH_SEED},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
-    make: list[str | Path] = [*of_debian("sbin/mke2fs", cache, logs), "-q", "-t", "ext4", "-b", "4096"]
+    make: list[str | Path] = [*mke2fs, "-q", "-t", "ext4", "-b", "4096"]
     make += ["-L", ROOT_LABEL, "-U", _ROOT_FS_UUID, "-E", options, "-d", tar, image, f"{size}M"]
     _run(make, "the root file system")
     tar.unlink()
@@ -149,7 +149,7 @@ def pack(image: Path, target: Path) -> Product:
     target.mkdir(parents=True, exist_ok=True)
     packed, block_map = target / f"{image.name}.zst", target / f"{image.name}.bmap"
     _run(["bmaptool", "create", "-o", block_map, image], "the block map")
-    _run(["zstd", "-q", "-f", "-T1", "-10", "-o", packed, image], "compressing")
+    _run(["zstd", "-q", "-f", "-T0", "-9", "-o", packed, image], "compressing")
     digest = sha256(image)
     (target / f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n", encoding="utf-8")
     return Product(packed, block_map, digest, image.stat().st_size)
@@ -161,7 +161,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def assemble(root: Path, board: Board, name: str, work: Path, cache: Path, logs: Path) -> Path:
+def assemble(root: Path, board: Board, name: str, work: Path, mke2fs: list[str], logs: Path) -> Path:
     """The whole way from `root` to the image file `name` in `work`."""
     work.mkdir(parents=True, exist_ok=True)
     with step("Boot partition"):
@@ -169,6 +169,6 @@ def assemble(root: Path, board: Board, name: str, work: Path, cache: Path, logs:
         boot_files(root, board, work / "fat")
         fat(work / "fat", work / "boot.vfat")
     with step("Root file system"):
-        ext4(root, work / "root.ext4", cache, logs)
+        ext4(root, work / "root.ext4", mke2fs)
     with step("Partition table"):
         return disk(name, work, logs)

@@ -101,6 +101,7 @@ def _units(root: Path) -> None:
 
 
 def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(target)
 

@@ -21,7 +21,7 @@ from perslm_build.terminal import SetupError, step, watch
 
 HOME = Path("opt/perslm")
 SITE = HOME / "lib" / f"python{PYTHON}" / "site-packages"
-_FROM_DEBIAN = ("pyaudio", "systemd-python")  # as python3-pyaudio and python3-systemd: no wheels exist
+FROM_DEBIAN = ("pyaudio", "systemd-python")  # as python3-pyaudio and python3-systemd: no wheels exist
 _LAUNCHER = """#!/opt/perslm/bin/python
 import sys
 
@@ -55,7 +55,7 @@ def own_wheels(env: Environment) -> list[Path]:
     pins = [
         pin
         for pin in locks.read("board-sdists")
-        if pin.name not in _FROM_DEBIAN and not wheels.RECIPES[pin.name].native
+        if pin.name not in FROM_DEBIAN and not wheels.RECIPES[pin.name].native
     ]
     return wheels.provide(pins, env.logs)
 
