@@ -1,4 +1,4 @@
-"""The image's recipes, and its assembly out of a small root; the whole of it is `make image` and `make flash-test`."""
+"""The image's recipes, and its assembly out of a small root. The whole is `make image` and `make flash-test`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from perslm_build.image_boards import BOARDS, CLOCK
 from perslm_build.image_tools import find
 from perslm_build.terminal import SetupError
 
+SMALL = image_assemble.Sizes(fat_mib=40, spare_mib=8)
 ARM = b"\x7fELF" + bytes(14) + b"\xb7\x00"
 BOARD = BOARDS["generic-arm64"]
 
@@ -70,7 +71,7 @@ def assembled(root: Path, work: Path) -> Path:
     for program in ("genimage", "mkfs.fat", "mcopy"):
         if find(program) is None:
             pytest.skip(f"{program} is not on this machine: `make image` installs it")
-    return image_assemble.assemble(root, BOARD, "perslm-test.img", work, mke2fs(), work / "logs")
+    return image_assemble.assemble(root, BOARD, "perslm-test.img", work, mke2fs(), work / "logs", SMALL)
 
 
 def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:

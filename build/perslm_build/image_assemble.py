@@ -19,8 +19,6 @@ from perslm_build.image_tools import find
 from perslm_build.terminal import SetupError, step, watch
 
 _MIB = 1 << 20
-FAT_MIB = 256  # two kernels with their initrds, device trees, and a person's files
-_SPARE_MIB = 160  # of the root, until the first boot has grown it
 _DISK_UUID = "50455253-4c4d-4000-8000-000000000001"
 _FAT_UUID = "50455253-4c4d-4000-8000-000000000002"
 ROOT_UUID = "50455253-4c4d-4000-8000-000000000003"
@@ -47,6 +45,15 @@ _GENIMAGE = """image {name} {{
   }}
 }}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the file systems are: the FAT holds two kernels with their initrds; the root has room for a first
+    start until that has grown it."""
+
+    fat_mib: int = 256
+    spare_mib: int = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,11 @@ def _text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def fat(folder: Path, image: Path) -> None:
+def fat(folder: Path, image: Path, size_mib: int) -> None:
     """A FAT32 file system with the files of `folder`, made by mkfs.fat and mcopy."""
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
-        file.truncate(FAT_MIB * _MIB)
+        file.truncate(size_mib * _MIB)
     mkfs = find("mkfs.fat") or "mkfs.fat"
     _run([mkfs, "-F", "32", "-n", FAT_LABEL, "-i", "5045524c", "--invariant", image], "the boot partition")
     for path in (folder, *sorted(folder.rglob("*"))):
@@ -112,15 +119,15 @@ def fat(folder: Path, image: Path) -> None:
         _run(["mcopy", "-s", "-m", "-i", image, path, "::/"], f"copying {path.name} onto the boot partition")
 
 
-def ext4(root: Path, image: Path, mke2fs: list[str]) -> None:
-    """An ext4 file system with the files of `root`: packed sorted into a tar that mke2fs (1.47.1 or newer) reads."""
+def ext4(root: Path, image: Path, mke2fs: list[str], spare_mib: int) -> None:
+    """An ext4 file system with the files of `root`: a sorted tar that mke2fs (1.47.1 or newer) reads."""
     tar = image.with_suffix(".tar")
     argv: list[str | Path] = ["tar", "--create", "--sort=name", "--format=pax", "--numeric-owner", "--xattrs"]
     argv += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
     argv += [f"--mtime=@{CLOCK}", "--clamp-mtime", "--exclude=./boot/firmware/*", "-f", tar, "-C", root, "."]
     _run(argv, "packing the root")
     needed = sum(1 + path.lstat().st_size // 4096 for path in root.rglob("*")) * 4096
-    size = -(-(needed + needed // 12) // _MIB) + _SPARE_MIB
+    size = -(-(needed + needed // 12) // _MIB) + spare_mib
     image.unlink(missing_ok=True)
     options = f"hash_seed={_HASH_SEED},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
     make: list[str | Path] = [*mke2fs, "-q", "-t", "ext4", "-b", "4096"]
@@ -150,6 +157,7 @@ def pack(image: Path, target: Path) -> Product:
     packed, block_map = target / f"{image.name}.zst", target / f"{image.name}.bmap"
     _run(["bmaptool", "create", "-o", block_map, image], "the block map")
     _run(["zstd", "-q", "-f", "-T0", "-9", "-o", packed, image], "compressing")
+    packed.chmod(0o644)  # zstd takes over the mode of its input
     digest = sha256(image)
     (target / f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n", encoding="utf-8")
     return Product(packed, block_map, digest, image.stat().st_size)
@@ -161,14 +169,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def assemble(root: Path, board: Board, name: str, work: Path, mke2fs: list[str], logs: Path) -> Path:
+def assemble(
+    root: Path, board: Board, name: str, work: Path, mke2fs: list[str], logs: Path, sizes: Sizes | None = None
+) -> Path:
     """The whole way from `root` to the image file `name` in `work`."""
+    sizes = sizes or Sizes()
     work.mkdir(parents=True, exist_ok=True)
     with step("Boot partition"):
         shutil.rmtree(work / "fat", ignore_errors=True)
         boot_files(root, board, work / "fat")
-        fat(work / "fat", work / "boot.vfat")
+        fat(work / "fat", work / "boot.vfat", sizes.fat_mib)
     with step("Root file system"):
-        ext4(root, work / "root.ext4", mke2fs)
+        ext4(root, work / "root.ext4", mke2fs, sizes.spare_mib)
     with step("Partition table"):
         return disk(name, work, logs)
