@@ -16,6 +16,7 @@ from perslm_build import (
     image_assemble,
     image_boards,
     image_files,
+    image_head,
     image_llama,
     image_manifest,
     image_python,
@@ -68,6 +69,7 @@ def build() -> image_assemble.Product:
         image_files.lay_down(root, board, profile, limits, models)
         image_python.compile_bytecode(root, kept, logs())
         image_python.check(root)
+        image_head.write(root, profile)
         name = name_of(board.name, profile)
         mke2fs = image_tools.of_debian("sbin/mke2fs", kept, logs())
         image = image_assemble.assemble(root, board, name, work, mke2fs, logs())

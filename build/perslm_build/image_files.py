@@ -147,9 +147,13 @@ def _models(root: Path, models: list[Path]) -> None:
     with step(f"Models: {', '.join(folder.name for folder in models)}"):
         for folder in models:
             shutil.copytree(folder, root / MODELS / folder.name, dirs_exist_ok=True)
+    own(root)
+
+
+def own(root: Path) -> None:
+    """Give the service's folder to the service, with the image's time: snapshots are named by the model's time."""
     for name, mode in (("var/lib/perslm", 0o700), (str(MODELS), 0o755)):
         (root / name).chmod(mode)
-    # A snapshot of the prompt's head is named by its model's time too, so every file has the image's.
     for path in (root / "var/lib/perslm", *(root / "var/lib/perslm").rglob("*")):
         os.chown(path, PERSLM_UID, PERSLM_UID, follow_symlinks=False)
         if path.is_file():
