@@ -16,17 +16,24 @@ from perslm_build.image_tools import find
 from real_models import models_dir
 
 _TOKENS = 8
-# Greedy words after the head: from the snapshot in the folder that is named, or computed where none is.
+# Greedy words after the head: from the snapshot in the folder that is named, or computed where none is. Without the
+# daemon's app.py: its onnxruntime does not load under qemu-user 7.2 (it does on an emulated board).
 _ANSWER = f"""
 import json, sys
 from pathlib import Path
-from perslm_daemon.app import open_model
 from perslm_daemon.config import Flags, load
 from perslm_runtime.lane import Stop
-config = load(Flags(profile=sys.argv[1], config_file=Path("/dev/null")), environ={{}})
+from perslm_runtime.llama import LlamaOptions, Sampling
+from perslm_runtime.model import ChatModel
+from perslm_runtime.prompt import EXAMPLES
+wanted = load(Flags(profile=sys.argv[1], config_file=Path("/dev/null")), environ={{}}).model
+options = LlamaOptions(wanted.context_tokens, wanted.batch_tokens, 2, 2, wanted.kv, wanted.flash_attention)
 snapshots = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-model = open_model(config, Path(sys.argv[2]), snapshots=snapshots)
-pieces = [piece for piece in model.reply(Stop(), "What is the capital of France?", {_TOKENS})]
+model = ChatModel(
+    Path(sys.argv[2]), options, system=wanted.system_prompt, examples=EXAMPLES,
+    sampling=Sampling(repeat_penalty=wanted.repeat_penalty), snapshots=snapshots,
+)
+pieces = list(model.reply(Stop(), "What is the capital of France?", {_TOKENS}))
 print(json.dumps([model.head_from, "".join(piece for piece in pieces if isinstance(piece, str))]))
 """
 

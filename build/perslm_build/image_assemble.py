@@ -156,7 +156,7 @@ def pack(image: Path, target: Path) -> Product:
     target.mkdir(parents=True, exist_ok=True)
     packed, block_map = target / f"{image.name}.zst", target / f"{image.name}.bmap"
     _run(["bmaptool", "create", "-o", block_map, image], "the block map")
-    _run(["zstd", "-q", "-f", "-T0", "-9", "-o", packed, image], "compressing")
+    _run(["zstd", "-q", "-f", "-T0", "-6", "-o", packed, image], "compressing")
     packed.chmod(0o644)  # zstd takes over the mode of its input
     digest = sha256(image)
     (target / f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n", encoding="utf-8")

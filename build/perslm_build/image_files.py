@@ -98,6 +98,8 @@ def _units(root: Path) -> None:
         _link(wants / unit, f"/{install.UNITS}/{unit}")
     for unit in _MASKED:
         _link(root / "etc/systemd/system" / unit, "/dev/null")
+    # It looks for a virtual machine's socket and complains on the console where there is none.
+    _link(root / "etc/systemd/system-generators/systemd-ssh-generator", "/dev/null")
 
 
 def _link(path: Path, target: str) -> None:
