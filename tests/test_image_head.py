@@ -16,8 +16,8 @@ from perslm_build.image_tools import find
 from real_models import models_dir
 
 _TOKENS = 8
-# Greedy words after the head: from the snapshot in the folder that is named, or computed where none is. Without the
-# daemon's app.py: its onnxruntime does not load under qemu-user 7.2 (it does on an emulated board).
+# Greedy words after the head: from the snapshot in the folder that is named, or computed where none is. Without
+# the daemon's app.py: its onnxruntime does not load under qemu-user 7.2 (it does on an emulated board).
 _ANSWER = f"""
 import json, sys
 from pathlib import Path
@@ -40,7 +40,9 @@ print(json.dumps([model.head_from, "".join(piece for piece in pieces if isinstan
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("variant", [image_llama.BASELINE, image_llama.DOTPROD], ids=lambda variant: variant.folder)
+@pytest.mark.parametrize(
+    "variant", [image_llama.BASELINE, image_llama.DOTPROD], ids=lambda variant: variant.folder
+)
 def test_arm64_loads_a_head_made_here_and_goes_on_with_the_same_words(
     tmp_path: Path, variant: image_llama.Variant
 ) -> None:

@@ -136,7 +136,12 @@ def _first_boots_work(board: Board, report: Report) -> None:
             "ss -Hltn | awk '{print $4}' | grep -v -e '^127' -e '^.::1' | sed 's/.*://' | sort -u | tr '\\n' ' '",
             lambda said: set(said.split()) <= {"22", "1883"},
         ),
-        "llama_folder": ("grep -o 'llama_cpp/lib[^/]*' /proc/$(pidof -s python)/maps | sort -u", bool),
+        "llama_folder": (
+            f"grep -o 'llama_cpp/lib[^/]*' /proc/{_pid(board)}/maps | sort -u",
+            lambda said: said == "llama_cpp/lib",
+        ),
+        # One for each build of llama.cpp came with the card; a third would have been computed here.
+        "heads_on_the_card": ("ls /var/lib/perslm/snapshots | wc -l", lambda said: said == "2"),
     }
     for name, (command, right) in expected.items():
         said = board.ssh(command)

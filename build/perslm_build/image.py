@@ -5,11 +5,14 @@ What is slow is cached by what it is made from; the rest takes about a minute. T
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from perslm_build import (
@@ -61,8 +64,8 @@ def build() -> image_assemble.Product:
     models = needed_models(profile)
     llama = image_llama.provide(kept, logs())
     tar = image_root.provide(board, kept, logs())
-    with tempfile.TemporaryDirectory(dir=work_place(), prefix="image-") as folder:
-        root, work = Path(folder) / "root", Path(folder) / "work"
+    with _alone() as folder:
+        root, work = folder / "root", folder / "work"
         with step("Root of the board"):
             image_root.unpack(tar, root)
         image_python.install(root, RUN, kept, llama)
@@ -84,9 +87,21 @@ def work_place() -> Path:
     """A folder on a disk with room: /tmp is memory on newer Debians, and a root takes 2 GB twice."""
     place = cache() / "work"
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob("image-*"):  # of a build that was killed
-        shutil.rmtree(left, ignore_errors=True)
     return place
+
+
+@contextmanager
+def _alone() -> Iterator[Path]:
+    """A fresh folder to build in, and no other build beside; what a killed one left is removed."""
+    with (work_place() / ".lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError("another `make image` is running here: wait for it, then type this again.") from None
+        for left in work_place().glob("image-*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=work_place(), prefix="image-") as folder:
+            yield Path(folder)
 
 
 def needed_models(profile: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """The prompt's head on a card: read on this machine, named as the board's llama.cpp will look for it.
 
-Under emulation it would take half an hour, and on a Pi 4 a minute at the first start. What is asked under emulation
-is only how each build describes itself.
+Under emulation it would take half an hour, and on a Pi 4 a minute at the first start. What is asked under
+emulation is only how each build describes itself.
 """
 
 from __future__ import annotations
