@@ -62,8 +62,8 @@ flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settin
 flash-config: ## ask what a card's board should know, and write CONFIG=my-home.toml
 	$(HOUSE) flash-config
 
-flash-test: ## flash the newest image to a file, boot it in QEMU and try it
-	$(HOUSE) flash-test
+flash-test: ## flash the newest image to a file, boot it in QEMU and try it (ARGS=--without-voice: faster)
+	$(HOUSE) flash-test $(ARGS)
 
 clean: ## remove environments and tool caches; models, memories and built wheels stay
 	$(HOUSE) clean

@@ -19,8 +19,11 @@ _TOKENS = 8
 # Greedy words after the head: from the snapshot in the folder that is named, or computed where none is. Without
 # the daemon's app.py: its onnxruntime does not load under qemu-user 7.2 (it does on an emulated board).
 _ANSWER = f"""
-import json, sys
+import json, os, sys
 from pathlib import Path
+from perslm_runtime import llama_variant
+# qemu-user shows the /proc/cpuinfo of the machine that it runs on
+llama_variant.features = lambda *_: llama_variant.needs(Path(os.environ.get("LLAMA_CPP_LIB_PATH", "/nowhere")))
 from perslm_daemon.config import Flags, load
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama import LlamaOptions, Sampling

@@ -6,6 +6,7 @@ emulation is only how each build describes itself.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -18,7 +19,8 @@ from perslm_build.terminal import SetupError, step
 FOLDER = Path("var/lib/perslm/snapshots")
 # A processor that has what the variant needs, for the emulator.
 _PROCESSORS = {image_llama.BASELINE.folder: "cortex-a72", image_llama.DOTPROD.folder: "cortex-a76"}
-_ASK = "import llama_cpp; print(llama_cpp.llama_print_system_info().decode())"
+# As JSON: the line ends with a blank that belongs to it.
+_ASK = "import json, llama_cpp; print(json.dumps(llama_cpp.llama_print_system_info().decode()))"
 
 
 def emulated(root: Path, variant: image_llama.Variant, program: str, *arguments: str) -> str:
@@ -47,7 +49,9 @@ def emulated(root: Path, variant: image_llama.Variant, program: str, *arguments:
 def write(root: Path, profile: str) -> None:
     """Put a snapshot for each variant into `root`; it belongs to the service. Raises SetupError."""
     with step("The prompt's head"):
-        systems = [emulated(root, variant, _ASK) for variant in (image_llama.BASELINE, image_llama.DOTPROD)]
+        systems = [
+            json.loads(emulated(root, variant, _ASK)) for variant in (image_llama.BASELINE, image_llama.DOTPROD)
+        ]
         if ("DOTPROD = 1" in systems[0], "DOTPROD = 1" in systems[1]) != (False, True):
             raise SetupError(f"the two builds of llama.cpp are not what they should be: {systems}")
         argv: list[str | Path] = [
