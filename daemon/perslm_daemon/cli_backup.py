@@ -30,7 +30,8 @@ def backup(
     ] = None,
 ) -> None:
     """Check the memory and write a whole copy of it, under the same key; the newest three daily ones are kept."""
-    from perslm_runtime.memory_backup import back_up, folder_of
+    from perslm_runtime.memory_backup import back_up
+    from perslm_runtime.memory_files import folder_of
 
     session = session_of(context)
     with closing(open_memory(session.config)) as memory:
@@ -55,12 +56,12 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Put a backup in the memory's place. It is checked first; the file that is there now is kept beside it."""
-    from perslm_runtime import memory_backup
+    from perslm_runtime import memory_backup, memory_files
 
     session = session_of(context)
     path = memory_file(session.config)
-    folder = memory_backup.folder_of(path)
-    chosen = file if file is not None else next(iter(memory_backup.backups(folder)), None)
+    folder = memory_files.folder_of(path)
+    chosen = file if file is not None else next(iter(memory_files.backups(folder)), None)
     if chosen is None:
         raise InputError(f"there is no backup in {folder}: name the file to restore")
     if not chosen.is_file():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perslm_daemon import cli_backup, terminal
+from perslm_daemon import cli_backup, cli_forget, terminal
 from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, command_group, session_of
 from perslm_daemon.stores import open_memory, open_models
@@ -45,31 +45,36 @@ def register(app: typer.Typer) -> None:
     memory.command()(add)
     memory.command()(search)
     memory.command("list")(list_memories)
-    memory.command()(forget)
+    cli_forget.register(memory)
     memory.command("export")(export_lines)
     memory.command("import")(import_lines)
     cli_backup.register(memory)
 
 
-def add(context: typer.Context, text: Annotated[str, typer.Argument(help="The fact, as one sentence.")]) -> None:
+def add(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="The fact, as one sentence.")],
+    *,
+    shared: Annotated[bool, typer.Option("--shared", help="For everybody, not for one person.")] = False,
+) -> None:
     """Remember a fact durably."""
     session = session_of(context)
     daemon = running(session)
-    added = _add_there(session, daemon, text) if daemon else _add_here(session, text)
+    added = _add_there(session, daemon, text, shared) if daemon else _add_here(session, text, shared)
     if session.json:
         put_json({"id": added["id"], "text": text, "with_vector": added["with_vector"]})
     else:
         put(f"remembered as {added['id']}")
 
 
-def _add_there(session: Session, daemon: Connection, text: str) -> dict[str, Any]:
+def _add_there(session: Session, daemon: Connection, text: str, shared: bool) -> dict[str, Any]:
     with daemon:
-        return daemon.ask("memory.add", {"text": text, "person": session.config.person})
+        return daemon.ask("memory.add", {"text": text, "person": session.config.person, "shared": shared})
 
 
-def _add_here(session: Session, text: str) -> dict[str, Any]:
+def _add_here(session: Session, text: str, shared: bool) -> dict[str, Any]:
     with _opened(session, meaning=True) as (memory, embedder):
-        fact = memory.remember_fact(text, person=session.config.person, source="told")
+        fact = memory.remember_fact(text, person=session.config.person, source="told", shared=shared)
         if embedder is not None:
             _make_up_for_vectors(session, memory, embedder)
     return {"id": fact, "with_vector": embedder is not None}
@@ -136,57 +141,6 @@ def list_memories(
         put_table(("ID", "KIND", "PERSON", "WHEN", "SAID", "REPLIED"), rows)
     else:
         terminal.note("nothing is remembered yet")
-
-
-def forget(
-    context: typer.Context,
-    what: Annotated[
-        list[str] | None, typer.Argument(metavar="[WHAT]...", help="Ids, or words that the memories all contain.")
-    ] = None,
-    *,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="All since then: 2026-01-31, or 2026-01-31T18:00+01:00.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="All memories.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Erase memories so that no byte is left in the file; more than one only with --yes or a confirmation."""
-    from perslm_runtime.memory_backup import forget_in_backups
-
-    session = session_of(context)
-    words = what or []
-    named = [int(word) for word in words if word.isascii() and word.isdigit()]
-    ids = named if len(named) == len(words) else []
-    text = None if ids or not words else " ".join(words)
-    moment = _moment(since) if since is not None else None
-    with _opened(session) as (memory, _):
-        if everything:
-            found = [entry.id for entry in memory.list(None, memory.count())] if not (words or since) else []
-        else:
-            found = ids or list(memory.matching(text=text, since=moment))
-        if len(found) > 1 and not yes and not terminal.confirm(f"Forget {len(found)} memories for good?"):
-            raise InputError("nothing was forgotten")
-        daemon = running(session)
-        if daemon is None:
-            receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
-            forget_in_backups(memory)
-            done = {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
-    if daemon is not None:  # its running conversation has to forget, too
-        asked = {"ids": ids, "text": text, "since": moment and moment.isoformat(), "everything": everything}
-        with daemon:
-            done = daemon.ask("memory.forget", asked)
-    _put_receipt(done, as_json=session.json)
-
-
-def _put_receipt(done: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        put_json(done)
-    elif done["forgotten"]:
-        ids = ", ".join(map(str, done["ids"][:20])) + (" …" if done["forgotten"] > 20 else "")
-        at = datetime.fromisoformat(done["at"]).astimezone()
-        put(f"forgotten for good: {done['forgotten']} (id {ids}) at {at:%Y-%m-%d %H:%M:%S}")
-    else:
-        terminal.note("nothing matched, so nothing was forgotten")
 
 
 def export_lines(
@@ -293,14 +247,6 @@ def _write_whole(file: Path, lines: Iterator[str]) -> int:
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror}; no part of it was left") from error
     return count
-
-
-def _moment(text: str) -> datetime:
-    """Read a day or a time; without a time zone it is this machine's."""
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
-        raise InputError(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T18:00") from error
 
 
 def _day(when: datetime) -> str:

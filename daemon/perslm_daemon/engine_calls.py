@@ -5,9 +5,8 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,12 @@ from perslm_runtime.embed import Embedder
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
-from perslm_runtime.memory import Memory, Recalled, Receipt
+from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.memory_backup import back_up as make_backup
-from perslm_runtime.memory_backup import due, folder_of, forget_in_backups
+from perslm_runtime.memory_backup import due
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_files import folder_of
+from perslm_runtime.memory_forget import Forgotten, forget_everywhere
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
@@ -68,9 +70,11 @@ def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[
     return [(turn.said, turn.reply) for turn in turns if turn.person == person]
 
 
-def remember_fact(memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None) -> int:
+def remember_fact(
+    memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None, shared: bool = False
+) -> int:
     """Store a fact; durable when it returns."""
-    return memory.remember_fact(fact, person=person, vector=vector)
+    return memory.remember_fact(fact, person=person, vector=vector, shared=shared)
 
 
 def remember(
@@ -88,13 +92,9 @@ def remember(
     )
 
 
-def forget(
-    memory: Memory, _stop: Stop, ids: Sequence[int], text: str | None, since: datetime | None, everything: bool
-) -> Receipt:
-    """Forget by ids, by words and time, or everything; in the automatic backups too."""
-    receipt = memory.forget(ids=ids, text=text, since=since, everything=everything)
-    forget_in_backups(memory)
-    return receipt
+def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
+    """Forget what is wanted, in every copy of the memory on this disk."""
+    return forget_everywhere(memory, wanted)
 
 
 def back_up(memory: Memory, _stop: Stop) -> Path | None:
@@ -148,6 +148,11 @@ def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str)
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
     """Start another conversation with what was said before."""
     model.begin(stop, turns)
+
+
+def forget_conversation(model: ChatModel, stop: Stop) -> None:
+    """Start another conversation and leave nothing of this one in the model's memory."""
+    model.forget(stop)
 
 
 def compact(model: ChatModel, stop: Stop) -> str:

@@ -34,7 +34,7 @@ def open_memory(config: Config, embedder: str | None = None) -> Memory:
     raises MemoryDamaged with the last good backup and the commands that put it back: none is made in its place.
     """
     from perslm_runtime.memory import Memory  # noqa: PLC0415 - only commands that touch memory pay
-    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
+    from perslm_runtime.memory_files import backups, folder_of  # noqa: PLC0415 - as above
 
     make_data_dir(config)
     path = memory_file(config)
@@ -50,7 +50,7 @@ def open_memory(config: Config, embedder: str | None = None) -> Memory:
 
 
 def _how_to_restore(config: Config) -> str:
-    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
+    from perslm_runtime.memory_files import backups, folder_of  # noqa: PLC0415 - as above
 
     folder = folder_of(memory_file(config))
     newest = next(iter(backups(folder)), None)

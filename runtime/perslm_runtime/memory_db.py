@@ -80,11 +80,13 @@ class Database:
     `key` is 32 raw bytes (ChaCha20-Poly1305; no password stretching). Opening creates a missing file (readable by
     its owner only, and whole or not at all: an empty one is damage, never a new memory), checks its pages
     (`quick_check`), runs missing migrations and empties the write-ahead log, so that words forgotten just before a
-    power cut are gone.
+    power cut are gone. A file of an older format is first copied to `before_migration`, where one is given.
     Methods raise `MemoryStoreError` for what the disk or the file does: `MemoryDamaged` where it is the file.
     """
 
-    def __init__(self, path: Path, key: bytes | None, *, new: bool = False) -> None:
+    def __init__(
+        self, path: Path, key: bytes | None, *, new: bool = False, before_migration: Path | None = None
+    ) -> None:
         if key is not None and len(key) != KEY_BYTES:
             raise InputError(f"a memory key is {KEY_BYTES} bytes, this one has {len(key)}: pass its raw bytes")
         self.path = path
@@ -95,7 +97,7 @@ class Database:
             self._connection = self._open()
         try:
             with self._errors():
-                self._prepare(new=new)
+                self._prepare(new=new, keep=before_migration)
         except BaseException:
             self._connection.close()
             raise
@@ -233,7 +235,7 @@ class Database:
     def _damaged_pages(self) -> list[str]:
         return [row[0] for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
 
-    def _prepare(self, *, new: bool) -> None:
+    def _prepare(self, *, new: bool, keep: Path | None) -> None:
         db = self._connection
         with self.path.open("rb") as file:
             plain = file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
@@ -258,13 +260,17 @@ class Database:
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
         db.pragma("secure_delete", True)
-        db.pragma("foreign_keys", True)
+        db.pragma("foreign_keys", False)  # a migration that makes a table anew must not lose what refers to it
         db.pragma("temp_store", "memory")
         db.pragma("cache_size", -_CACHE_KIB)
         db.enable_load_extension(True)
         db.load_extension(sqlite_vec.loadable_path())
         db.enable_load_extension(False)
+        if not new and version < len(migrations) and keep is not None:
+            keep.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.backup(keep)
         self._migrate(migrations)
+        db.pragma("foreign_keys", True)
         db.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', 'words', 'row')")
         self._empty_log()
 
