@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perslm_daemon import cli_backup, cli_forget, terminal
+from perslm_daemon import cli_backup, cli_forget, cli_known, terminal
+from perslm_daemon.cli_meaning import embed, make_up_for_vectors, open_embedder
 from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, command_group, session_of
-from perslm_daemon.stores import open_memory, open_models
+from perslm_daemon.stores import open_memory
 from perslm_daemon.terminal import put, put_json, put_table
 from perslm_runtime.errors import InputError
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from perslm_daemon.control_client import Connection
     from perslm_runtime.embed import Embedder
     from perslm_runtime.memory import Memory
-    from perslm_runtime.memory_lines import Entry
-
-_BACKFILL = 64  # vectors that are made up for after adding a fact: under a second
 
 
 class Kind(StrEnum):
@@ -35,17 +33,19 @@ class Kind(StrEnum):
 
     TURN = "turn"
     FACT = "fact"
+    CHUNK = "chunk"
 
 
 def register(app: typer.Typer) -> None:
     """Add `memory` to the command line."""
     memory = command_group(
-        app, "memory", "Add, search, list and forget memories; export, back up and restore them."
+        app, "memory", "Add, search, look at, learn and forget memories; export, back up and restore them."
     )
     memory.command()(add)
     memory.command()(search)
     memory.command("list")(list_memories)
     cli_forget.register(memory)
+    cli_known.register(memory)
     memory.command("export")(export_lines)
     memory.command("import")(import_lines)
     cli_backup.register(memory)
@@ -76,7 +76,7 @@ def _add_here(session: Session, text: str, shared: bool) -> dict[str, Any]:
     with _opened(session, meaning=True) as (memory, embedder):
         fact = memory.remember_fact(text, person=session.config.person, source="told", shared=shared)
         if embedder is not None:
-            _make_up_for_vectors(session, memory, embedder)
+            make_up_for_vectors(session.config, memory, embedder)
     return {"id": fact, "with_vector": embedder is not None}
 
 
@@ -116,26 +116,28 @@ def _search_there(session: Session, daemon: Connection, query: str, most: int) -
 
 
 def _search_here(session: Session, query: str, most: int) -> list[dict[str, Any]]:
-    from perslm_daemon.control_verbs import found_data
+    from perslm_daemon.memory_views import found_data
 
     with _opened(session, meaning=True) as (memory, embedder):
-        vector = None if embedder is None else _embed(embedder, [query])[0]
+        vector = None if embedder is None else embed(embedder, [query])[0]
         return found_data(memory.search(query, vector=vector, k=most, person=session.config.person))
 
 
 def list_memories(
     context: typer.Context,
     *,
-    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="Only these: turn or fact.")] = None,
+    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="Only these: turn, fact or chunk.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the newest to leave out.")] = 0,
 ) -> None:
     """Show what is remembered, the newest first."""
+    from perslm_daemon.memory_views import entry_data
+
     session = session_of(context)
     with _opened(session) as (memory, _):
         entries = memory.list(kind.value if kind else None, limit, offset)
     if session.json:
-        put_json([_as_json(entry) for entry in entries])
+        put_json([entry_data(entry) for entry in entries])
     elif entries:
         rows = [(str(e.id), e.kind, e.person, _day(e.when), e.said, e.reply) for e in entries]
         put_table(("ID", "KIND", "PERSON", "WHEN", "SAID", "REPLIED"), rows)
@@ -195,36 +197,13 @@ def import_lines(
 def _opened(session: Session, *, meaning: bool = False) -> Iterator[tuple[Memory, Embedder | None]]:
     """Open the memory, and with `meaning` the embedder if it is switched on and its model is here."""
     config = session.config
-    embedder = _embedder(session) if meaning else None
+    embedder = open_embedder(config) if meaning else None
     with closing(open_memory(config, config.embed.id if embedder else None)) as memory:
         try:
             yield memory, embedder
         finally:
             if embedder is not None:
                 embedder.close()
-
-
-def _embedder(session: Session) -> Embedder | None:
-    config = session.config
-    store = open_models(config)
-    if not config.embed.enabled or not store.installed(config.embed.id):
-        return None
-    from perslm_runtime.embed import Embedder
-
-    return Embedder(store.folder(config.embed.id), config.embed.threads)
-
-
-def _embed(embedder: Embedder, texts: list[str]) -> Any:
-    from perslm_runtime.lane import Stop
-
-    return embedder.embed(texts, Stop())
-
-
-def _make_up_for_vectors(session: Session, memory: Memory, embedder: Embedder) -> None:
-    missing = memory.missing_vectors(_BACKFILL)
-    vectors = _embed(embedder, [text for _, text in missing])
-    pairs = [(memory_id, vector) for (memory_id, _), vector in zip(missing, vectors, strict=True)]
-    memory.set_vectors(pairs, session.config.embed.id)
 
 
 def _write_whole(file: Path, lines: Iterator[str]) -> int:
@@ -251,18 +230,3 @@ def _write_whole(file: Path, lines: Iterator[str]) -> int:
 
 def _day(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _as_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "person": entry.person,
-        "when": entry.when.isoformat(),
-        "said": entry.said,
-        "reply": entry.reply,
-        "conversation": entry.conversation,
-        "interrupted": entry.interrupted,
-        "model": entry.model,
-        "source": entry.source,
-    }

@@ -20,6 +20,12 @@ class Memory:
         "whoever the broker or this machine does not vouch for asks as a guest, who leaves nothing",
     )
     recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
+    most_rows: int = key(
+        200_000, Whole(0, 10_000_000), "memories beyond which the least worth are erased when idle; 0: no limit"
+    )
+    most_mb: int = key(
+        500, Whole(0, 1_000_000), "megabytes of the file beyond which the least worth are erased; 0: no limit"
+    )
     encrypt: bool = key(False, Switch(), "encrypt the memory file")
     key_file: Path | None = key(
         None, OptionalLocation(), "file with the key of 32 bytes (64 hexadecimal digits); made when it is missing"

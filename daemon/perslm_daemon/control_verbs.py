@@ -6,7 +6,7 @@ read this user's files anyway reaches them (the socket is 0600).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import msgspec
 
 from perslm_daemon import engine_calls
+from perslm_daemon.memory_views import found_data
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.turn import Ask, Spoken, Tell, Turn, intent_data, timings_data
 from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError, InputError, MemoryStoreError
 from perslm_runtime.lane import Lane
-from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory import Memory
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
 
@@ -177,21 +178,6 @@ class SocketVerbs:
         if self._pipeline.parts.memory is None:
             raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
         return self._pipeline.parts.memory
-
-
-def found_data(found: Iterable[Recalled]) -> list[dict[str, Any]]:
-    """Memories as `memory.search` answers them and `perslm memory search --json` prints them."""
-    return [
-        {
-            "id": one.id,
-            "kind": one.kind,
-            "text": one.text,
-            "score": one.score,
-            "when": one.when.isoformat(),
-            "why": one.why,
-        }
-        for one in found
-    ]
 
 
 def forgotten_data(done: Forgotten) -> dict[str, Any]:

@@ -1,22 +1,27 @@
-"""What the memory's verbs do for whoever asks over the network: remember, recall, forget.
+"""What the memory's verbs do for whoever asks over the network: remember, recall, forget, and looking at it.
 
 Who asks sees and changes what is theirs (the name that the broker vouches for, else the owner) and what is shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from perslm_daemon import memory_views
+from perslm_daemon.memory_views import found_data
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.turn import Tell
+from perslm_daemon.turn import GUEST, Tell, Vector
 from perslm_daemon.verbs import Request, TextArgs
 from perslm_runtime.errors import InputError
-from perslm_runtime.memory import Recalled
+from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import back_up
 from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_files import folder_of
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.spans import Span, span_of
 
 
@@ -44,11 +49,43 @@ class ForgetArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
     last: str | None = None
 
 
-class MemoryVerbs:
-    """The verbs over `pipeline`; `owner` is who asks where nobody vouches for another name."""
+class MemoryArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
+    """Looking at the memory and tending it.
 
-    def __init__(self, pipeline: Pipeline, owner: str) -> None:
-        self._pipeline, self._owner = pipeline, owner
+    `search` and `related` take a `text`, `learn` a `text` and its `title`; `why`, `share` and `keep` an `id`
+    (`off` takes it back); `timeline` a `by`. `prune` erases only with `apply`. All may be asked twice.
+    """
+
+    action: Literal[
+        "profile",
+        "search",
+        "why",
+        "related",
+        "timeline",
+        "graph",
+        "learn",
+        "share",
+        "keep",
+        "prune",
+        "backup",
+        "stats",
+    ] = "profile"
+    id: int | None = None
+    title: str = ""
+    k: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
+    by: Literal["day", "week", "month"] | None = None
+    apply: bool = False
+    off: bool = False
+
+
+class MemoryVerbs:
+    """The verbs over `pipeline`; `owner` is who asks where nobody vouches for another name.
+
+    What concerns everybody's memories (`prune`, `backup`, `stats`) is the owner's alone.
+    """
+
+    def __init__(self, pipeline: Pipeline, owner: str, budget: Budget) -> None:
+        self._pipeline, self._owner, self._budget = pipeline, owner, budget
 
     async def remember(self, args: RememberArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Store a fact."""
@@ -87,9 +124,80 @@ class MemoryVerbs:
         }
         return {"count": done.count, "receipt": receipt}
 
+    async def memory(self, args: MemoryArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Look at the memory, or tend it."""
+        person = self._person(request)
+        if person == GUEST:
+            raise InputError("a guest has no memory here")
+        if args.action in _FOR_EVERYBODY:
+            if person != self._owner:
+                raise InputError(f"{args.action} concerns everybody's memories: only {self._owner} may ask for it")
+            return await self._look(lambda store: self._tended(store, args))
+        vector = await self._pipeline.recollection.embed(_text(args)) if args.action == "search" else None
+        look = _LOOKS[args.action]
+        return await self._look(lambda store: look(store, args, person, vector))
+
+    async def _look(self, look: Callable[[Memory], Mapping[str, Any]]) -> Mapping[str, Any]:
+        return await self._pipeline.recollection.lane.call(lambda store, _stop: look(store))
+
+    def _tended(self, store: Memory, args: MemoryArgs) -> Mapping[str, Any]:
+        if args.action == "stats":
+            return memory_views.stats(store)
+        if args.action == "backup":
+            if store.file is None:
+                raise InputError("this memory has no file")
+            return {"backup": back_up(store, folder_of(store.file)).name}
+        plan = store.plan_pruning(self._budget)
+        if args.apply and plan.ids:
+            store.erase(plan.ids)
+        gone = {"repeated": len(plan.repeated), "faded": len(plan.faded), "ids": plan.ids[:200]}
+        return {"rows": plan.rows, "bytes": plan.bytes, **gone, "erased": args.apply and bool(plan.ids)}
+
     def _person(self, request: Request) -> str:
         vouched = request.person is not None or request.source == "socket"
         return self._pipeline.recollection.asker(request.person or self._owner, vouched=vouched)
+
+
+def _mark(store: Memory, args: MemoryArgs, person: str) -> Mapping[str, Any]:
+    memory_views.why(store, _id(args), person)  # it is the asker's
+    change = store.share if args.action == "share" else store.keep
+    return {"id": _id(args), "changed": change(_id(args), not args.off)}
+
+
+def _learned(store: Memory, args: MemoryArgs, person: str) -> Mapping[str, Any]:
+    if not args.title.strip():
+        raise InputError("a text that is learned needs a title")
+    done = store.learn_text(args.title.strip(), _text(args), person=person)
+    return {"title": done.source, "what": done.what, "pieces": done.pieces}
+
+
+_Look = Callable[[Memory, MemoryArgs, str, Vector | None], Mapping[str, Any]]
+_FOR_EVERYBODY = frozenset(("prune", "backup", "stats"))
+_LOOKS: dict[str, _Look] = {
+    "profile": lambda store, _args, person, _: memory_views.profile(store, person),
+    "search": lambda store, args, person, vector: {
+        "memories": found_data(store.search(_text(args), vector=vector, k=args.k, person=person))
+    },
+    "why": lambda store, args, person, _: memory_views.why(store, _id(args), person),
+    "related": lambda store, args, person, _: memory_views.related(store, person, _text(args)),
+    "timeline": lambda store, args, person, _: memory_views.timeline(store, person, args.k, span=args.by),
+    "graph": lambda store, _args, person, _: memory_views.graph(store, person),
+    "learn": lambda store, args, person, _: _learned(store, args, person),
+    "share": lambda store, args, person, _: _mark(store, args, person),
+    "keep": lambda store, args, person, _: _mark(store, args, person),
+}
+
+
+def _text(args: MemoryArgs) -> str:
+    if not args.text.strip():
+        raise InputError(f"{args.action} needs a text")
+    return args.text.strip()
+
+
+def _id(args: MemoryArgs) -> int:
+    if args.id is None:
+        raise InputError(f"{args.action} needs the id of a memory")
+    return args.id
 
 
 def memory_data(memory: Recalled) -> dict[str, Any]:

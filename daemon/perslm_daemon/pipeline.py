@@ -48,6 +48,7 @@ from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.prompt import user_text
 from perslm_runtime.sentences import SentenceSplitter
@@ -66,11 +67,19 @@ class Pipeline:
     remembers what was said so far as interrupted.
     """
 
-    def __init__(self, parts: Parts, *, model_id: str, embedder: str = "", recall_k: int = 3) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        model_id: str,
+        embedder: str = "",
+        recall_k: int = 3,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+    ) -> None:
         self.parts = parts
         self.model_id = model_id
         self._recall_k = recall_k
-        self.recollection = Recollection(parts, embedder)
+        self.recollection = Recollection(parts, embedder, budget)
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None

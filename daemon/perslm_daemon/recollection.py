@@ -5,8 +5,11 @@ Knows people and engines, no turn's course (pipeline.py). A guest takes nothing 
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import suppress
+
+import anyio
 
 from perslm_daemon import engine_calls
 from perslm_daemon.guests import Guests
@@ -14,7 +17,11 @@ from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_prune import Budget
 
+log = logging.getLogger("perslm.memory")
+
+_TIDY_EVERY_S = 600.0
 _TELLS = re.compile(
     r"\s*(?:please[, ]+)?remember(?P<all>,? for (?:all of us|everybody|everyone|the (?:whole )?family|us all),?)?"
     r"(?:\s+that|:|,)?\s+(?P<fact>.{3,})",
@@ -25,8 +32,9 @@ _TELLS = re.compile(
 class Recollection:
     """The memory of `parts` as turns and verbs use it; vectors come from the embedder called `embedder`."""
 
-    def __init__(self, parts: Parts, embedder: str) -> None:
-        self._parts, self._embedder = parts, embedder
+    def __init__(self, parts: Parts, embedder: str, budget: Budget) -> None:
+        self._parts, self._embedder, self._budget = parts, embedder, budget
+        self._tidied: float | None = None
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
         self.only_guests = False
@@ -89,11 +97,27 @@ class Recollection:
         return await self.lane.call(engine_calls.recall, text, await self.embed(text), k, person)
 
     async def tidy(self) -> None:
-        """Compute missing vectors, and back up daily; the next ask may cancel it at any time."""
+        """See to what idle time is for; the next ask may cancel it between two steps.
+
+        Read what new memories tell, compute missing vectors; and now and then (`_TIDY_EVERY_S`) learn changed
+        files, summarise, prune, back up.
+        """
         if self._parts.memory is None:
             return
+        while await self.lane.call(engine_calls.look_at_new):
+            pass
         await self._fill_vectors()
+        now = anyio.current_time()
+        if self._tidied is not None and now - self._tidied < _TIDY_EVERY_S:
+            return
+        if await self.lane.call(engine_calls.learn_again):
+            await self._fill_vectors()
+        while await self.lane.call(engine_calls.summarise):
+            pass
+        if pruned := await self.lane.call(engine_calls.prune, self._budget):
+            log.info("memory_pruned count=%d", pruned)
         await self.lane.call(engine_calls.back_up)
+        self._tidied = now
 
     async def _fill_vectors(self) -> None:
         embed = self._parts.embed

@@ -24,7 +24,7 @@ from perslm_daemon.home import Home
 from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
-from perslm_daemon.memory_verb import ForgetArgs, MemoryVerbs, RecallArgs, RememberArgs
+from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.timer_verb import TimerArgs, timer
@@ -45,6 +45,7 @@ from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
 from perslm_runtime.errors import BusyError, DeviceError, InputError, PersLMError
+from perslm_runtime.memory_prune import Budget
 
 _NO_VOICE = "there is no voice: set voice.enabled=true, or see `perslm status` for why it did not start"
 
@@ -108,14 +109,18 @@ class Table:
         ]
         absent: dict[str, str] = {}
         if self.assistant.parts.memory is not None:
-            kept = MemoryVerbs(self.assistant.pipeline, self.config.person)
+            budget = Budget(self.config.memory.most_rows, self.config.memory.most_mb)
+            kept = MemoryVerbs(self.assistant.pipeline, self.config.person, budget)
             table += [
                 Verb("remember", RememberArgs, "remember a fact", kept.remember, changes_world=True),
                 Verb("recall", RecallArgs, "find memories", kept.recall),
                 Verb("forget", ForgetArgs, "erase memories", kept.forget, changes_world=True),
+                Verb("memory", MemoryArgs, "look at the memory and tend it", kept.memory),
             ]
         else:
-            absent |= dict.fromkeys(("remember", "recall", "forget"), "the memory is off or did not start")
+            absent |= dict.fromkeys(
+                ("remember", "recall", "forget", "memory"), "the memory is off or did not start"
+            )
         if self.speaks:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:

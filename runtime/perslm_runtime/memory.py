@@ -18,14 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perslm_runtime import recall as scoring
+from perslm_runtime.documents import pieces_of
 from perslm_runtime.errors import InputError, MemoryDamaged
+from perslm_runtime.memory_claims import Claims
 from perslm_runtime.memory_db import Database
+from perslm_runtime.memory_documents import Documents, Learned
 from perslm_runtime.memory_erase import Erased, Wanted, erase, matching
 from perslm_runtime.memory_files import folder_of, next_backup
 from perslm_runtime.memory_lines import Entry, believable_us, clean, from_us, sameness
 from perslm_runtime.memory_portable import Imported, export_lines, import_lines
+from perslm_runtime.memory_prune import Budget, Plan, plan
 from perslm_runtime.memory_rows import ENTRY, entry_of
 from perslm_runtime.memory_search import candidates, understand
+from perslm_runtime.memory_summaries import Summaries
 from perslm_runtime.memory_vectors import Vector, Vectors
 from perslm_runtime.recall import Weights
 
@@ -159,6 +164,9 @@ class Memory:
         self._database = Database(path, key, before_migration=before)
         self._helped: dict[int, None] = {}
         self._vectors = Vectors(self._database)
+        self.claims = Claims(self._database)
+        self.documents = Documents(self._database)
+        self.summaries = Summaries(self._database)
         if embedder is not None:
             self._vectors.speak(embedder)
 
@@ -263,6 +271,7 @@ class Memory:
         with self._database.writing():
             erased = erase(self._database, ids)
         self._helped.clear()
+        self.summaries.forget_look()
         self._database.wipe_freed()
         return Receipt(len(erased.ids), erased.ids, self._clock(), erased)
 
@@ -275,7 +284,7 @@ class Memory:
         rows = self._database.rows(_PEOPLE)
         return [Person(name, count, None if last is None else from_us(last)) for name, count, last in rows]
 
-    def share(self, memory: int, *, shared: bool = True) -> bool:
+    def share(self, memory: int, shared: bool = True) -> bool:
         """Make a memory everybody's, or its teller's alone again; False where there is none to change."""
         with self._database.writing():
             self._database.rows(_ADD_PERSON, (EVERYBODY,))
@@ -284,11 +293,30 @@ class Memory:
             self._database.rows(_SIGN_FOLLOWS, (memory,))
         return changed
 
-    def keep(self, memory: int, *, kept: bool = True) -> bool:
+    def keep(self, memory: int, kept: bool = True) -> bool:
         """Ask that a memory is never pruned, or may be; False where there is none."""
         with self._database.writing():
             self._database.rows(_KEEP, (kept, memory))
             return self._database.changed_rows > 0
+
+    def learn_file(self, path: Path, *, person: str = "owner", shared: bool = False) -> Learned:
+        """Learn a document, or what changed of it; its pieces are recalled with their place."""
+        return self.documents.learn_file(
+            path, person=EVERYBODY if shared else person, now_us=believable_us(self._clock(), None)
+        )
+
+    def learn_text(self, title: str, text: str, *, person: str = "owner") -> Learned:
+        """Learn a text under a title, in whose place a later one of the same title comes."""
+        now_us = believable_us(self._clock(), None)
+        return self.documents.learn_text(title, pieces_of(text), person=person, now_us=now_us)
+
+    def plan_pruning(self, budget: Budget) -> Plan:
+        """What would have to go for the budget, the least worth first; nothing is changed."""
+        return plan(self._database, self._vectors, budget, self._clock())
+
+    def summarise(self) -> int:
+        """Summarise days, weeks and months that are over, by this machine's time zone; how many."""
+        return self.summaries.make(self._clock().astimezone())
 
     def uids(self) -> _Uids:
         """Every memory's uid with its id."""
