@@ -35,7 +35,10 @@ class Statement:
     corrects: bool = False
 
 
-_NAME = r"[A-ZÀ-Þ][\w'’-]*(?: (?:(?:van|von|de|del|della|da|la|der|den|bin|al) )?[A-ZÀ-Þ][\w'’-]*){0,2}"
+_NAME = (
+    r"(?:(?:Dr|Mr|Mrs|Ms|St)\.? )?[A-ZÀ-Þ][\w'’-]*"
+    r"(?: (?:(?:van|von|de|del|della|da|la|der|den|bin|al) )?[A-ZÀ-Þ][\w'’-]*){0,2}"
+)
 _ANY_NAME = rf"(?:{_NAME}|[\w'’-]{{2,30}})"
 _ROLE = "(?:" + "|".join(sorted((re.escape(word) for word in ROLES), key=len, reverse=True)) + ")"
 _OWN = rf"(?:[Mm]y|[Oo]ur) (?:(?:older|younger|little|big|elder|new|best|only|oldest|youngest) )?(?P<role>{_ROLE})"
@@ -80,7 +83,7 @@ _PREDICATES: tuple[tuple[str, str], ...] = (
     ),
 )
 _POSSESSIVES: tuple[tuple[str, str], ...] = (
-    ("name", rf" name['’]?s?(?: is)? (?P<value>{_ANY_NAME})"),
+    ("name", rf"(?: full| first)? name['’]?s?(?: is)? (?P<value>{_ANY_NAME})"),
     ("birthday", rf" birthday(?: is|['’]s)(?: on)? {_TEXT}"),
     ("phone number", r" (?:phone|telephone|mobile|cell) number is (?P<value>[+\d][\d /-]{3,24})"),
     ("email", r" e-?mail(?: address)? is (?P<value>\S+@\S+\w)"),
@@ -99,14 +102,15 @@ _HAVE = re.compile(
 _HAVE_PET = re.compile(
     rf"{_SUBJECT} (?:have|has|['’]ve got|have got) an? (?P<what>{_ROLE}) (?:called|named) (?P<value>{_ANY_NAME})"
 )
-_CALL_ME = re.compile(rf"(?:[Pp]lease )?[Cc]all me (?P<value>{_ANY_NAME})")
+_CALL_ME = re.compile(rf"(?:[Pp]lease |[Yy]ou can |[Yy]ou may )?[Cc]all me (?P<value>{_ANY_NAME})")
 _EVERY = re.compile(rf"(?P<value>{_REGULAR},? (?:I|we) .{{3,80}})")
 _IT_IS = re.compile(rf"(?P<pronoun>[Ii]t)(?:['’]s| is) (?P<value>{_NAME})")
 
 _RULES = tuple((relation, re.compile(_SUBJECT + rest)) for relation, rest in _PREDICATES)
 _OWNERS = tuple((relation, re.compile(_WHOSE + rest)) for relation, rest in _POSSESSIVES if relation != "job")
 _END = re.compile(rf"{_TAIL}\s*[.!]*\s*")
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?\n]+|$)|[^.!?\n]+\.(?=\w)")
+# A full stop ends a sentence where a space follows, but for "Dr. Weiss".
+_SENTENCE = re.compile(r"(?:[^.!?\n]|(?<=\b(?:Dr|Mr|Ms|St))\.|(?<=\bMrs)\.|[.!?](?=\w))+[.!?\n]*")
 _CLAUSE = re.compile(r"(?:,|;)?\s+(?:and|but)\s+(?=(?:I|[Ww]e|[Mm]y|[Ss]he|[Hh]e|[Tt]hey|[Hh]er|[Hh]is|[Oo]ur)\b)")
 _BEFORE = re.compile(
     r"(?:(?:please|well|yes|yeah|oh|hi|hello|hey|ok|okay|so|and|also|by the way|you know|now|listen|note that"
@@ -126,6 +130,8 @@ _NO_VALUE = re.compile(
     r"|a bit|just|so|very|gone|sick|ill|tired|angry|happy|sad|late|coming|going|away|home|fine|good|great|well)\b",
     re.IGNORECASE,
 )
+_PLACES = frozenset(("lives in", "works at", "comes from"))
+_IS_PLACE = re.compile(r"[A-ZÀ-Þ]|^(?:an?|the) ")
 _NOT_NAMES = frozenset(
     word
     for line in (
@@ -247,6 +253,8 @@ def _believable(relation: str, value: str) -> bool:
     """Whether the words can be a value of the relation: no pronoun, no mood, no time."""
     if not value or _NO_VALUE.match(value):
         return False
+    if relation in _PLACES and not _IS_PLACE.search(value):
+        return False  # "I live in fear", "I work for hours"
     return relation != "name" or value.lower() not in _NOT_NAMES
 
 
@@ -262,5 +270,9 @@ def _resolved(one: Statement, before: list[Statement]) -> Statement:
     if len(people) != 1:
         return one
     path = next(iter(people))
-    names = [said.value for said in before if (*said.subject, said.relation) == path]
+    names = [
+        said.value
+        for said in before
+        if (*said.subject, said.relation) == path or (said.subject, said.relation) == (path, "name")
+    ]
     return replace(one, subject=path, pronoun="", named=names[0] if len(set(names)) == 1 else one.named)

@@ -20,7 +20,7 @@ from perslm_runtime.memory_lines import from_us, sameness
 from perslm_runtime.memory_vectors import Vectors
 
 HALF_LIFE_DAYS = 180.0  # as recall's recency
-_ROW_BYTES = 1_300  # vector 768, sign 48, the words' index, row headers: an estimate that the next look corrects
+_ROW_BYTES = 1_000  # beside the text: vector 768, sign 48, headers; only how rows compare, the file says how much
 _MAY_GO = """
 SELECT memory.id, memory.person, said, length(said) + length(reply), at_us, coalesce(times, 0),
        coalesce(last_us, 0)
@@ -28,6 +28,7 @@ FROM memory LEFT JOIN used ON used.id = memory.id
 WHERE kind = 'turn' AND NOT kept AND memory.id NOT IN (SELECT memory FROM claim_source)
 ORDER BY memory.id DESC
 """
+_CHARS = "SELECT total(length(said) + length(reply)) FROM memory"
 _COUNT = "SELECT count(*) FROM memory"
 _BYTES = "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)"
 _SIGNS = "SELECT id, person, bits FROM sign"
@@ -76,7 +77,8 @@ def plan(database: Database, vectors: Vectors, budget: Budget, now: datetime) ->
         return Plan((), (), rows, size)
     turns = list(_turns(database, now))
     repeated = _repeated(database, vectors, turns)
-    sizes = {turn.id: turn.chars + _ROW_BYTES for turn in turns}
+    per_char = size / max(1, int(database.value(_CHARS)) + rows * _ROW_BYTES)
+    sizes = {turn.id: per_char * (turn.chars + _ROW_BYTES) for turn in turns}
     freed = sum(sizes[one] for one in repeated)
     faded: list[int] = []
     for turn in sorted(turns, key=lambda one: (one.worth, one.id)):

@@ -138,7 +138,8 @@ def way(text: str) -> list[Step]:
             known = ", ".join(sorted({*_SAME, *_WIDER}))
             raise InputError(f"{word[:40]!r} is no relation that is known: {known}")
         role = ROLES.get(word, word)
-        steps.append(Step((role, *_WIDER.get(role, ())), _BACK.get(role, ())))
+        along = (*((role,) if role in _SAME else ()), *_WIDER.get(role, ()))
+        steps.append(Step(along, _BACK.get(role, ())))
     if not steps:
         raise InputError("say whose: my sister, my sister's children")
     return steps
