@@ -28,6 +28,8 @@ _PLAIN_HEADER = b"SQLite format 3\x00"
 # More than the sign bits of 100,000 memories (6.5 MB), so that a scan stays decrypted in RAM.
 _CACHE_KIB = 12_000
 _BUSY_MS = 5_000
+VFS: str | None = None
+"""How SQLite reaches files; None is its own way. Tests name one that records what reaches the disk, and when."""
 
 _SENTENCES: tuple[tuple[tuple[type[apsw.Error], ...], str], ...] = (
     ((apsw.NotADBError,), "{path} does not open with this key: check the key, or choose another file"),
@@ -225,7 +227,7 @@ class Database:
                 part.with_name(part.name + end).unlink(missing_ok=True)
 
     def _open(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=VFS)
         if self._key is not None:
             connection.pragma("cipher", "chacha20")
             connection.pragma("key", "raw:" + self._key.hex())
