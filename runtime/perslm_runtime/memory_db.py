@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -239,10 +239,11 @@ class Database:
 
     def _prepare(self, *, new: bool, keep: Path | None) -> None:
         db = self._connection
-        with self.path.open("rb") as file:
-            plain = file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
-        if self._key is not None and plain:
-            raise MemoryStoreError(f"{self.path} is not encrypted, but a key was given: open it without the key")
+        if self._key is not None and is_plain(self.path):
+            raise MemoryStoreError(
+                f"{self.path} is not encrypted, but a key was given: open it without the key, or encrypt it with "
+                "`perslm memory rekey`"
+            )
         version = db.pragma("user_version")
         application = db.pragma("application_id")
         if not new and application != APPLICATION_ID:
@@ -321,6 +322,25 @@ def _migrations() -> list[str]:
     if numbers != list(range(1, len(numbers) + 1)):
         raise MemoryStoreError("memory.sql is damaged, its migrations are not 1, 2, 3, …: install PersLM again")
     return scripts
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file is a database that no key encrypts."""
+    with path.open("rb") as file:
+        return file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
+
+
+def change_key(path: Path, old: bytes | None, new: bytes | None) -> None:
+    """Encrypt a closed database anew, or for the first time, or no more. Use a copy: a crash may damage it."""
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.pragma("cipher", "chacha20")
+            if old is not None:
+                connection.pragma("key", "raw:" + old.hex())
+            connection.pragma("journal_mode", "delete")  # a log cannot change its key
+            connection.pragma("rekey", "" if new is None else "raw:" + new.hex())
+    except apsw.Error as error:
+        raise MemoryStoreError(f"the key of {path} could not be changed ({error}): check the disk") from error
 
 
 def sync(path: Path) -> None:
