@@ -256,7 +256,7 @@ def test_every_command_goes_where_the_daemon_listens() -> None:
                 verbs.add(verb)
             case SetTopic(setting):
                 changed.add(setting)
-    assert verbs == {"ask", "say", "listen", "stop"}
+    assert verbs == {"ask", "say", "listen", "stop", "sync"}
     assert changed == set(SETTINGS)
 
 

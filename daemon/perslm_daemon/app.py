@@ -217,6 +217,11 @@ class _Builds:
         return MicroWakeWord(wake_words(self._config))
 
 
+def build_engine(config: Config, part: str) -> Any:
+    """An engine outside any lane, for a process that tries one: "model", "embed", "stt" or "tts". Blocks."""
+    return getattr(_Builds(config), part)()
+
+
 def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
     """Whether a change of configuration concerns more than engines that can be built anew in their lanes."""
     whole = ("data_dir", "models_dir", "memory", "voice", "intents")

@@ -30,6 +30,7 @@ from perslm_daemon import (
     cli_models,
     cli_run,
     cli_speech,
+    cli_sync,
     cli_timers,
 )
 from perslm_daemon.cli_session import Session
@@ -121,6 +122,7 @@ def build(session: Session) -> typer.Typer:
         cli_daemon,
         cli_listen,
         cli_speech,
+        cli_sync,
         cli_timers,
         cli_audio,
         cli_memory,

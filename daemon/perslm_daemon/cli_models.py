@@ -41,6 +41,43 @@ def register(app: typer.Typer) -> None:
     models.command()(verify)
     models.command()(remove)
     models.command()(info)
+    for command in (use, rollback, pin, unpin):
+        models.command()(command)
+
+
+_Kind = Annotated[str, typer.Argument(metavar="[KIND]", help="llm, stt, tts or embed.")]
+
+
+def use(
+    context: typer.Context,
+    model_id: Annotated[str, typer.Argument(metavar="ID", help="A language model on this disk.")],
+) -> None:
+    """Let the running PersLM answer with another language model; all else goes on while it loads."""
+    _ask(context, "model", {"action": "use", "id": model_id}, f"{model_id} answers from the next turn on")
+
+
+def rollback(context: typer.Context, kind: _Kind = "llm") -> None:
+    """Go back to the model before an update; the present one is not taken again (docs/updates.md)."""
+    _ask(context, "sync", {"action": "rollback", "kind": kind}, "the model before is back")
+
+
+def pin(context: typer.Context, kind: _Kind = "llm") -> None:
+    """Keep the model of a kind as it is, whatever a training host offers."""
+    _ask(context, "sync", {"action": "pin", "kind": kind}, f"{kind} stays as it is")
+
+
+def unpin(context: typer.Context, kind: _Kind = "llm") -> None:
+    """Let the model of a kind follow its training host again."""
+    _ask(context, "sync", {"action": "unpin", "kind": kind}, f"{kind} follows its host again")
+
+
+def _ask(context: typer.Context, verb: str, payload: dict[str, object], sentence: str) -> None:
+    from perslm_daemon.cli_remote import required
+
+    session = session_of(context)
+    with required(session) as daemon:
+        data = daemon.ask(verb, payload)
+    put_json(data) if session.json else put(sentence)
 
 
 def list_models(context: typer.Context) -> None:

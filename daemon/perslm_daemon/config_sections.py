@@ -33,6 +33,7 @@ from perslm_daemon.config_keys import (
     key_of,
 )
 from perslm_daemon.config_memory import Memory
+from perslm_daemon.config_sync import Sync
 from perslm_daemon.machine import default_threads
 
 PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
@@ -377,6 +378,7 @@ class Config:
     wyoming: Wyoming = field(default_factory=Wyoming)
     home: Home = field(default_factory=Home)
     http: Http = field(default_factory=Http)
+    sync: Sync = field(default_factory=Sync)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -402,6 +404,7 @@ SECTIONS: dict[str, type[Any]] = {
     "wyoming": Wyoming,
     "home": Home,
     "http": Http,
+    "sync": Sync,
 }
 
 

@@ -48,6 +48,7 @@ EVENTS = (
     "timer_missed",
     "home_action",
     "home_confirmation",
+    "update",
 )
 ACTIVITIES = ("idle", "listening", "processing", "responding")
 
@@ -292,7 +293,14 @@ class HomeAssistant:
             "temperature", "Temperature", "mdi:thermometer", "temperature", "°C", health, "temperature_c"
         )
         yield self._entity(
-            "update", "update", "Model update", None, state_topic=t.value("update"), entity_category="diagnostic"
+            "update",
+            "update",
+            "Model update",
+            None,
+            state_topic=t.value("update"),
+            command_topic=t.request("sync"),
+            payload_install='{"action": "install"}',
+            entity_category="diagnostic",
         )
 
     def _text_sensor(self, id_: str, name: str, icon: str) -> Entity:

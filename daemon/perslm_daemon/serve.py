@@ -18,7 +18,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from perslm_daemon import forgetting, kept
+from perslm_daemon import forgetting, kept, update_book
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -27,6 +27,7 @@ from perslm_daemon.clock import clocks
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
+from perslm_daemon.discovery import identity
 from perslm_daemon.llms import usable_llms
 from perslm_daemon.patience import Patience
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
@@ -34,6 +35,7 @@ from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.skills import Skills
+from perslm_daemon.updates import Updates
 from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
 from perslm_daemon.ways import Running, home_of, open_ways
@@ -86,9 +88,14 @@ async def serve(
     config = await anyio.to_thread.run_sync(load)
     # Told before a minute of loading: two daemons on one memory would undo each other's work.
     await anyio.to_thread.run_sync(require_free, config.data_dir / SOCKET_NAME)
+    settled = await anyio.to_thread.run_sync(update_book.settle, config.data_dir)
+    if settled:
+        config = await anyio.to_thread.run_sync(load)
     async with Patience(Notifier()) as patience:
         patience.step("Starting the engines")
-        await _serve(config, _Frame(load, wishes, patience, on_report, on_ready))
+        frame = _Frame(load, wishes, patience, on_report, on_ready, [settled] if settled else [])
+        await _serve(config, frame)
+    await anyio.to_thread.run_sync(update_book.ended, config.data_dir)
 
 
 async def _serve(config: Config, frame: _Frame) -> None:
@@ -189,6 +196,8 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(running.schedule.run)
+        if running.table.updates is not None:
+            tasks.start_soon(running.table.updates.run)
         running.bulletin.post("state", {"state": "online"})
         for message in frame.news:
             running.bulletin.tell("warning", message=message)
@@ -229,6 +238,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         schedule = await _schedule(config, bulletin, mouth or NoSound(), frame)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
+        table.updates = await _updates(config, bulletin, changes)
         arbitration = Arbitration(config.mqtt.base, config.node)
         if sound is not None:
             loop = open_live(
@@ -257,6 +267,15 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             sound=sound,
             arbitration=arbitration,
         )
+
+
+async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Updates:
+    clock, _ = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
+    book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
+    made = partial(
+        Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
+    )
+    return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 def open_models(config: Config) -> Store:
     """Return the models folder of this configuration; nothing is read but the catalogue."""
-    from perslm_runtime.catalog import Store, load_catalog  # noqa: PLC0415 - only commands that touch models pay
+    from perslm_runtime.bundles import with_bundles  # noqa: PLC0415 - only commands that touch models pay
+    from perslm_runtime.catalog import Store, load_catalog  # noqa: PLC0415 - as above
 
-    return Store(config.models_dir, load_catalog())
+    return Store(config.models_dir, with_bundles(load_catalog(), config.models_dir))
 
 
 def open_memory(config: Config, embedder: str | None = None) -> Memory:

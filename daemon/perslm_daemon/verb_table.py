@@ -27,6 +27,7 @@ from perslm_daemon.llms import llms
 from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
+from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import (
     GUEST,
@@ -41,6 +42,7 @@ from perslm_daemon.turn import (
     intent_data,
     timings_data,
 )
+from perslm_daemon.updates import Updates
 from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
@@ -95,6 +97,7 @@ class Table:
     live: Live | None = None
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
     home: Home | None = None
+    updates: Updates | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -139,7 +142,10 @@ class Table:
             ]
         else:
             absent |= dict.fromkeys(("devices", "device", "home"), "home.enabled is false")
-        absent |= dict.fromkeys(("sync",), "this part of PersLM is not built yet")
+        if self.updates is not None:
+            table.append(Verb("sync", SyncArgs, "models from the training host", self.sync, changes_world=True))
+        else:
+            absent["sync"] = "only the running daemon takes models"
         return Verbs({verb.name: verb for verb in table}, absent)
 
     @property
@@ -331,6 +337,12 @@ class Table:
             )
         await self.changes.set("model.id", model_id)
         return True
+
+    async def sync(self, args: SyncArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """What the training host offers, and what became of it."""
+        if self.updates is None:
+            raise InputError("only the running daemon takes models")
+        return await sync(self.updates, args)
 
     async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""

@@ -90,7 +90,15 @@ class Bundled:
     members: tuple[str, ...]
 
 
-Source = Pypi | Url | Zip | Bundled
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A bundle that a training host published: no address, `perslm sync` brings it."""
+
+    bundle: str
+    version: int
+
+
+Source = Pypi | Url | Zip | Bundled | Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,5 +389,5 @@ def delivers(source: Source) -> set[str] | None:
             return {member.file for member in source.members}
         case Url():
             return {download.file for download in source.downloads}
-        case Zip() | Bundled():
+        case Zip() | Bundled() | Signed():
             return None

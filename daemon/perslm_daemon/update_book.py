@@ -1,0 +1,136 @@
+"""What the board knows of its updates: which model is on probation, where it goes back to, what is never retried.
+
+One small file, written whole and synced before anything it tells of is done. Every function blocks on the disk.
+What cannot be read counts as nothing known, which costs a model its probation and no more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from perslm_daemon import kept
+from perslm_runtime.fingerprint import read_json, write_json
+
+log = logging.getLogger("perslm.updates")
+
+KEYS = {"llm": "model.id", "stt": "stt.id", "tts": "tts.id", "embed": "embed.id"}
+"""The configuration key that names the model of a kind."""
+
+MOST_STARTS = 2
+"""Ends that nobody asked for, under probation; with the next start the former model is back."""
+
+_NAME = "updates.json"
+_MOST_HISTORY = 50
+
+
+class Watch(msgspec.Struct):
+    """A model on probation: its kind, what was there before, and what has happened since (Unix seconds).
+
+    `running` is true from the start to the orderly end of a process: a start that finds it true follows a crash.
+    `before_ms` is the answers' median latency before, None where too few were given.
+    """
+
+    name: str
+    kind: str
+    former: str
+    since_s: float
+    errors: int = 0
+    answers: int = 0
+    starts: int = 0
+    running: bool = False
+    before_ms: float | None = None
+
+
+class Step(msgspec.Struct):
+    """Something that was done, for people: when (Unix seconds), with which model, what, and why."""
+
+    at_s: float
+    name: str
+    step: str
+    why: str = ""
+
+
+class Book(msgspec.Struct):
+    """The file's content. `refused` says why a model is not tried again; `pinned` and `former` go by kind."""
+
+    watch: Watch | None = None
+    refused: dict[str, str] = {}
+    pinned: dict[str, str] = {}
+    former: dict[str, str] = {}
+    checked_s: float | None = None
+    history: list[Step] = []
+
+    def note(self, name: str, step: str, why: str = "") -> None:
+        """Keep a step; the oldest of many go."""
+        self.history = [*self.history, Step(time.time(), name, step, why)][-_MOST_HISTORY:]
+
+
+def read(data_dir: Path) -> Book:
+    """What is known; nothing where there is no file or none that can be read."""
+    try:
+        return msgspec.convert(read_json(data_dir / _NAME), Book)
+    except msgspec.ValidationError as error:
+        log.warning("updates_unreadable file=%s error=%s", data_dir / _NAME, error)
+        return Book()
+
+
+def write(data_dir: Path, book: Book) -> None:
+    """Keep it, durably. Raises OSError."""
+    write_json(data_dir / _NAME, msgspec.to_builtins(book))
+
+
+def go_back(data_dir: Path, book: Book, watch: Watch, why: str) -> None:
+    """Name the former model again, and never try this one any more. Durable; raises OSError.
+
+    The order matters for a power cut in between: a model that is refused and still named is put right by the next
+    start, one that is no longer named and not refused would be tried again.
+    """
+    book.refused = {**book.refused, watch.name: why}
+    book.watch = None
+    book.note(watch.name, "rolled_back", why)
+    write(data_dir, book)
+    kept.change(data_dir, {KEYS[watch.kind]: watch.former})
+
+
+def settle(data_dir: Path) -> str:
+    """Before the engines start, put the models right after a crash loop, or a power cut in the middle of a change.
+
+    Returns what was done as a sentence; "" where nothing was.
+    """
+    book = read(data_dir)
+    named = kept.read(data_dir)
+    try:
+        for kind, key in KEYS.items():
+            name = str(named.get(key, ""))
+            if name in book.refused and book.watch is None and (former := book.former.get(kind)) != name:
+                kept.change(data_dir, {key: former})
+                return f"{name} is not used any more: {book.refused[name]}"
+        watch = book.watch
+        if watch is None:
+            return ""
+        if watch.running:
+            watch.starts += 1
+        if watch.starts >= MOST_STARTS:
+            why = f"PersLM ended {watch.starts} times without being asked to while it was new"
+            go_back(data_dir, book, watch, why)
+            return f"{watch.name} is taken back: {why}"
+        watch.running = True
+        write(data_dir, book)
+    except OSError as error:
+        log.warning("updates_not_settled error=%s", error.strerror)
+    return ""
+
+
+def ended(data_dir: Path) -> None:
+    """The process ends in an orderly way: that is no sign against the new model."""
+    book = read(data_dir)
+    if book.watch is not None and book.watch.running:
+        book.watch.running, book.watch.starts = False, 0
+        try:
+            write(data_dir, book)
+        except OSError as error:
+            log.warning("updates_not_written error=%s", error.strerror)

@@ -1,0 +1,429 @@
+"""Taking signed models: look, bring, try, change over, watch, and go back by itself.
+
+Nothing here judges a signature (`trust`) or loads a model (`update_trial`, and the engines' own change-over). What
+it owns is the order of the steps and what each leaves on the disk, so that a plug pulled at any moment ends in a
+board that answers. Knows no transport.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from perslm_daemon import update_book
+from perslm_daemon.bulletin import Bulletin, Happening, Value
+from perslm_daemon.changes import Changes
+from perslm_daemon.clock import Clock
+from perslm_daemon.config_sections import Config
+from perslm_daemon.machine import memory_line_mb
+from perslm_daemon.stores import open_models
+from perslm_daemon.update_book import KEYS, Book, Watch
+from perslm_daemon.update_choice import Board, Found, report_data, status_data, why_not
+from perslm_daemon.update_host import follow, followed, report
+from perslm_daemon.update_trial import run_trial
+from perslm_runtime import __version__
+from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
+from perslm_runtime.bundles import Apply, Bringing, bring, forget_partial, installed, look_up, remove
+from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
+from perslm_runtime.fetch import Progress
+from perslm_runtime.lane import Stop
+
+if TYPE_CHECKING:
+    from perslm_runtime.trust import Trust
+
+log = logging.getLogger("perslm.updates")
+
+T = TypeVar("T")
+
+_AFTER_START_S = 60.0  # a start has better things to do than to look for models
+_SOON_S = 900.0  # after a look that failed for want of a network
+_MOST_ERRORS = 3
+_SETTLED_S = 600.0  # a process that lived so long is no crash loop
+_ENOUGH_ANSWERS = 8  # to speak of a median
+_SLOWER = 3.0  # times the median before: then it goes back
+_RESERVE_MB = 100
+
+
+class Updates:
+    """The board's side of its training host. `run` is its life; the rest is what people ask of it."""
+
+    def __init__(
+        self,
+        config: Config,
+        bulletin: Bulletin,
+        changes: Changes,
+        clock: Clock,
+        *,
+        book: Book,
+        board_id: Callable[[], str],
+        apply: Apply | None = None,
+        after_start_s: float = _AFTER_START_S,
+    ) -> None:
+        self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
+        self._board_id, self._apply, self._after_start_s = board_id, apply, after_start_s
+        self._one_at_a_time = anyio.Lock()
+        self._book = book
+        self._problem = ""
+        self._found: Found | None = None
+        self._last_turn = -math.inf
+        self._latencies: deque[float] = deque(maxlen=64)
+        self._percent: int | None = None
+        self.followed = followed(config)
+
+    # -------------------------------------------------------------- its life
+
+    async def run(self) -> None:
+        """Watch what is new, and look for what is newer, until cancelled."""
+        await self._after_change_over()
+        self._post()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
+            tasks.start_soon(self._probation)
+            if self.followed:
+                tasks.start_soon(self._look_again_and_again)
+
+    async def _look_again_and_again(self) -> None:
+        await anyio.sleep(self._after_start_s)
+        while True:
+            wait_s = self._config.sync.every_h * 3600
+            try:
+                await self.check(take=self._config.sync.take == "auto")
+            except PersLMError as error:
+                self._fail(str(error))
+                wait_s = min(_SOON_S, wait_s)
+            await anyio.sleep(wait_s)
+
+    async def _listen(self) -> None:
+        """Errors and answers, as they come: what a model on probation is judged by."""
+        async with self._bulletin.listen() as notices:
+            async for notice in notices:
+                if isinstance(notice, Value) and notice.name == "latency_ms":
+                    self._last_turn = anyio.current_time()
+                    await self._answered(float(notice.value))
+                elif isinstance(notice, Happening) and notice.event_type == "error":
+                    await self._went_wrong(str(notice.fields.get("engine") or ""))
+
+    async def _answered(self, latency_ms: float) -> None:
+        self._latencies.append(latency_ms)
+        watch = self._book.watch
+        if watch is None or watch.kind != "llm":
+            return
+        watch.answers += 1
+        if (before := watch.before_ms) is None or watch.answers < _ENOUGH_ANSWERS:
+            return
+        if (now := statistics.median(list(self._latencies)[-_ENOUGH_ANSWERS:])) > _SLOWER * before:
+            await self._go_back(watch, f"answers take {now:.0f} ms and took {before:.0f} ms before")
+
+    async def _went_wrong(self, engine: str) -> None:
+        watch = self._book.watch
+        part = {"llm": "model"}.get(watch.kind, watch.kind) if watch else ""
+        if watch is None or engine not in ("", part):
+            return
+        watch.errors += 1
+        if watch.errors >= _MOST_ERRORS:
+            await self._go_back(watch, f"{watch.errors} errors since it is used")
+        else:
+            await self._keep_book()
+
+    async def _probation(self) -> None:
+        """Let a model that did well stay for good."""
+        settled_at = anyio.current_time() + _SETTLED_S
+        while True:
+            watch = self._book.watch
+            if watch is not None:
+                if watch.starts and anyio.current_time() > settled_at:
+                    watch.starts = 0
+                    await self._keep_book()
+                if self._clock.wall_s() - watch.since_s >= self._config.sync.watch_h * 3600:
+                    await self._stays(watch)
+            await anyio.sleep(min(60.0, max(0.05, self._config.sync.watch_h * 3600 / 10)))
+
+    async def _stays(self, watch: Watch) -> None:
+        self._book.watch = None
+        self._step(watch.name, "kept", "")
+        await self._keep_book()
+        await _thread(self._tidy)
+
+    async def _after_change_over(self) -> None:
+        """The engines are as they are: is the model on probation the one that runs?"""
+        watch = self._book.watch
+        if watch is None:
+            return
+        if self._in_use(watch.kind) == watch.name:
+            watch.running = True
+            await self._keep_book()
+            return
+        # What was named did not start, and the daemon took it back by itself.
+        why = "its engine could not be started with it"
+        self._book.watch = None
+        self._book.refused = {**self._book.refused, watch.name: why}
+        self._step(watch.name, "rolled_back", why)
+        await self._keep_book()
+
+    # -------------------------------------------------------------- what people ask
+
+    def status(self) -> dict[str, Any]:
+        """What is in use, on probation, offered, refused and pinned, and the latest steps."""
+        return status_data(self._book, self._found, self._all_in_use(), self._problem)
+
+    async def check(self, *, take: bool) -> dict[str, Any]:
+        """Look at the mirrors; with `take`, take what is offered. Returns the status. Raises `PersLMError`."""
+        if not self.followed:
+            raise InputError("no training host is followed: `perslm sync enroll URL` (docs/updates.md)")
+        async with self._one_at_a_time:
+            trust, found = await self._thread_with_stop(self._look)
+            self._found, self._problem = found, ""
+            self._book.checked_s = self._clock.wall_s()
+            await self._keep_book()
+            for name in found.retracted:
+                await self._retract(name)
+            if take:
+                for manifest in found.wanted:
+                    await self._take(trust, manifest)
+        self._post()
+        await _thread(report, self._config, report_data(self._book, self._all_in_use(), self._config.profile))
+        return self.status()
+
+    async def roll_back(self, kind: str) -> str:
+        """Go back to the model that was there before, by hand; returns its name. Raises `InputError`."""
+        book = self._book
+        former = book.watch.former if book.watch and book.watch.kind == kind else book.former.get(kind)
+        now = self._in_use(kind)
+        if not former or former == now:
+            raise InputError(f"there is no former model to go back to for {kind}")
+        watch = book.watch if book.watch and book.watch.name == now else Watch(now, kind, former, 0.0)
+        await self._go_back(watch, "somebody asked for the former one")
+        return former
+
+    async def pin(self, kind: str, *, on: bool) -> None:
+        """Keep the model of a kind as it is, whatever is offered; or let it follow again."""
+        if kind not in KEYS:
+            raise InputError(f"there is no kind {kind!r}: kinds are {', '.join(KEYS)}")
+        pinned = {name: model for name, model in self._book.pinned.items() if name != kind}
+        self._book.pinned = {**pinned, **({kind: self._in_use(kind)} if on else {})}
+        await self._keep_book()
+        self._post()
+
+    # -------------------------------------------------------------- the steps
+
+    def _look(self, stop: Stop) -> tuple[Trust, Found]:
+        trust = follow(self._config, self._clock.wall_s, stop)
+        trust.refresh()
+        channel = read_channel(trust.read(channel_path(self._config.sync.channel)))
+        return trust, self._sorted_out(trust, channel)
+
+    def _sorted_out(self, trust: Trust, channel: Channel) -> Found:
+        """What of a channel this board takes, and why not the rest."""
+        wanted: list[Manifest] = []
+        not_taken: dict[str, str] = {}
+        here = {one.name: one for one in installed(self._config.models_dir)}
+        board = Board(self._config.profile, __version__, self._config.board.budget_mb or None)
+        for bundle, version in channel.for_board(self._board_id()):
+            manifest = look_up(trust, bundle, version)
+            why = why_not(manifest, self._in_use(manifest.kind), here, self._book, board)
+            if why is None:
+                wanted.append(manifest)
+            elif why:
+                not_taken[manifest.name] = why
+        return Found(tuple(wanted), not_taken, channel.retracted)
+
+    async def _take(self, trust: Trust, manifest: Manifest) -> None:
+        """Bring, try and change over to one bundle. What is wrong with it is told and ends nothing else."""
+        name = manifest.name
+        try:
+            self._step(name, "downloading", "")
+            await self._thread_with_stop(partial(self._bring, trust, manifest))
+            self._percent = None
+            await self._idle()
+            if await _thread(memory_line_mb, "MemAvailable") > manifest.memory_mb + _RESERVE_MB:
+                self._step(name, "trying", "")
+                outcome = await run_trial(self._config, manifest)
+                log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
+            await self._idle()
+            await self._change_over(manifest)
+        except BundleRefused as error:
+            self._book.refused = {**self._book.refused, name: str(error)}
+            self._step(name, "refused", str(error))
+            await self._keep_book()
+            await _thread(remove, self._config.models_dir, name)
+        except CatalogError as error:
+            self._fail(str(error))
+            self._step(name, "failed", str(error))
+        finally:
+            self._percent = None
+            self._post()
+
+    def _bring(self, trust: Trust, manifest: Manifest, stop: Stop) -> None:
+        how = Bringing(
+            report=self._arrived,
+            stop=stop,
+            bytes_per_s=self._config.sync.rate_kb_s * 1000,
+            apply=self._apply,
+            known=self._known_files(),
+        )
+        bring(trust, manifest, self._config.models_dir, how)
+
+    def _known_files(self) -> dict[str, Path]:
+        """The model in use of each kind, which a difference may be to."""
+        store = open_models(self._config)
+        found: dict[str, Path] = {}
+        for kind in KEYS:
+            model_id = self._in_use(kind)
+            try:
+                folder = store.folder(model_id)
+                found |= {file.sha256: folder / file.path for file in store.catalog[model_id].files}
+            except CatalogError:
+                continue
+        return found
+
+    async def _change_over(self, manifest: Manifest) -> None:
+        """Name the new model. The daemon changes its engine between two turns, where this object's life ends."""
+        former = self._in_use(manifest.kind)
+        before = list(self._latencies)[-_ENOUGH_ANSWERS * 2 :]
+        self._book.former = {**self._book.former, manifest.kind: former}
+        self._book.watch = Watch(
+            manifest.name,
+            manifest.kind,
+            former,
+            self._clock.wall_s(),
+            running=True,
+            before_ms=statistics.median(before) if len(before) >= _ENOUGH_ANSWERS else None,
+        )
+        self._step(manifest.name, "in_use", "")
+        if not await self._keep_book():  # without the way back on the disk, nothing is changed
+            self._book.watch = None
+            raise CatalogError(f"{manifest.name} is here and waits for room on the disk")
+        try:
+            await self._changes.set(KEYS[manifest.kind], manifest.name)
+        except PersLMError as error:
+            self._book.watch = None
+            raise BundleRefused(f"{manifest.name} cannot be named: {error}") from error
+
+    async def _go_back(self, watch: Watch, why: str) -> None:
+        """Back to the former model: durable first, then in force."""
+        log.warning("going_back from=%s to=%s reason=%s", watch.name, watch.former, why)
+        self._step(watch.name, "rolled_back", why)
+        try:
+            await _thread(update_book.go_back, self._config.data_dir, self._book, watch, why)
+        except OSError as error:
+            self._fail(f"{watch.former} cannot be named again ({error.strerror}): make room on the disk")
+            return
+        self._bulletin.tell("warning", message=f"{watch.former} is back instead of {watch.name}: {why}")
+        self._changes.reload()
+
+    async def _retract(self, name: str) -> None:
+        kind = next((kind for kind in KEYS if self._in_use(kind) == name), None)
+        if kind is None or name in self._book.refused:
+            return
+        watch = self._book.watch
+        former = watch.former if watch and watch.name == name else self._book.former.get(kind)
+        if former:
+            await self._go_back(Watch(name, kind, former, 0.0), "its host took it back")
+
+    def _tidy(self) -> None:
+        """Keep the models in use and the ones before them; older bundles go."""
+        keep = set(self._all_in_use().values()) | set(self._book.former.values())
+        for manifest in installed(self._config.models_dir):
+            if manifest.name not in keep:
+                remove(self._config.models_dir, manifest.name)
+        forget_partial(self._config.models_dir, ())
+
+    # -------------------------------------------------------------- inside
+
+    def _all_in_use(self) -> dict[str, str]:
+        return {kind: self._in_use(kind) for kind in KEYS}
+
+    def _in_use(self, kind: str) -> str:
+        section, _, key = KEYS[kind].partition(".")
+        return str(getattr(getattr(self._config, section), key))
+
+    async def _idle(self) -> None:
+        """Wait until nobody has asked anything for a moment."""
+        quiet_s = self._config.sync.quiet_s
+        while (  # noqa: ASYNC110 - quiet is a time that has passed, no event
+            anyio.current_time() - self._last_turn < quiet_s
+            or self._bulletin.current().get("activity", "idle") != "idle"
+        ):
+            await anyio.sleep(max(0.1, quiet_s / 2))
+
+    def _arrived(self, progress: Progress) -> None:
+        """Called in the downloading thread: a number is all it leaves."""
+        if progress.total_bytes:
+            self._percent = min(99, progress.done_bytes * 100 // progress.total_bytes)
+
+    def _step(self, name: str, step: str, why: str) -> None:
+        self._book.note(name, step, why)
+        told = {"message": why} if why else {}
+        self._bulletin.tell("update", step=step, name=name, **told)
+        self._post()
+
+    def _fail(self, problem: str) -> None:
+        if problem != self._problem:
+            self._bulletin.tell("warning", message=f"updates: {problem}")
+        self._problem = problem
+
+    def _post(self) -> None:
+        """The value `update`, as Home Assistant's update entity reads it; a board without a host has none."""
+        if not self.followed:
+            return
+        latest = next((one for one in self._found.wanted if one.kind == "llm"), None) if self._found else None
+        now = self._in_use("llm")
+        self._bulletin.post(
+            "update",
+            {
+                "installed_version": now,
+                "latest_version": latest.name if latest and latest.name not in self._book.refused else now,
+                "title": latest.what if latest else None,
+                "in_progress": self._percent is not None,
+                "update_percentage": self._percent,
+            },
+        )
+
+    async def _keep_book(self) -> bool:
+        """Keep what is known; a disk that takes no more is told. Returns whether it was kept."""
+        try:
+            await _thread(update_book.write, self._config.data_dir, self._book)
+        except OSError as error:
+            self._fail(f"their state cannot be kept ({error.strerror}): make room on the disk")
+            return False
+        return True
+
+    async def _thread_with_stop(self, work: Callable[[Stop], T]) -> T:
+        """Run what blocks for long; cancelling stops it and waits for it. Progress is posted meanwhile."""
+        stop = Stop()
+        result: list[T] = []
+        failed: list[PersLMError] = []  # raised outside the group, which would wrap it
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._accompany, stop)
+            try:
+                result.append(await anyio.to_thread.run_sync(work, stop))
+            except PersLMError as error:
+                failed.append(error)
+            tasks.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
+        return result[0]
+
+    async def _accompany(self, stop: Stop) -> None:
+        shown: int | None = None
+        try:
+            while True:
+                await anyio.sleep(0.5)
+                if self._percent != shown:
+                    shown = self._percent
+                    self._post()
+        finally:
+            stop.set()
+
+
+async def _thread(function: Callable[..., T], *args: Any) -> T:
+    return await anyio.to_thread.run_sync(partial(function, *args))

@@ -1,0 +1,64 @@
+"""A training host's repository on the loopback, and small bundles for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from loopback_http import Site, serving
+from perslm_runtime.bundle import MANIFEST, BundleFile, Manifest, Trial, write_manifest
+from perslm_runtime.trust import Trust
+from perslm_training_host.repository import Repository
+from perslm_training_host.signing_keys import SigningKeys
+
+NOW_S = 1_800_000_000.0
+
+
+def bundle(folder: Path, version: int = 1, content: bytes = b"GGUF", **changes: object) -> Path:
+    """A bundle's folder: manifest, and one file with `content`."""
+    folder = folder / f"bundle-{version}-{hashlib.sha256(content).hexdigest()[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.gguf").write_bytes(content)
+    file = BundleFile("model.gguf", len(content), hashlib.sha256(content).hexdigest())
+    given: dict[str, object] = {"trial": Trial(), **changes}
+    manifest = Manifest(
+        id="home",
+        version=version,
+        kind="llm",
+        what="a model for tests",
+        licence="Apache-2.0",
+        files=(file,),
+        memory_mb=200,
+    )
+    (folder / MANIFEST).write_bytes(write_manifest(msgspec.structs.replace(manifest, **given)))
+    return folder
+
+
+def repository(folder: Path) -> Repository:
+    """A new repository with its keys beside it."""
+    return Repository.create(folder / "repository", SigningKeys([folder / "keys"]))
+
+
+def pages(folder: Path) -> dict[str, bytes]:
+    """A repository's files as a web server gives them."""
+    return {f"/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def served(repo: Repository) -> Iterator[Site]:
+    """The repository as it is now; `site.pages = pages(repo.folder)` shows what came later."""
+    with serving(pages(repo.folder)) as site:
+        site.version = None  # a plain static server; etags are the downloads' own tests
+        yield site
+
+
+def board(folder: Path, repo: Repository, *mirrors: Site, now_s: float | None = None) -> Trust:
+    """A board that knows the repository's first root."""
+    now = repo._now().timestamp() if now_s is None else now_s
+    return Trust(
+        folder, repo.anchor.read_bytes(), [site.address for site in mirrors], now=lambda: now, timeout_s=5
+    )
