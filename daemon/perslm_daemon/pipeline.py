@@ -23,6 +23,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 from perslm_daemon import engine_calls
 from perslm_daemon.prepared import Prepared
 from perslm_daemon.recollection import Recollection
+from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
     GUEST,
     Ask,
@@ -80,6 +81,7 @@ class Pipeline:
         self.model_id = model_id
         self._recall_k = recall_k
         self.recollection = Recollection(parts, embedder, budget)
+        self._forgetting = SpokenForgetting(self.recollection, self._forget)
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
@@ -174,7 +176,7 @@ class Pipeline:
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
             now.ask.turn,
-            now.ask.text,
+            "" if now.traceless else now.ask.text,
             now.reply,
             now.recalled,
             self.model_id if now.intent is None else "",
@@ -205,10 +207,11 @@ class Pipeline:
 
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
-        if self.skills is None:
-            return False
         began = time.perf_counter()
-        answered = await self.skills(now.ask)
+        answered = await self._forgetting(now.ask)
+        now.traceless = answered is not None
+        if answered is None and self.skills is not None:
+            answered = await self.skills(now.ask)
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is None:
             return False
@@ -331,7 +334,7 @@ class Pipeline:
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
             self.recollection.guests.add(now.ask, now.reply)
-        if not self.recollection.serves(now.ask.person):
+        if not self.recollection.serves(now.ask.person) or now.traceless:
             return None
         model_id = self.model_id if now.intent is None else ""
         try:
@@ -358,15 +361,19 @@ class Pipeline:
         The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
         """
         async with self._turn:
-            await self._stop_idling()
-            forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
-            if not forgotten.count:
-                return forgotten
-            await self.parts.model.call(engine_calls.forget_conversation)
-            self._conversation = None
-            self.recollection.guests.forget()
-            if self._prepared is not None:
-                self._prepared.drop()
+            return await self._forget(wanted)
+
+    async def _forget(self, wanted: Wanted) -> Forgotten:
+        """The same in a turn, which has no other beside it."""
+        await self._stop_idling()
+        forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
+        if not forgotten.count:
+            return forgotten
+        await self.parts.model.call(engine_calls.forget_conversation)
+        self._conversation = None
+        self.recollection.guests.forget()
+        if self._prepared is not None:
+            self._prepared.drop()
         left = [phrase for drop in self.elsewhere for phrase in await drop()]
         return replace(forgotten, beyond=(*forgotten.beyond, *left))
 

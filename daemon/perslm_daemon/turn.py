@@ -163,7 +163,7 @@ class Parts:
 
 @dataclass(slots=True)
 class Progress:
-    """The turn while it runs."""
+    """The turn while it runs. One that is `traceless` is not remembered, and what was heard is told nobody."""
 
     ask: Ask
     tell: Tell
@@ -175,6 +175,7 @@ class Progress:
     reply: str = ""
     end: ReplyEnd | None = None
     intent: Intent | None = None
+    traceless: bool = False
     problems: list[str] = field(default_factory=list)
 
     def since_known_ms(self) -> float:
