@@ -16,6 +16,7 @@ from perslm_build import locks, stress, training
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
 from perslm_build.terminal import SetupError, say, watch
 
+_DEFAULT = "not slow and not board and not soak"
 _DEFAULT_ROUNDS = "10"
 _STRESS_ROUNDS = "100"
 _CLEANED = (
@@ -81,14 +82,18 @@ def models(_: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """Set up, pull the small models, run the default tests (ARGS=... goes to pytest).
 
-    All of them run in two processes, file by file: many wait rather than compute (230 s instead of 372).
+    All of them run in two processes, file by file, because many wait rather than compute; then, in one, those that
+    hear and play in real time.
     """
     set_up(TEST)
     _pull_models(TEST, "--tests")
     _set_up_training()
     os.environ.setdefault("PERSLM_STRESS_ROUNDS", _DEFAULT_ROUNDS)
     os.chdir(locks.ROOT)
-    return _become(TEST, "pytest", *(arguments or ("--numprocesses=2", "--dist=loadfile")))
+    if arguments:
+        return _become(TEST, "pytest", *arguments)
+    status = _call(TEST, "pytest", "--numprocesses=2", "--dist=loadfile", "-m", f"{_DEFAULT} and not alone")
+    return _call(TEST, "pytest", "-m", f"{_DEFAULT} and alone") or status
 
 
 def _set_up_training() -> None:

@@ -350,7 +350,7 @@ def _zip(table: _Table) -> Zip:
 
 def _bundled(table: _Table) -> Bundled:
     members = table.texts("members", "a list of glob patterns inside the package")
-    if not members or any(m.startswith("/") or ".." in m for m in members):
+    if not members or any(m.startswith("/") or ".." in m.split("/") for m in members):
         table.wrong("members", "at least one glob pattern inside the package")
     return Bundled(
         package=table.text("package", "an import name", _MODULE),
