@@ -29,6 +29,7 @@ from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.llama import LlamaOptions, Sampling
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel
 from perslm_runtime.prompt import EXAMPLES
 from perslm_runtime.stt import SpeechToText, open_recognizer
@@ -183,6 +184,7 @@ async def start(
                 model_id=config.model.id,
                 embedder=config.embed.id,
                 recall_k=config.memory.recall_k,
+                budget=Budget(config.memory.most_rows, config.memory.most_mb),
             )
         )
         yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))

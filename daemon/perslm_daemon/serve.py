@@ -18,7 +18,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from perslm_daemon import kept, update_book
+from perslm_daemon import forgetting, kept, update_book
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -266,6 +266,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         if assistant.intents is not None:
             skills = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
         assistant.pipeline.skills = skills
+        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,
@@ -283,7 +284,10 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
 async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Updates:
     clock, _ = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
     book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
-    return Updates(config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir))
+    made = partial(
+        Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
+    )
+    return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
@@ -301,16 +305,23 @@ async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _
 def _settings(
     assistant: Assistant, config: Config, table: Table, llms: Sequence[str]
 ) -> dict[str, tuple[Setting, SettingValue]]:
-    pipeline = assistant.pipeline
+    recollection = assistant.pipeline.recollection
     found: dict[str, tuple[Setting, SettingValue]] = {}
 
     async def remember(value: SettingValue) -> None:
-        pipeline.remembering = bool(value)
+        recollection.remembering = bool(value)
 
     if assistant.parts.memory is not None:
-        pipeline.remembering = config.memory.remember
+        recollection.remembering = config.memory.remember
         switch = Setting("memory", "switch", "remember and recall", remember, key="memory.remember")
-        found["memory"] = (switch, pipeline.remembering)
+        found["memory"] = (switch, recollection.remembering)
+
+        async def guests(value: SettingValue) -> None:
+            recollection.only_guests = bool(value)
+
+        recollection.only_guests = config.memory.guests
+        about = "whoever is not vouched for asks as a guest, who leaves nothing and is told nothing"
+        found["guests"] = (Setting("guests", "switch", about, guests, key="memory.guests"), config.memory.guests)
     if len(llms) > 1:
 
         async def answer_with(value: SettingValue) -> None:

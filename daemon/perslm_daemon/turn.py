@@ -28,8 +28,8 @@ from perslm_runtime.tts import Piper
 log = logging.getLogger("perslm.turn")
 
 GUEST = "(guest)"
-"""Who asks where nobody is known: no configuration can name a person so. What the owner told is never recalled for
-a guest, and a guest may not unlock, disarm or open anything."""
+"""Who asks where nobody is known: no configuration can name a person so. Nothing is recalled for a guest and
+nothing remembered, and a guest may not unlock, disarm or open anything."""
 
 Vector = NDArray[float32]
 
@@ -39,7 +39,8 @@ class Ask:
     """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
 
     `conversation` names a conversation to go on with; "" is this process's own. `source` is the way it came in by,
-    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `turn` is the id of its turn.
+    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `turn` is the id of its turn. `vouched`
+    says that the way in knows who `person` is.
     """
 
     text: str = ""
@@ -47,6 +48,7 @@ class Ask:
     speak: bool = False
     conversation: str = ""
     person: str = "owner"
+    vouched: bool = False
     source: str = "local"
     turn: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -161,7 +163,7 @@ class Parts:
 
 @dataclass(slots=True)
 class Progress:
-    """The turn while it runs."""
+    """The turn while it runs. One that is `traceless` is not remembered, and what was heard is told nobody."""
 
     ask: Ask
     tell: Tell
@@ -173,6 +175,7 @@ class Progress:
     reply: str = ""
     end: ReplyEnd | None = None
     intent: Intent | None = None
+    traceless: bool = False
     problems: list[str] = field(default_factory=list)
 
     def since_known_ms(self) -> float:

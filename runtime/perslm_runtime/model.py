@@ -173,6 +173,16 @@ class ChatModel:
         for said, reply in turns:
             self._talk.add(self.tokens(said), self.tokens(reply))
 
+    def forget(self, stop: Stop) -> None:
+        """Start another conversation and overwrite the cache's memory, in which the words of this one still are.
+
+        Files need nothing: only heads are saved, and those hold no word that anybody said.
+        """
+        self._talk = self._new_talk()
+        self._llama.clear()
+        self._cached = []
+        self._fill_head(stop)
+
     def reply(self, stop: Stop, text: str, max_tokens: int | None = None) -> Generator[str | ReplyEnd, None, None]:
         """Answer `text` (as prompt.user_text makes it): pieces of text, then one `ReplyEnd`.
 
