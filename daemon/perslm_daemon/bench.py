@@ -59,6 +59,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from perslm_daemon import (  # noqa: PLC0415 - engines
         bench_grammar,
         bench_home,
+        bench_listen,
         bench_model,
         bench_mqtt,
         bench_process,
@@ -73,6 +74,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
         "voice": bench_voice.voice,
+        "listen": bench_listen.listen,
         "home": bench_home.home,
         "footprint": bench_process.footprint,
         "import": bench_process.import_time,

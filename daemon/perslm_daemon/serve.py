@@ -40,6 +40,7 @@ from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
 from perslm_daemon.ways import Running, home_of, open_ways
 from perslm_runtime import __version__
+from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 
 log = logging.getLogger("perslm.serve")
@@ -240,9 +241,21 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes)
         arbitration = Arbitration(config.mqtt.base, config.node)
+        skills: Skills | None = None
+
+        async def knows(text: str) -> Ending | None:
+            return None if skills is None else await skills.ending(text)
+
         if sound is not None:
             loop = open_live(
-                config, assistant, sound, bulletin, table.turn_by_voice, arbitration=arbitration, rings=schedule
+                config,
+                assistant,
+                sound,
+                bulletin,
+                table.turn_by_voice,
+                arbitration=arbitration,
+                rings=schedule,
+                knows=knows,
             )
             table.live = await stack.enter_async_context(loop)
         llms = await anyio.to_thread.run_sync(usable_llms, config)
@@ -250,7 +263,6 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         if sound is not None:
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
-        skills = None
         if assistant.intents is not None:
             skills = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
         assistant.pipeline.skills = skills

@@ -32,7 +32,7 @@ from perslm_daemon.update_host import follow, followed, report
 from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
-from perslm_runtime.bundles import Apply, Bringing, bring, forget_partial, installed, look_up, remove
+from perslm_runtime.bundles import Bringing, bring, forget_partial, installed, look_up, remove
 from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
 from perslm_runtime.fetch import Progress
 from perslm_runtime.lane import Stop
@@ -65,11 +65,10 @@ class Updates:
         *,
         book: Book,
         board_id: Callable[[], str],
-        apply: Apply | None = None,
         after_start_s: float = _AFTER_START_S,
     ) -> None:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
-        self._board_id, self._apply, self._after_start_s = board_id, apply, after_start_s
+        self._board_id, self._after_start_s = board_id, after_start_s
         self._one_at_a_time = anyio.Lock()
         self._book = book
         self._problem = ""
@@ -263,11 +262,13 @@ class Updates:
             self._post()
 
     def _bring(self, trust: Trust, manifest: Manifest, stop: Stop) -> None:
+        from perslm_runtime.delta import apply  # noqa: PLC0415 - numpy and zstandard wait for the first update
+
         how = Bringing(
             report=self._arrived,
             stop=stop,
             bytes_per_s=self._config.sync.rate_kb_s * 1000,
-            apply=self._apply,
+            apply=apply,
             known=self._known_files(),
         )
         bring(trust, manifest, self._config.models_dir, how)

@@ -365,10 +365,18 @@ class ChatModel:
             save_snapshot(self._snapshots, self._key, self._llama.state())
         return "prefill", took
 
-    def _snapshot_key(self, head: Sequence[int]) -> str:
+    def save_head_for(self, system: str, folder: Path) -> bool:
+        """Save the head's state under the name that a board looks for whose llama.cpp says `system` of itself.
+
+        The state's form does not depend on the processor, so a card can carry one that was made elsewhere. Call it
+        before any turn. False when the disk would not take it.
+        """
+        return save_snapshot(folder, self._snapshot_key(self._talk.head, system), self._llama.state())
+
+    def _snapshot_key(self, head: Sequence[int], system: str | None = None) -> str:
         options = self._llama.options
         shape = f"{self._llama.context_tokens} {self._llama.kv} {options.flash_attention} {options.batch_tokens}"
-        build = f"{BINDING_VERSION} {system_info()}"
+        build = f"{BINDING_VERSION} {system_info() if system is None else system}"
         return snapshot_key(model_identity(self.file), build, shape, head)
 
     def _new_talk(self) -> Conversation:
