@@ -58,6 +58,20 @@ def test_a_name_is_corrected_by_voice(memory: Memory) -> None:
     assert former == ["Anna", "Jon"]
 
 
+def test_a_correction_in_another_conversation_counts_only_at_once(tmp_path: Path) -> None:
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with closing(Memory(tmp_path / "memory.db", clock=lambda: clock[0])) as memory:
+        for minutes, said in (
+            (0, "My sister is called Anna."),
+            (2, "No, her name is Ana."),
+            (60, "No, her name is Zoe."),
+        ):
+            clock[0] = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+            memory.remember_turn(said, "I see.", conversation=said)
+            memory.claims.look(10)
+        assert holds(memory) == {"your sister is Ana"}
+
+
 def test_my_sisters_children_are_found_over_two_steps_and_back(memory: Memory) -> None:
     tell(memory, "My sister Ana has two kids, Tom and Lea.", "My sister's son is Max.", "My wife is called Eva.")
     tell(memory, "Lea's mother is called Ana.")

@@ -79,8 +79,10 @@ WITH RECURSIVE walk (step, entity) AS (
 SELECT DISTINCT entity FROM walk WHERE step = json_array_length(?2) AND entity <> ?1 ORDER BY entity
 """
 _BEFORE = """
-SELECT id, said, reply FROM memory WHERE conversation = (SELECT conversation FROM memory WHERE id = ?1) AND id < ?1
-ORDER BY id DESC LIMIT 2
+SELECT before.id, before.said, before.reply FROM memory AS now JOIN memory AS before ON before.id < now.id
+WHERE now.id = ?1 AND before.person = now.person AND before.kind = 'turn'
+  AND (before.conversation = now.conversation OR before.at_us > now.at_us - 600000000)
+ORDER BY before.id DESC LIMIT 2
 """
 _OF_MEMORY = """
 SELECT claim.subject, claim.object FROM claim JOIN claim_source ON claim_source.claim = claim.id
@@ -309,7 +311,7 @@ class Claims:
         return 1
 
     def _meant(self, person: int, pronoun: str, memory: int) -> int | None:
-        """Whom a pronoun means by the two turns before: the one whose claim was learned, or who was spoken of."""
+        """Whom a pronoun means by the two turns before: whose claim was learned, or who was spoken of."""
         roles = self._roles(person)
         for before, said, reply in self._database.rows(_BEFORE, (memory,)):
             for subject, thing in self._database.rows(_OF_MEMORY, (before,)):

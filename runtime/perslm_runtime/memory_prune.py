@@ -26,8 +26,10 @@ SELECT memory.id, memory.person, said, length(said) + length(reply), at_us, coal
        coalesce(last_us, 0)
 FROM memory LEFT JOIN used ON used.id = memory.id
 WHERE kind = 'turn' AND NOT kept AND memory.id NOT IN (SELECT memory FROM claim_source)
-ORDER BY memory.id DESC
+ORDER BY memory.id LIMIT ?
 """
+# The oldest ones that are looked at in one go: 3 s on a PC. What is newer would hardly be chosen.
+_LOOKED_AT = 20_000
 _CHARS = "SELECT total(length(said) + length(reply)) FROM memory"
 _COUNT = "SELECT count(*) FROM memory"
 _BYTES = "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size)"
@@ -91,7 +93,8 @@ def plan(database: Database, vectors: Vectors, budget: Budget, now: datetime) ->
 
 
 def _turns(database: Database, now: datetime) -> Iterator[_Turn]:
-    for memory, person, said, chars, at_us, times, last_us in database.rows(_MAY_GO):
+    """What may go, the newest first."""
+    for memory, person, said, chars, at_us, times, last_us in reversed(database.rows(_MAY_GO, (_LOOKED_AT,))):
         worth = _fresh(at_us, now) + 0.5 * min(times, 8) * _fresh(last_us, now)
         if recall.only_asks(said):
             worth *= 0.3  # as in recall: who only asked told nothing
