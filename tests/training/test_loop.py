@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,31 @@ def test_the_taught_file_keeps_its_bases_head_byte_for_byte(small: Small, child:
     base = small.folder / "kinds" / "parent-Q4_0.gguf"
     head = gguf_file.read(base).data_start
     assert child.read_bytes()[:head] == base.read_bytes()[:head]
+
+
+def test_ctrl_c_keeps_the_run_and_the_same_command_ends_in_the_same_bytes(small: Small, tmp_path: Path) -> None:
+    base = small.quantized("IQ4_NL")
+
+    def command(out: Path) -> list[str | Path]:
+        return [
+            "qad", small.parent, base, "--text", small.train, "--out", out, "--steps", "12", "--rows", "2",
+            "--length", "32", "--rate", "3e-4", "--no-bf16",
+        ]  # fmt: skip
+
+    assert run(list(map(str, command(tmp_path / "whole.gguf")))) == 0
+    argv = [sys.executable, "-m", "perslm_training_host.cli", *map(str, command(tmp_path / "stopped.gguf"))]
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENVIRONMENT
+    ) as run_:
+        assert run_.stderr is not None
+        for line in run_.stderr:
+            if line.startswith("distilling: 1/12"):
+                run_.send_signal(signal.SIGINT)
+        assert run_.wait() == 130
+    assert (tmp_path / "stopped.gguf.run").exists()
+    assert not (tmp_path / "stopped.gguf").exists()
+    assert run(list(map(str, command(tmp_path / "stopped.gguf")))) == 0
+    assert (tmp_path / "stopped.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
 
 
 @pytest.mark.parametrize(

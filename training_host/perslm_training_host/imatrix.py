@@ -79,7 +79,7 @@ def load(path: Path) -> Importance:
             kept = {name: found[name].astype(np.float32) for name in found.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(
-            f"{path} holds no importances ({error}): compute them with `perslm-host imatrix`"
+            f"{path} holds no importances ({error}): let `perslm-host quantize --text` compute them"
         ) from error
     check(kept, str(path))
     return kept

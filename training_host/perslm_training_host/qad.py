@@ -7,6 +7,9 @@ format. Ctrl-C keeps the run; the same command goes on where it stopped.
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +18,7 @@ import typer
 from perslm_runtime.errors import InputError
 from perslm_training_host.console import Progress, note, put, put_json, session_of
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _KEEP_EVERY = 50  # steps; keeping 1.3 GB of a 135M model takes some seconds
 
 
@@ -66,7 +70,8 @@ def qad(
             run.keep(kept)
 
     try:
-        run.run(told)
+        with stop_between_steps() as stopped:
+            run.run(lambda step, loss: told(step, loss) if not stopped() else _interrupt())
     except KeyboardInterrupt:
         note(f"stopped after step {run.step}: the same command goes on from there")
         run.keep(kept)
@@ -94,6 +99,22 @@ def qad(
         put_json(result)
     else:
         put(f"{out}: {outcome.changed_codes:.3%} of the codes changed, {outcome.cpu_seconds:.0f} CPU-seconds")
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Hold SIGINT and SIGTERM back and say whether one came: in the middle of a step some weights have moved."""
+    came: list[int] = []
+    before = {word: signal.signal(word, lambda number, _frame: came.append(number)) for word in _STOPPING}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for word, handler in before.items():
+            signal.signal(word, handler)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _draw(out: Path, losses: list[float]) -> None:

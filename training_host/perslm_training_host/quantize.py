@@ -59,6 +59,9 @@ def quantize(
         list[Path] | None, typer.Option(help="Text for the importance matrix; without it there is none.")
     ] = None,
     kinds: Annotated[str, typer.Option(help="Kinds, separated by commas.")] = _DEFAULT_KINDS,
+    importance_file: Annotated[
+        Path | None, typer.Option("--importance", help="importance.npz of an earlier run, instead of --text.")
+    ] = None,
     pure: Annotated[
         bool, typer.Option("--pure", help="Every matrix in the kind itself: what `qad` starts from.")
     ] = False,
@@ -76,8 +79,8 @@ def quantize(
         raise InputError(f"{unknown[0]} is no kind of quantization: choose from {', '.join(FILE_TYPES)}")
     tokens = texts.tokens_of(held_out, parent)[: pieces * PIECE]
     out.mkdir(parents=True, exist_ok=True)
-    importance = None
-    if text:
+    importance = imatrix.load(importance_file) if importance_file is not None else None
+    if text and importance is None:
         importance = _importance(session, parent, text)
         imatrix.save(importance, out / "importance.npz")
     made: list[tuple[str, Path, float]] = []
