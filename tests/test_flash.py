@@ -218,8 +218,15 @@ def test_a_mistake_in_the_settings_is_told_before_anything_is_written(
     card = tmp_path / "card.img"
     done = flashed(picture, card, 'hostname = "-"\n[wifi]\nssid = "Home"\n')
     assert done.returncode == 1
-    assert "has 2 mistakes; nothing was written" in done.stderr
+    assert "cannot be used yet; nothing was written" in done.stderr
+    assert "`hostname` has" in done.stderr
+    assert "`wifi.country` is needed" in done.stderr
     assert not card.exists()
+
+
+def test_stars_are_no_password_for_a_new_card() -> None:
+    with pytest.raises(SetupError, match="a new card needs the password itself"):
+        flash.checked_settings(flash.cards.wiped(WHOLE.partition("[perslm.wake]")[0].encode()), "my-home.toml")
 
 
 def test_a_file_that_is_there_is_not_written_over_without_a_word(picture: flash.Image, tmp_path: Path) -> None:
@@ -255,6 +262,8 @@ def test_settings_that_the_assistant_does_not_know_are_told_before_writing() -> 
         pytest.skip("this environment was not made by `make`")
     with pytest.raises(SetupError, match=r"wake\.wordz"):
         flash.checked_settings(b'[perslm.wake]\nwordz = ["alexa"]\n', "my-home.toml")
+    with pytest.raises(SetupError, match=r"(?s)hostname.*wake\.wordz"):
+        flash.checked_settings(b'hostname = "-"\n[perslm.wake]\nwordz = ["alexa"]\n', "my-home.toml")
     raw = b'[perslm.wake]\nwords = ["alexa"]\n'
     assert flash.checked_settings(raw, "my-home.toml") == raw
 

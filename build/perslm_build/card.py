@@ -119,6 +119,15 @@ def read(raw: bytes) -> Card:
     return card
 
 
+def settings(raw: bytes) -> dict[str, Any]:
+    """PersLM's own part of the file alone, whatever is wrong with the rest; nothing where it cannot be read."""
+    try:
+        found = _table(raw).get("perslm", {})
+    except CardError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _table(raw: bytes) -> dict[str, Any]:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise CardError([f'{NAME} was saved as UTF-16 ("Unicode"): save it as UTF-8.'])

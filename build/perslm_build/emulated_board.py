@@ -145,6 +145,7 @@ class Listener:
         self._board, self._node = board, node
         self._heard: queue.Queue[tuple[str, str]] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def connect(self, limit_s: float) -> None:
         """Wait for the broker and listen. Raises SetupError with the console's end when it does not come."""
@@ -154,13 +155,14 @@ class Listener:
             argv = self._board.mqtt("mosquitto_sub", "-q", "1", "-v", "-t", f"perslm/{self._node}/#")
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             try:
-                process.wait(timeout=3.0)  # it ends at once where nobody answers
+                process.wait(timeout=1.0)  # it ends at once where nobody answers
             except subprocess.TimeoutExpired:
                 if self._answers():
                     self._process = process
-                    threading.Thread(target=self._read, daemon=True).start()
+                    self._reader = threading.Thread(target=self._read, args=(process,))
+                    self._reader.start()
                     return
-                process.kill()
+            _drop(process)
             time.sleep(1.0)
         raise SetupError(f"no broker within {limit_s:.0f} s. The console ends with:\n{console_end(self._board)}")
 
@@ -173,9 +175,8 @@ class Listener:
         except subprocess.TimeoutExpired:
             return False
 
-    def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None  # noqa: S101, PT018 - for the type checker
-        for line in self._process.stdout:
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
             topic, _, payload = line.rstrip("\n").partition(" ")
             self._heard.put((topic.removeprefix(f"perslm/{self._node}/"), payload))
 
@@ -213,9 +214,17 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening."""
-        if self._process is not None:
+        if self._process is not None and self._reader is not None:
             self._process.kill()
-            self._process.wait()
+            self._reader.join()
+            _drop(self._process)
+
+
+def _drop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def console_end(board: Board, lines: int = 12) -> str:

@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from perslm_build import card as cards
@@ -101,30 +102,32 @@ def _settings(named: str | None) -> bytes | None:
 
 def checked_settings(raw: bytes, named: str) -> bytes:
     """The same bytes, if they are right. Raises SetupError with every mistake at once."""
+    mistakes: list[str] = []
     try:
         card = cards.read(raw)
-        mistakes = _own_mistakes(card)
-        if cards.wiped(raw) != raw and (
-            cards.taken(card.mqtt.password) or (card.wifi and cards.taken(card.wifi.password))
-        ):
-            mistakes.append("one password is only stars, as a board leaves it: write it again.")
+        passwords = (card.mqtt.password, card.wifi.password if card.wifi is not None else "")
+        if any(cards.taken(password) for password in passwords):
+            mistakes.append(
+                "a password is only stars, as a board leaves it: a new card needs the password itself."
+            )
     except cards.CardError as error:
-        mistakes = list(error.mistakes)
+        mistakes += error.mistakes
+    mistakes += _own_mistakes(cards.settings(raw))
     if mistakes:
         listed = "\n".join(f"   {mistake}" for mistake in mistakes)
-        raise SetupError(f"{named} has {len(mistakes)} mistakes; nothing was written:\n{listed}")
+        raise SetupError(f"{named} cannot be used yet; nothing was written:\n{listed}")
     return raw
 
 
-def _own_mistakes(card: cards.Card) -> list[str]:
+def _own_mistakes(settings: Mapping[str, Any]) -> list[str]:
     """PersLM's own word on the `[perslm]` part: the program that will read it on the board reads it now."""
-    if not card.settings:
+    if not settings:
         return []
     if not RUN.program("perslm").exists():
         raise SetupError("the [perslm] part is checked by PersLM itself: `make setup` first, then this again.")
     path = os.pathsep.join(str(locks.ROOT / folder) for folder in ("runtime", "daemon"))
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
-        file.write(cards.toml(card.settings))
+        file.write(cards.toml(settings))
         file.flush()
         argv: list[str | Path] = [
             RUN.python,

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,13 +52,19 @@ def run(*, voice: bool = True) -> None:
     picture = flash.open_image(flash.chosen_image())
     report = Report()
     report.take("voice", voice)
-    with tempfile.TemporaryDirectory(dir=image.work_place(), prefix="flash-test-") as name:
-        folder = Path(name)
-        card, keys = _flashed(picture, folder, voice=voice)
-        _first_start(card, folder, keys, report)
-        _settings_taken(card, report)
-        _second_start(card, folder, keys, report)
-    _keep(picture, report)
+    try:
+        with tempfile.TemporaryDirectory(dir=image.work_place(), prefix="flash-test-") as name:
+            folder = Path(name)
+            card, keys = _flashed(picture, folder, voice=voice)
+            _first_start(card, folder, keys, report)
+            _settings_taken(card, report)
+            _second_start(card, folder, keys, report)
+    except SetupError as error:
+        report.take("stopped_at", str(error).splitlines()[0])
+        _keep(picture, report, RESULT.with_suffix(".local.json"))  # beside the last good one, not over it
+        raise
+    _keep(picture, report, RESULT)
+    say("\nAll as it should be.")
 
 
 def _flashed(picture: flash.Image, folder: Path, *, voice: bool) -> tuple[Path, Keys]:
@@ -218,7 +223,7 @@ def _second_start(card: Path, folder: Path, keys: Keys, report: Report) -> None:
             listener.close()
 
 
-def _keep(picture: flash.Image, report: Report) -> None:
+def _keep(picture: flash.Image, report: Report, target: Path) -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=locks.ROOT, capture_output=True, text=True, check=False
     )
@@ -232,8 +237,7 @@ def _keep(picture: flash.Image, report: Report) -> None:
         "host_load": [round(value, 1) for value in os.getloadavg()],
         **report.facts,
     }
-    fresh = RESULT.with_suffix(".new")
+    fresh = target.with_suffix(".new")
     fresh.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with suppress(OSError):
-        fresh.replace(RESULT)
-    say(f"\nAll as it should be. Report: {RESULT.relative_to(locks.ROOT)}")
+    fresh.replace(target)
+    say(f"   report: {target.relative_to(locks.ROOT)}")

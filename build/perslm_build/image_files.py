@@ -43,6 +43,8 @@ _TEXTS = {
     "etc/systemd/system/ssh.socket.d/perslm.conf": "[Unit]\nConditionPathExists=/root/.ssh/authorized_keys\n",
     "etc/NetworkManager/conf.d/perslm.conf": "[device]\nwifi.scan-rand-mac-address=no\n[connection]\n"
     "connection.mdns=0\nwifi.powersave=2\n",
+    # The loader starts the kernel of the boot partition; one that apt brought would have modules and never start.
+    "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-*\nPin: release *\nPin-Priority: -1\n",
     "etc/hostname": "localhost\n",  # first boot draws or takes a name
     "etc/machine-id": "",  # empty: each board draws its own, and it is no "first boot" that would preset all units
     "etc/locale.conf": "LANG=C.UTF-8\n",

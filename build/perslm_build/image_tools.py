@@ -51,8 +51,13 @@ FLASH = (
     _program("bmaptool", "bmap-tools", "writes by the block map"),
     _program("zstd", "zstd", "unpacks the image"),
 )
+# What the default tests assemble and flash a small image with.
+_TESTED = ("genimage", "dosfstools", "mtools", "bmap-tools", "zstd")
+TESTED = tuple(need for need in BUILD if need.package in _TESTED)
 EMULATE = (
     _program("qemu-system-aarch64", "qemu-system-arm", "the emulated board"),
+    _program("mosquitto_sub", "mosquitto-clients", "talks to it"),
+    _program("ssh", "openssh-client", "looks around in it"),
     Need("its firmware", "qemu-efi-aarch64", Path("/usr/share/AAVMF/AAVMF_CODE.fd").is_file),
 )
 
