@@ -317,3 +317,27 @@ async def test_what_a_model_chose_goes_the_same_way_and_says_so(tmp_path: Path) 
         assert await house.say("what a day it was b") == "The kettle is on."
         assert await house.say("what a day it was c") == "-"
         assert house.topics() == ["e/set"]
+
+
+async def test_a_zigbee_contact_is_open_when_it_says_false_as_its_exposes_tell(tmp_path: Path) -> None:
+    contact = {"type": "binary", "name": "contact", "property": "contact", "value_on": False, "value_off": True}
+    hub = [
+        {
+            "ieee_address": f"0x00158d000000000{number}",
+            "type": "EndDevice",
+            "friendly_name": name,
+            "supported": True,
+            "interview_completed": True,
+            "definition": {"model": "M", "vendor": "V", "exposes": [{**contact, "access": 1}]},
+        }
+        for number, name in enumerate(("Bedroom Window", "Hall Window"))
+    ]
+    async with here(tmp_path) as house:
+        house.home.take("zigbee2mqtt/bridge/devices", json.dumps(hub).encode(), retained=True)
+        await until(lambda: len(house.home.devices()) == len(HOUSE) + 2)
+        house.home.take("zigbee2mqtt/Bedroom Window", b'{"contact": false}', retained=False)
+        house.home.take("zigbee2mqtt/Hall Window", b'{"contact": true}', retained=False)
+        await until(lambda: house.home.idle)
+        assert await house.say("is the bedroom window open") == "Yes, the bedroom window is open."
+        assert await house.say("is the hall window open") == "No, the hall window is closed."
+        assert await house.say("which windows are open") == "The kitchen window and the bedroom window are open."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from perslm_daemon.home_words import listed, state_words, the
 from perslm_runtime.home_wish import Target, Wish
 
 _MOST_ROOMS = 4
+_SENSOR_WORDS = re.compile(r" (contact|opening|occupancy|presence|sensor|state)$", re.IGNORECASE)
 _LOW_BATTERY = 20.0
 _OPENINGS = frozenset({"window", "door", "opening", "garage_door", "garage", "gate"})
 _SENSED: Mapping[str, tuple[str, str, str]] = {
@@ -49,6 +51,13 @@ def value_wish(wish: Wish, home: Home) -> Wish:
     }
     asked = next((name for name in _SENSED if kinds == {name}), "state_of")
     return replace(wish, name=asked)
+
+
+def _name(device: Device) -> str:
+    """A device in the middle of a sentence: "the kitchen window", whose sensor is called "... contact"."""
+    if device.domain == "binary_sensor":
+        return the(_SENSOR_WORDS.sub("", device.name) or device.name)
+    return the(device.name)
 
 
 # On, open, locked
@@ -161,7 +170,7 @@ def _yes_or_no(wish: Wish, found: Sequence[Device], so: Sequence[Device], word: 
     target = wish.targets[0] if wish.targets else Target(many=True)
     if len(found) == 1:
         one = found[0]
-        return f"{'yes' if so else 'no'}, {the(one.name)} is {word if so else _other(word)}"
+        return f"{'yes' if so else 'no'}, {_name(one)} is {word if so else _other(word)}"
     if target.quantity == "all" or (target.many and target.quantity == "" and not target.every):
         if len(so) == len(found):
             return f"yes, all {len(so)} {kind}{_s(kind, len(so))} are {word}"
@@ -207,7 +216,7 @@ def _other(word: str) -> str:
 
 
 def _listed(found: Sequence[Device]) -> str:
-    return listed([the(device.name) for device in found])
+    return listed([_name(device) for device in found])
 
 
 def _which_ones(found: Sequence[Device]) -> str:
@@ -254,7 +263,7 @@ def _sensed(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]
         parts = [
             f"{_number(value)} in {the_room(device.area)}"
             if device.area
-            else f"{_number(value)} at {the(device.name)}"
+            else f"{_number(value)} at {_name(device)}"
             for device, value in values
         ]
         said += f": {listed(parts)}"
@@ -299,7 +308,7 @@ def _in_room(device: Device, wish: Wish) -> str:
         return " here"
     if device.area:
         return f" in {the_room(device.area)}"
-    return f" at {the(device.name)}"
+    return f" at {_name(device)}"
 
 
 def _where_words(wish: Wish, where: Where) -> str:
@@ -348,11 +357,11 @@ def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ..
         values = home.state(device.id).values
         words = said(device, values)
         if words is not None:
-            parts.append(f"{the(device.name)} {words}")
+            parts.append(f"{_name(device)} {words}")
             told.append(device.id)
         elif len(found) == 1:
             unknown = "is unavailable" if home.state(device.id).available is False else "does not tell that"
-            return f"{the(device.name)} {unknown}", (device.id,)
+            return f"{_name(device)} {unknown}", (device.id,)
     if not parts:
         raise NothingError("nothing tells that")
     return "; ".join(parts[:5]), tuple(told)
@@ -408,6 +417,6 @@ def _list(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
     found = Resolver(home, where, lambda device: bool(device.capabilities) or bool(wish.targets), query=True).all(
         wish, lambda device: bool(device.capabilities)
     )
-    return f"there {_are(len(found))} {listed([the(device.name) for device in found], 10)}", tuple(
+    return f"there {_are(len(found))} {listed([_name(device) for device in found], 10)}", tuple(
         device.id for device in found
     )
