@@ -26,8 +26,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from perslm_daemon.bench_devices import Sent, SimHouse
 from perslm_daemon.bench_echo import without_delay
+from perslm_daemon.bench_home_words import words
 from perslm_daemon.bench_house import make_house
 from perslm_daemon.bench_row import Row
+from perslm_daemon.bench_sentences import skill_of
 from perslm_daemon.broker import own_broker
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.cli_session import Session
@@ -41,6 +43,7 @@ from perslm_daemon.mqtt_connection import Address
 from perslm_daemon.process import cpu_seconds
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import Topics
+from perslm_daemon.turn import Ask
 from perslm_daemon.verbs import Verbs
 from perslm_runtime.errors import EngineError
 
@@ -63,8 +66,9 @@ async def _home(folder: Path) -> list[Row]:
             rows = await _discovery(folder, own.host, own.port)
             async with _learned(folder / "second", own.host, own.port) as found:
                 rows += await _commands(found, own.host, own.port)
+                rows += await _sentences(found, own.host, own.port)
                 rows += await _flood(found, own.host, own.port)
-    return rows
+    return rows + await words()
 
 
 @contextlib.contextmanager
@@ -176,6 +180,39 @@ async def _commands(found: Home, host: str, port: int) -> list[Row]:
         rows.append(Row(f"command to message on the broker, p{percent}", "ms", mine, most, "the most it may take"))
     bare = _percentile(theirs, 50)
     rows.append(Row("command to message on the broker, p50", "ms", _percentile(ours, 50), bare, "a bare publish"))
+    return rows
+
+
+async def _sentences(found: Home, host: str, port: int) -> list[Row]:
+    """Milliseconds from a text to its message at another client: understood, resolved in 400 entities, sent."""
+    lights = [device for device in found.devices() if device.domain in ("light", "switch")]
+    rng = random.Random(_SEED)  # noqa: S311 - which lamp, no secret
+    arrived: list[float] = []
+    news = threading.Event()
+
+    def take(_message: paho.MQTTMessage) -> None:
+        arrived.append(time.perf_counter())
+        news.set()
+
+    client = await anyio.to_thread.run_sync(_client, host, port, take)
+    await anyio.to_thread.run_sync(_subscribe, client, _sim().command_topics())
+    times: list[float] = []
+    async with skill_of(found) as skill:
+        await skill(Ask("turn on nothing", conversation="bench"))
+        for number in range(_COMMANDS):
+            device = rng.choice(lights)
+            text = f"please turn {'on' if number % 2 else 'off'} the {device.name}"
+            arrived.clear()
+            news.clear()
+            began = time.perf_counter()
+            await skill(Ask(text, conversation=f"bench-{number}"))
+            if await anyio.to_thread.run_sync(partial(news.wait, 1.0)):
+                times.append((arrived[0] - began) * 1000)
+    await anyio.to_thread.run_sync(_close, client)
+    rows = [Row(f"sentences that were sent, of {_COMMANDS}", "", len(times), _COMMANDS, "those that were said")]
+    for percent, most in ((50, 15.0), (99, 60.0)):
+        mine = _percentile(times, percent)
+        rows.append(Row(f"text to message on the broker, p{percent}", "ms", mine, most, "the most it may take"))
     return rows
 
 

@@ -14,7 +14,7 @@ from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import StockSentences
 from perslm_runtime.time_words import words_of
 
-_WISHES = {
+WISHES = {
     "HassTurnOn": "turn_on",
     "HassTurnOff": "turn_off",
     "HassToggle": "toggle",
@@ -45,7 +45,7 @@ _STATES = {
 }
 _LOCKS = {"turn_on": "lock", "turn_off": "unlock"}
 _COVERS = {"turn_on": "open", "turn_off": "close"}
-_DOMAINS = (
+DOMAINS = (
     "light",
     "switch",
     "fan",
@@ -74,8 +74,8 @@ class StockHome:
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """The wish of the first sentence that fits; () for none."""
         if self._sentences is None:
-            self._sentences = StockSentences(self._language, tuple(_WISHES))
-        for found in self._sentences.match(text, _lists(text, book), _DOMAINS):
+            self._sentences = StockSentences(self._language, tuple(WISHES))
+        for found in self._sentences.match(text, _lists(text, book), DOMAINS):
             wish = _wish(found.intent, found.values, found.template)
             if wish is not None:
                 return (wish,)
@@ -93,7 +93,7 @@ def _lists(text: str, book: NameBook) -> dict[str, Mapping[str, Any]]:
 
 
 def _wish(intent: str, values: Mapping[str, Any], template: str) -> Wish | None:
-    name = _WISHES[intent]
+    name = WISHES[intent]
     domain = str(values.get("domain", ""))
     kind = str(values.get("device_class", ""))
     if template and name in ("turn_on", "turn_off"):

@@ -386,6 +386,9 @@ class StockSentences:
         }
         named = [(name, ids, {"domain": domain}) for name, ids in lists["name"].items() for domain in domains]
         slots["name"] = TextSlotList.from_tuples(named, allow_template=False, name="name")
-        for result in recognize_all(text, self._intents, slot_lists=slots, language=self._language):
+        # "Turn on the light" is said in some room: which one, is found later as well.
+        here = {"area": "here"}
+        found = recognize_all(text, self._intents, slot_lists=slots, intent_context=here, language=self._language)
+        for result in found:
             values = {entity.name: entity.value for entity in result.entities_list}
             yield StockMatch(result.intent.name, values, result.response or "")
