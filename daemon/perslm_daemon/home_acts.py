@@ -38,7 +38,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "play": ("play", "start"),
     "next": ("next",),
     "previous": ("previous",),
-    "press": ("press", "activate"),
+    "press": ("press", "activate", "turn_on"),
     "activate": ("activate", "press", "turn_on"),
     "vacuum_dock": ("return_to_base",),
     "vacuum_locate": ("locate",),
@@ -149,7 +149,11 @@ def _verb(device: Device, wanted: Iterable[str], wish: Wish) -> str | None:
             and device.domain not in ("vacuum", "lawn_mower", "media_player")
         ):
             continue
-        if wish.name == "stop" and verb == "turn_off" and device.domain not in ("fan", "media_player", "siren"):
+        if (
+            wish.name == "stop"
+            and verb == "turn_off"
+            and device.domain not in ("fan", "media_player", "siren", "switch")
+        ):
             continue
         if wish.name == "set_brightness" and verb == "set_position" and device.domain not in ("cover", "valve"):
             continue

@@ -84,6 +84,9 @@ _PART_OF = frozenset(
 _READINGS = frozenset({"sensor", "number", "select", "text", "button"})
 _SWITCHED = frozenset({"switch", "light", "fan", "climate", "media_player"})
 _WORKED = _SWITCHED | {"cover", "lock", "siren", "valve", "vacuum"}
+_POWERED = frozenset({"plug", "light", "climate", "fan", "media_player"})
+_BARRIERS = frozenset({"garage", "gate", "door", "window"})
+_BARRED = frozenset({"cover", "lock", "switch"})
 _BY_NAME = frozenset(_WORDS) - {"motion"}
 _SHADING = frozenset({"blind", "shutter", "curtain", "shade", "awning", "cover"})
 _RISKY = frozenset({"door", "garage", "gate", "window", "damper"})
@@ -108,7 +111,7 @@ def fits(device: Device, noun: str, verb: str = "") -> bool:
 
 def _is_named(device: Device, noun: str) -> bool:
     """Whether its own name says the class, of one that can be worked: a switch called "hall lamp"."""
-    domains = _SWITCHED if noun in ("plug", "light", "climate", "fan", "media_player") else _WORKED
+    domains = _SWITCHED if noun in _POWERED else _BARRED if noun in _BARRIERS else _WORKED
     return (
         device.domain in domains
         and bool(device.capabilities)

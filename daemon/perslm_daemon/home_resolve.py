@@ -6,6 +6,7 @@ where two fit, the answer is a question. Works nothing and knows no sentence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -146,33 +147,27 @@ class Resolver:
             if near:
                 return near
         if target.placed:
-            found = self._in_place(able, target)
-            if not found:
-                raise NothingError(
-                    f"there is no {_noun(target)} {self._place_words(target)}"
-                    if not self._in_place(pool, target)
-                    else self._cannot(self._in_place(pool, target))
-                )
-            return (
-                found
-                if target.many
-                or target.quantity
-                or len(found) == 1
-                or target.noun in ("light", "climate", "blind", "cover", "curtain", "shutter", "window")
-                else self._single(found)
-            )
+            return self._of_noun_placed(able, pool, target)
+        able = _called_so(able, target) or able
         if not able:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
-        near = [
-            device for device in able if self.where.area and (device.area or "").lower() == self.where.area.lower()
-        ]
+        area = (self.where.area or "").lower()
+        near = [device for device in able if area and (device.area or "").lower() == area]
         if (target.quantity == "all" or (target.quantity and self.query)) and not target.this:
             return able
         if near and (target.many or len(near) == 1 or target.noun == "light"):
             return near
-        if target.many or len(able) == 1:
-            return able
-        return self._single(near or able)
+        return able if target.many else self._single(near or able)
+
+    def _of_noun_placed(self, able: list[Device], pool: list[Device], target: Target) -> list[Device]:
+        """Of a class in a place: "the light in the kitchen" is all of its lamps, "the plug" is one."""
+        found = self._in_place(able, target)
+        if not found:
+            there = self._in_place(pool, target)
+            none = f"there is no {_noun(target)} {self._place_words(target)}"
+            raise NothingError(self._cannot(there) if there else none)
+        found = _called_so(found, target) or found
+        return found if target.many or target.quantity or target.noun in _TOGETHER else self._single(found)
 
     def _single(self, found: list[Device]) -> list[Device]:
         if len(found) == 1:
@@ -278,6 +273,15 @@ class Resolver:
         return "that I know"
 
 
+def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
+    """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
+    head = target.said.split(" in ")[0].split()
+    if not head or target.many or target.noun == "light":
+        return []
+    word = re.compile(rf"\b{re.escape(head[-1])}\b", re.IGNORECASE)
+    return [device for device in found if word.search(device.name)]
+
+
 def _at(target: Target, place: Target) -> Target:
     """A target where a place was said apart from it."""
     return replace(
@@ -289,6 +293,9 @@ def _at(target: Target, place: Target) -> Target:
         outside=place.outside,
     )
 
+
+_TOGETHER = frozenset({"light", "climate", "blind", "cover", "curtain", "shutter", "window"})
+"""Classes of which a place's are meant together, also in the singular."""
 
 _ORDER = ("light", "switch", "fan", "cover", "media_player", "climate", "lock", "vacuum", "humidifier", "valve")
 

@@ -57,6 +57,12 @@ _CONTRACTIONS = (
     (re.compile(r"\bgonna\b"), "going to"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\blet is\b"), "let us"),
+    (
+        re.compile(
+            r"'s (?=(brightness|colou?r|temperature|volume|speed|position|state|status|battery|humidity)\b)"
+        ),
+        " ",
+    ),
     (re.compile(r"\bdegs?\b|°"), " degrees"),
     (re.compile(r"\bcolours?\b"), "color"),
 )
