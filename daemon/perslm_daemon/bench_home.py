@@ -26,6 +26,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from perslm_daemon.bench_devices import Sent, SimHouse
 from perslm_daemon.bench_echo import without_delay
+from perslm_daemon.bench_home_voice import by_voice
 from perslm_daemon.bench_home_words import words
 from perslm_daemon.bench_house import make_house
 from perslm_daemon.bench_row import Row
@@ -54,10 +55,10 @@ _FLOOD_S = 20
 _WAIT_S = 60.0
 
 
-def home(_session: Session) -> list[Row]:
-    """Discovery to ready, command to message, and 50,000 states a minute."""
+def home(session: Session) -> list[Row]:
+    """Discovery to ready, command to message, 50,000 states a minute, and the home in words and by voice."""
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder:
-        return anyio.run(_home, Path(folder))
+        return anyio.run(_home, Path(folder)) + anyio.run(by_voice, session.config)
 
 
 async def _home(folder: Path) -> list[Row]:

@@ -29,6 +29,7 @@ from perslm_runtime.understanding import Understanding
 
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
+SECOND = _HERE / "benchmarks/home_sentences_2.jsonl"
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 
@@ -47,10 +48,13 @@ async def words() -> list[Row]:
         note(f"perslm: no sentences: {HELD_APART.name} comes with the sources")
         return []
     table = await anyio.to_thread.run_sync(Table.read, HELD_APART)
+    second = await anyio.to_thread.run_sync(Table.read, SECOND)
     talk = (await anyio.to_thread.run_sync(TALK.read_text)).splitlines()
     ours, our_talk, _ = await _run(table, talk, stock=False)
     theirs, their_talk, hassil_ms = await _run(table, talk, stock=True)
-    what, count = "Home Assistant's own English sentences (hassil), the same resolving", len(table.said)
+    ours += (await _run(second, (), stock=False))[0]
+    theirs += (await _run(second, (), stock=True))[0]
+    what, count = "Home Assistant's own English sentences (hassil), the same resolving", len(ours)
     rows = [
         Row(f"sentences right of {count}", "%", _right(ours), _right(theirs), what),
         Row(f"sentences with a wrong action of {count}", "%", _wrong(ours), _wrong(theirs), what),
@@ -67,7 +71,7 @@ async def words() -> list[Row]:
 
 
 async def _run(table: Table, talk: Sequence[str], *, stock: bool) -> tuple[list[Judged], list[Judged], float]:
-    async with learned(table) as home, _skill(home, stock=stock) as skill:
+    async with learned(table) as home, skill_over(home, stock=stock) as skill:
         await skill(Ask("turn on nothing"))
         judged = await judge(table, home, skill)
         chatter = Table(table.devices, table.floors, [Said(line, "Lounge", (), ()) for line in talk])
@@ -77,7 +81,8 @@ async def _run(table: Table, talk: Sequence[str], *, stock: bool) -> tuple[list[
 
 
 @asynccontextmanager
-async def _skill(home: Noted, *, stock: bool) -> AsyncIterator[HomeIntents]:
+async def skill_over(home: Noted, *, stock: bool) -> AsyncIterator[HomeIntents]:
+    """The real skill over a home; with `stock` on Home Assistant's own English sentences."""
     if not stock:
         async with skill_of(home) as skill:
             yield skill

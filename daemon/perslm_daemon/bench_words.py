@@ -85,10 +85,10 @@ def wake_rows(config: Config) -> list[Row]:
         for pace in _PACES:
             voice = Piper(voices, 2, length_scale=pace)
             for number, (word, phrase) in enumerate(phrases.items()):
-                sound = _said(voice, f"{phrase}.")
+                sound = spoken(voice, f"{phrase}.")
                 for at, ratio_db in enumerate(_NOISES_DB):
                     said += 1
-                    heard = _heard(engine, _noisy(sound, ratio_db, seed=10 * number + at))
+                    heard = _heard(engine, noisy(sound, ratio_db, seed=10 * number + at))
                     found += heard[:1] == [word]
             voice.close()
     row = Row("wake words heard (synthetic: 4 words, 5 paces, 3 noises)", "of all", found, said, "said")
@@ -213,7 +213,7 @@ def _heard(engine: MicroWakeWord, sound: Pcm) -> list[str]:
     ]
 
 
-def _noisy(sound: Pcm, ratio_db: float, seed: int) -> Pcm:
+def noisy(sound: Pcm, ratio_db: float, seed: int) -> Pcm:
     """A second of room before and after, and white noise over all of it."""
     padded = np.pad(sound.samples, SPEECH_RATE_HZ).astype(np.float64)
     loud = np.sqrt(np.mean(np.square(sound.samples.astype(np.float64))))
@@ -233,6 +233,10 @@ def _prose(voice: Piper, minutes: float) -> Iterator[NDArray[np.int16]]:
                 sound = _said(voice, words).samples
                 said_s += len(sound) / SPEECH_RATE_HZ
                 yield sound
+def _talk(voice: Piper, rounds: int) -> np.ndarray:
+    """Speech that calls nobody: a minute for each of the first rounds of a short run, more in a long one."""
+    said = [spoken(voice, text).samples for text in _TALK]
+    return np.concatenate(said * max(1, rounds // 2))
 
 
 def _docstrings(*folders: Path) -> Iterator[str]:
@@ -249,6 +253,7 @@ def _recordings(config: Config) -> list[NDArray[np.int16]]:
     return [resample(read_wav(file), SPEECH_RATE_HZ).samples for file in sorted(folder.glob("*.wav"))]
 
 
-def _said(voice: Piper, text: str) -> Pcm:
+def spoken(voice: Piper, text: str) -> Pcm:
+    """A sentence by a voice, at the rate that speech is recognized at."""
     pieces = [piece.samples for piece in voice.speak(text, Stop())]
     return resample(Pcm(np.concatenate(pieces), voice.rate_hz), SPEECH_RATE_HZ)
