@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,10 +23,12 @@ from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import GUEST, Answered, Ask
 from perslm_runtime.lane import Lane
+from perslm_runtime.templates import Template
 from perslm_runtime.understanding import Understanding
 
 pytestmark = pytest.mark.anyio
 
+PAGE = Path(__file__).parents[1] / "docs/home-assistant.md"
 LIGHT = {"schema": "json", "brightness": True, "sup_clrm": ["hs"]}
 HOUSE: dict[str, dict[str, Any]] = {
     "light/a": {"name": "Kitchen Ceiling Light", **LIGHT},
@@ -58,7 +61,7 @@ class Here:
 
     async def publish(self, order: Order) -> None:
         self.sent.append((order.topic, order.payload.decode()))
-        if order.topic[0] not in self.deaf:
+        if order.topic[0] not in self.deaf and not order.topic.startswith("ha/"):
             payload = {b"LOCK": b"LOCKED", b"UNLOCK": b"UNLOCKED"}.get(order.payload, order.payload)
             self.home.take(order.topic.replace("/set", "/state"), payload, retained=False)
 
@@ -82,9 +85,11 @@ class Here:
 
 
 @asynccontextmanager
-async def here(folder: Path, more: dict[str, dict[str, Any]] | None = None, area: str = "") -> AsyncIterator[Here]:
+async def here(
+    folder: Path, more: dict[str, dict[str, Any]] | None = None, area: str = "", systems: Systems | None = None
+) -> AsyncIterator[Here]:
     await anyio.Path(folder / "home.toml").write_text(FLOORS, encoding="utf-8")
-    home = Home(folder, Systems(), Bulletin(), SHORT)
+    home = Home(folder, systems or Systems(), Bulletin(), SHORT)
     async with Lane("intents", Understanding) as lane, anyio.create_task_group() as tasks:
         made = Here(home, HomeIntents(lane, home, area))
         tasks.start_soon(home.run)
@@ -341,3 +346,47 @@ async def test_a_zigbee_contact_is_open_when_it_says_false_as_its_exposes_tell(t
         assert await house.say("is the bedroom window open") == "Yes, the bedroom window is open."
         assert await house.say("is the hall window open") == "No, the hall window is closed."
         assert await house.say("which windows are open") == "The kitchen window and the bedroom window are open."
+
+
+def documented(page: str, key: str) -> list[str]:
+    """The templates that a page gives for a key, as YAML folds them."""
+    found = re.findall(rf"^ +{key}: (?:>-\n((?: {{10,}}.*\n)+)|\"(.*)\")", page, re.MULTILINE)
+    return [" ".join((folded or plain).split()) for folded, plain in found]
+
+
+async def test_home_assistants_devices_are_worked_as_the_page_shows_them(tmp_path: Path) -> None:
+    page = await anyio.Path(PAGE).read_text(encoding="utf-8")
+    names = {"repeat": {"item": "light.hue_desk"}}
+    ours = {"state_attr": lambda *_: "Desk Lamp", "area_name": lambda *_: "Bedroom", "states": lambda *_: "off"}
+    topics = [Template(one).render(names) for one in documented(page, "topic") if "repeat.item" in one]
+    config, state = [Template(_called(one, ours)).render(names) for one in documented(page, "payload")]
+    assert topics == ["ha_devices/light/hue_desk/config", "ha/light.hue_desk/state"]
+    assert config is not None
+    assert state == "OFF"
+    async with here(tmp_path, systems=Systems(more_prefixes=("ha_devices",))) as house:
+        house.home.take("ha_devices/light/hue_desk/config", config.encode(), retained=True)
+        await until(lambda: len(house.home.devices()) == len(HOUSE) + 1)
+        house.home.take("ha/light.hue_desk/state", state.encode(), retained=True)
+
+        async def home_assistant() -> None:
+            """The second automation: a command is a service call, whose state comes back."""
+            await until(lambda: any(topic == "ha/light.hue_desk/set" for topic, _ in house.sent))
+            (topic, payload) = house.sent[-1]
+            (service,) = re.findall(r'action: "(homeassistant.turn_.*)"', page)
+            trigger = {"trigger": {"payload": payload, "topic": topic}}
+            assert Template(service).render(trigger) == "homeassistant.turn_on"
+            (target,) = [Template(one).render(trigger) for one in documented(page, "entity_id") if "split" in one]
+            assert target == "light.hue_desk"
+            house.home.take("ha/light.hue_desk/state", b"ON", retained=True)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(home_assistant)
+            assert await house.say("turn on the desk lamp in the bedroom") == "The desk lamp is on."
+        assert [topic for topic, _ in house.sent] == ["ha/light.hue_desk/set"]  # once
+
+
+def _called(template: str, functions: dict[str, Any]) -> str:
+    """A template with what only Home Assistant can call already called."""
+    for name, function in functions.items():
+        template = re.sub(rf"{name}\(repeat\.item(?:, '[a-z_]+')?\)", repr(function()), template)
+    return template
