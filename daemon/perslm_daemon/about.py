@@ -44,10 +44,6 @@ class About:
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """Do it and say what came of it."""
-        waits = self._sure.pop(ask.conversation, None)
-        if waits is not None and self.now() < waits and _YES.fullmatch(ask.text):
-            said = await self._forget(everything=True)
-            return Answered(Intent("forget_all"), said or "There was nothing to forget.")
         try:
             intent: Intent | None = await self.recognizer.call(engine_calls.about, ask.text)
             if intent is None:
@@ -56,6 +52,17 @@ class About:
         except PersLMError as error:
             intent, said = Intent("about"), f"{str(error)[:1].upper()}{str(error)[1:]}."
         return None if said is None else Answered(intent, said)
+
+    async def confirmed(self, ask: Ask) -> Answered | None:
+        """Forget everything where that waited for this yes. To be asked of every sentence: any other ends the wait."""
+        waits = self._sure.pop(ask.conversation, None)
+        if waits is None or self.now() >= waits or not _YES.fullmatch(ask.text):
+            return None
+        try:
+            said = await self._forget(everything=True) or "There was nothing to forget."
+        except PersLMError as error:
+            said = f"{str(error)[:1].upper()}{str(error)[1:]}."
+        return Answered(Intent("forget_all"), said)
 
     async def do(self, intent: Intent, ask: Ask) -> Answered | None:
         """Carry out an intent that somebody else understood."""

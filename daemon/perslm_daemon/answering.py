@@ -39,6 +39,8 @@ class Answering:
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """The first answer there is."""
+        if (answered := await self.about.confirmed(ask)) is not None:
+            return answered
         first = self.home is not None and (
             self.home.waits(ask) or (self.home.speaks_of_it(ask) and _THAT.fullmatch(ask.text))
         )
