@@ -54,7 +54,7 @@ class About:
         return None if said is None else Answered(intent, said)
 
     async def confirmed(self, ask: Ask) -> Answered | None:
-        """Forget everything where that waited for this yes. To be asked of every sentence: any other ends the wait."""
+        """Forget everything where that waited for this yes. Ask it of every sentence: any other ends the wait."""
         waits = self._sure.pop(ask.conversation, None)
         if waits is None or self.now() >= waits or not _YES.fullmatch(ask.text):
             return None

@@ -65,7 +65,8 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
     if home is None:
         return Answering(skills, None, about)
     understood = HomeIntents(assistant.intents, home, config.home.area)
-    if await anyio.to_thread.run_sync(may_choose, config) and (router := _router(config, assistant)) is not None:
+    router = await anyio.to_thread.run_sync(_router, config, assistant)
+    if router is not None:
 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
             return await about.do(intent, ask) if intent.name == "remember" else await skills.do(intent)
@@ -85,7 +86,8 @@ def may_choose(config: Config) -> bool:
 
 
 def _router(config: Config, assistant: Assistant) -> Router | None:
-    if assistant.parts.embed is None:
+    """What lets commands through to the model; None where it may not choose. Reads files."""
+    if assistant.parts.embed is None or not may_choose(config):
         return None
     try:
         return Router(config.embed.id)

@@ -26,7 +26,7 @@ from perslm_runtime.tts import Piper
 
 _PACES = (0.9, 1.0, 1.15)
 _NOISES_DB = (40.0, 20.0, 12.0)  # signal to noise
-_EVERY = 4
+_EVERY = 6
 
 
 async def by_voice(config: Config) -> list[Row]:
