@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import subprocess
 import sys
@@ -57,6 +58,7 @@ _WAIT_S = 60.0
 
 def home(session: Session) -> list[Row]:
     """Discovery to ready, command to message, 50,000 states a minute, and the home in words and by voice."""
+    logging.getLogger("perslm.home").setLevel(logging.WARNING)  # else a line for each of 1,000 commands
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder:
         return anyio.run(_home, Path(folder)) + anyio.run(by_voice, session.config)
 
