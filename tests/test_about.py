@@ -35,9 +35,14 @@ class Talk:
         self.line = line
 
     async def say(self, text: str, conversation: str = "one", person: str = "owner") -> str:
-        """The answer; "-" where it was the model's."""
-        turn = await self.line.ask(Ask(text, conversation=conversation, person=person), tell)
-        return turn.reply if turn.intent is not None else "-"
+        """The answer before the model; "-" where the sentence is left to it."""
+        assert self.line.skills is not None
+        answered = await self.line.skills(Ask(text, conversation=conversation, person=person))
+        return "-" if answered is None else answered.text
+
+    async def turn(self, text: str) -> str:
+        """The answer of a whole turn, which remembers as well."""
+        return (await self.line.ask(Ask(text, conversation="one"), tell)).reply
 
     async def facts(self) -> list[str]:
         memory = self.line.parts.memory
@@ -69,8 +74,8 @@ async def talk(folder: Path) -> AsyncIterator[Talk]:
 async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path) -> None:
     async with talk(tmp_path) as here:
         assert await here.say("what do you know about me") == "You have not asked me to remember anything yet."
-        assert await here.say("Remember that my sister is called Ana.") == "I will remember that."
-        assert await here.say("please keep in mind that the key is under the mat") == "I will remember that."
+        assert await here.turn("Remember that my sister is called Ana.") == "I will remember that."
+        assert await here.turn("please keep in mind that the key is under the mat") == "I will remember that."
         assert await here.facts() == ["My sister is called Ana.", "The key is under the mat."]
         assert await here.say("what do you know about my sister") == "My sister is called Ana."
         known = await here.say("what do you remember")

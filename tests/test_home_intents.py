@@ -22,6 +22,7 @@ from perslm_daemon.home_entity import Order
 from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import GUEST, Answered, Ask
+from perslm_runtime.completeness import Ending
 from perslm_runtime.lane import Lane
 from perslm_runtime.templates import Template
 from perslm_runtime.understanding import Understanding
@@ -258,6 +259,19 @@ async def test_a_lamp_is_named_by_voice_and_known_by_it_ever_after(tmp_path: Pat
         )
         text = await anyio.Path(tmp_path / "home.toml").read_text(encoding="utf-8")
         assert parsed(text).devices["light.d"].aliases == ("Anna",)
+
+
+async def test_a_whole_command_is_known_to_be_finished_and_half_a_one_is_not(tmp_path: Path) -> None:
+    async with here(tmp_path) as house:
+        for text, ending in (
+            ("turn on the kettle", Ending.FINISHED),
+            ("turn on the lights in the kitchen", Ending.FINISHED),
+            ("turn on the kitchen", Ending.UNSURE),
+            ("dim the bedside lamp to forty", None),
+            ("turn on the", None),
+            ("tell me about lamps", None),
+        ):
+            assert await house.skill.ending(text) is ending, text
 
 
 async def test_misheard_names_are_repaired_and_unknown_ones_said_to_be(tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ def test_what_is_like_no_name_is_not_made_into_one(english: HomeSentences, book:
         assert english.recognize(text, book) == (), text
 
 
+@settings(deadline=None)
 @given(
     st.text(string.ascii_lowercase, min_size=1, max_size=12),
     st.text(string.ascii_lowercase, min_size=1, max_size=12),
@@ -168,7 +169,7 @@ WORDS = re.findall(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=12))
 def test_no_row_of_words_is_too_much(words: list[str]) -> None:
     for wish in _ENGLISH.recognize(" ".join(words), _BOOK):

@@ -20,6 +20,7 @@ from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Answered, Ask
+from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
@@ -51,6 +52,11 @@ class Answering:
         if (answered := await self.about(ask)) is not None:
             return answered
         return await self.home(ask) if self.home is not None and not first else None
+
+    async def ending(self, text: str) -> Ending | None:
+        """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
+        found = await self.skills.ending(text)
+        return await self.home.ending(text) if found is None and self.home is not None else found
 
     async def preview(self, text: str) -> str:
         """What a question that only reads would be answered now; "" for any other."""

@@ -230,13 +230,9 @@ def _prose(voice: Piper, minutes: float) -> Iterator[NDArray[np.int16]]:
             if said_s >= 60 * minutes:
                 return
             if len(words) > 20 and not _WAKE_WORDS.search(words):
-                sound = _said(voice, words).samples
+                sound = spoken(voice, words).samples
                 said_s += len(sound) / SPEECH_RATE_HZ
                 yield sound
-def _talk(voice: Piper, rounds: int) -> np.ndarray:
-    """Speech that calls nobody: a minute for each of the first rounds of a short run, more in a long one."""
-    said = [spoken(voice, text).samples for text in _TALK]
-    return np.concatenate(said * max(1, rounds // 2))
 
 
 def _docstrings(*folders: Path) -> Iterator[str]:

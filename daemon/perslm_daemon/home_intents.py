@@ -25,6 +25,7 @@ from perslm_daemon.home_naming import named
 from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
 from perslm_daemon.home_talk import Talk, going_on
 from perslm_daemon.turn import GUEST, Answered, Ask, Done
+from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.home_names import Entry
 from perslm_runtime.home_wish import Target, Wish
@@ -35,6 +36,7 @@ log = logging.getLogger("perslm.home")
 
 
 _MOST_CONVERSATIONS = 64
+_GOING_ON = frozenset({"fragment", "value_of", "name", "move_room"})
 _NAMING = frozenset({"name", "move_room", "hide"})
 _LATER = "I can only do that at once: say it when it is time, or let me remind you"
 
@@ -89,6 +91,18 @@ class HomeIntents:
             " ".join(_sentence(one.text) for one in told if one.text),
             tuple(one.done for one in told),
         )
+
+    async def ending(self, text: str) -> Ending | None:
+        """How finished `text` is as a sentence about the home; "turn on the kitchen" may go on with "light"."""
+        names, entries = self._names()
+        try:
+            wishes = await self.recognizer.call(engine_calls.wishes, text, names, entries)
+        except PersLMError:
+            return None
+        if not wishes or wishes[-1].name in _GOING_ON or ends_in_a_number(text):
+            return None
+        open_ended = any(target.is_place or target.every for target in wishes[-1].targets)
+        return Ending.UNSURE if open_ended else Ending.FINISHED
 
     async def preview(self, text: str) -> str:
         """What a question would be answered now; "" for what changes something or is none."""

@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, update_book
 from perslm_daemon import kept, update_book
-from perslm_daemon.answering import answering_of
+from perslm_daemon.answering import Answering, answering_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -244,7 +244,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes)
         arbitration = Arbitration(config.mqtt.base, config.node)
-        skills: Skills | None = None
+        skills: Answering | None = None
 
         async def knows(text: str) -> Ending | None:
             return None if skills is None else await skills.ending(text)
