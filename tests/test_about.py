@@ -18,10 +18,11 @@ from perslm_daemon.skills import Skills
 from perslm_daemon.turn import GUEST, Ask, Event, Parts
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
+from perslm_runtime.model import ChatModel
 from perslm_runtime.understanding import Understanding
-from real_models import build_model, model_path, models_dir
+from real_models import build_model, models_dir
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
+pytestmark = pytest.mark.anyio
 
 
 async def tell(_event: Event) -> None:
@@ -51,11 +52,24 @@ class Talk:
         return sorted(one.text for one in entries if one.kind == "fact" and one.person == "owner")
 
 
+@pytest.fixture(scope="module")
+def model(small_gguf: Path) -> ChatModel:
+    """One loaded model for all tests of the module: a lane closes it, so closing is held back."""
+
+    class Kept(ChatModel):
+        def close(self) -> None:
+            """Stay open for the next lane."""
+
+    loaded = build_model(small_gguf)
+    loaded.__class__ = Kept
+    return loaded
+
+
 @asynccontextmanager
-async def talk(folder: Path) -> AsyncIterator[Talk]:
+async def talk(folder: Path, model: ChatModel) -> AsyncIterator[Talk]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        parts = Parts(
+        parts = Parts(await enter(Lane("model", lambda: model)))
             await enter(
                 Lane(
                     "model", lambda: build_model(model_path("smollm2-135m-q4_1", "model.gguf"), max_reply_tokens=4)
@@ -71,8 +85,8 @@ async def talk(folder: Path) -> AsyncIterator[Talk]:
         yield Talk(line)
 
 
-async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path) -> None:
-    async with talk(tmp_path) as here:
+async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path, model: ChatModel) -> None:
+    async with talk(tmp_path, model) as here:
         assert await here.say("what do you know about me") == "You have not asked me to remember anything yet."
         assert await here.turn("Remember that my sister is called Ana.") == "I will remember that."
         assert await here.turn("please keep in mind that the key is under the mat") == "I will remember that."
@@ -85,8 +99,8 @@ async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path
         assert await here.facts() == ["My sister is called Ana."]
 
 
-async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(tmp_path: Path) -> None:
-    async with talk(tmp_path) as here:
+async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(tmp_path: Path, model: ChatModel) -> None:
+    async with talk(tmp_path, model) as here:
         await here.say("remember that the bin goes out on Monday")
         question = "Do you really want me to forget everything?"
         assert await here.say("forget everything") == question
@@ -101,8 +115,8 @@ async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(tm
         assert await here.facts() == []
 
 
-async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path) -> None:
-    async with talk(tmp_path) as here:
+async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path, model: ChatModel) -> None:
+    async with talk(tmp_path, model) as here:
         await here.say("remember that the safe opens with 4711")
         assert await here.say("what do you know about me", person=GUEST) == (
             "What I remember belongs to the people who live here."
@@ -119,8 +133,8 @@ async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path)
         assert await here.facts() == ["The safe opens with 4711."]
 
 
-async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(tmp_path: Path) -> None:
-    async with talk(tmp_path) as here:
+async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(tmp_path: Path, model: ChatModel) -> None:
+    async with talk(tmp_path, model) as here:
         assert "timers" in await here.say("what can you do")
         for text in (
             "remember when we met",
@@ -133,7 +147,7 @@ async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(t
 
 
 @pytest.mark.parametrize(
-    ("model", "tools", "may"),
+    ("model_id", "tools", "may"),
     [
         ("smollm2-135m-q4_1", "auto", False),
         ("qwen2.5-coder-1.5b-q4_k_m", "auto", True),
@@ -144,5 +158,5 @@ async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(t
 def test_only_a_model_that_has_proven_it_chooses_unasked(
     tmp_path: Path, model: str, tools: str, may: bool
 ) -> None:
-    wanted = (f"model.id={model}", f"home.tools={tools}", f"models_dir={models_dir()}")
+    wanted = (f"model.id={model_id}", f"home.tools={tools}", f"models_dir={models_dir()}")
     assert may_choose(load(Flags(data_dir=tmp_path, profile="dev", settings=wanted))) is may

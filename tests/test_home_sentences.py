@@ -65,7 +65,7 @@ async def _talk(table: Table) -> tuple[list[str], list[str]]:
 def test_talk_moves_nothing_in_the_house_and_is_left_to_the_model() -> None:
     table = Table.read(GOLDEN / "home_dev.jsonl")
     lines = (GOLDEN / "chat.txt").read_text(encoding="utf-8").splitlines()
-    table.said = [Said(line, "Kitchen", (), ()) for line in lines]
+    table.said = [Said(line, "Kitchen", (), ()) for line in lines[::2]]  # `perslm bench home` says all of them
     moved, answered = anyio.run(_talk, table)
     assert moved == []
     assert answered == []
