@@ -70,12 +70,6 @@ async def talk(folder: Path, model: ChatModel) -> AsyncIterator[Talk]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         parts = Parts(await enter(Lane("model", lambda: model)))
-            await enter(
-                Lane(
-                    "model", lambda: build_model(model_path("smollm2-135m-q4_1", "model.gguf"), max_reply_tokens=4)
-                )
-            )
-        )
         parts.memory = await enter(Lane("memory", lambda: Memory(folder / "memory.db")))
         understood = await enter(Lane("intents", Understanding))
         line = await enter(Pipeline(parts, model_id="smollm2-135m-q4_1"))
@@ -99,7 +93,9 @@ async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path
         assert await here.facts() == ["My sister is called Ana."]
 
 
-async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(tmp_path: Path, model: ChatModel) -> None:
+async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(
+    tmp_path: Path, model: ChatModel
+) -> None:
     async with talk(tmp_path, model) as here:
         await here.say("remember that the bin goes out on Monday")
         question = "Do you really want me to forget everything?"
@@ -133,7 +129,9 @@ async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path,
         assert await here.facts() == ["The safe opens with 4711."]
 
 
-async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(tmp_path: Path, model: ChatModel) -> None:
+async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(
+    tmp_path: Path, model: ChatModel
+) -> None:
     async with talk(tmp_path, model) as here:
         assert "timers" in await here.say("what can you do")
         for text in (
