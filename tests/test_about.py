@@ -1,4 +1,4 @@
-"""What PersLM is asked of itself: to remember, to forget, what it knows; through the real pipeline and memory."""
+"""What PersLM is asked of itself: to remember, what it knows and can do; through the real pipeline."""
 
 from __future__ import annotations
 
@@ -75,45 +75,25 @@ async def talk(folder: Path, model: ChatModel) -> AsyncIterator[Talk]:
         line = await enter(Pipeline(parts, model_id="smollm2-135m-q4_1"))
         bulletin = Bulletin()
         everyday = Skills(understood, None, Settings(bulletin, {}), bulletin, lambda: None)
-        line.skills = Answering(everyday, None, About(understood, line))
+        line.skills = Answering(everyday, None, About(understood, line.recollection))
         yield Talk(line)
 
 
-async def test_a_fact_is_remembered_once_told_again_and_forgotten(tmp_path: Path, model: ChatModel) -> None:
+async def test_a_fact_is_remembered_once_and_told_again(tmp_path: Path, model: ChatModel) -> None:
     async with talk(tmp_path, model) as here:
         assert await here.say("what do you know about me") == "You have not asked me to remember anything yet."
         assert await here.turn("Remember that my sister is called Ana.") == "I will remember that."
         assert await here.turn("please keep in mind that the key is under the mat") == "I will remember that."
-        assert await here.facts() == ["My sister is called Ana.", "The key is under the mat."]
-        assert await here.say("what do you know about my sister") == "My sister is called Ana."
+        assert await here.facts() == ["The key is under the mat.", "my sister is called Ana."]
+        assert await here.say("what do you know about my sister") == "my sister is called Ana."
         known = await here.say("what do you remember")
         assert "Ana" in known
         assert "mat" in known
-        assert await here.say("forget what I told you about the key") != "-"
-        assert await here.facts() == ["My sister is called Ana."]
-
-
-async def test_forgetting_everything_waits_for_a_yes_in_the_same_conversation(
-    tmp_path: Path, model: ChatModel
-) -> None:
-    async with talk(tmp_path, model) as here:
-        await here.say("remember that the bin goes out on Monday")
-        question = "Do you really want me to forget everything?"
-        assert await here.say("forget everything") == question
-        await here.say("yes", "another")
-        assert len(await here.facts()) == 1
-        assert await here.say("forget everything") == question
-        await here.say("what time is it")
-        await here.say("yes")  # not the next word any more
-        assert len(await here.facts()) == 1
-        assert await here.say("forget everything") == question
-        assert (await here.say("yes please")).startswith("I have forgotten")
-        assert await here.facts() == []
 
 
 async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path, model: ChatModel) -> None:
     async with talk(tmp_path, model) as here:
-        await here.say("remember that the safe opens with 4711")
+        await here.turn("remember that the safe opens with 4711")
         assert await here.say("what do you know about me", person=GUEST) == (
             "What I remember belongs to the people who live here."
         )
@@ -123,10 +103,7 @@ async def test_guests_hear_and_change_nothing_that_is_remembered(tmp_path: Path,
             "remember that guests may open the safe",
         ):
             assert "4711" not in await here.say(text, person=GUEST)
-        assert await here.say("forget everything", person=GUEST) == (
-            "What I remember belongs to the people who live here."
-        )
-        assert await here.facts() == ["The safe opens with 4711."]
+        assert await here.facts() == ["the safe opens with 4711"]
 
 
 async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(
@@ -154,7 +131,7 @@ async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(
     ],
 )
 def test_only_a_model_that_has_proven_it_chooses_unasked(
-    tmp_path: Path, model: str, tools: str, may: bool
+    tmp_path: Path, model_id: str, tools: str, may: bool
 ) -> None:
     wanted = (f"model.id={model_id}", f"home.tools={tools}", f"models_dir={models_dir()}")
     assert may_choose(load(Flags(data_dir=tmp_path, profile="dev", settings=wanted))) is may

@@ -40,8 +40,6 @@ class Answering:
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """The first answer there is."""
-        if (answered := await self.about.confirmed(ask)) is not None:
-            return answered
         first = self.home is not None and (
             self.home.waits(ask) or (self.home.speaks_of_it(ask) and _THAT.fullmatch(ask.text))
         )
@@ -67,7 +65,7 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
     """What answers in a daemon with these parts; a model chooses actions only where it can."""
     if assistant.intents is None:
         raise ValueError("nobody understands sentences here")
-    about = About(assistant.intents, assistant.pipeline, home)
+    about = About(assistant.intents, assistant.pipeline.recollection, home)
     if home is None:
         return Answering(skills, None, about)
     understood = HomeIntents(assistant.intents, home, config.home.area)

@@ -5,7 +5,7 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -19,7 +19,6 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, update_book
-from perslm_daemon import kept, update_book
 from perslm_daemon.answering import Answering, answering_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
