@@ -38,7 +38,7 @@ from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
 
 if TYPE_CHECKING:
-    from perslm_runtime.intents import Recognizer
+    from perslm_runtime.understanding import Understanding
 
 log = logging.getLogger("perslm.start")
 
@@ -118,7 +118,7 @@ class Assistant:
     parts: Parts
     vad: Lane[Silero] | None
     wake: Lane[MicroWakeWord] | None
-    intents: Lane[Recognizer] | None
+    intents: Lane[Understanding] | None
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
 
@@ -379,11 +379,11 @@ def open_model(
     )
 
 
-def _open_intents(language: str) -> Recognizer:
+def _open_intents(language: str) -> Understanding:
     # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
-    from perslm_runtime.intents import Recognizer  # noqa: PLC0415 - imported where it is wanted
+    from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
 
-    return Recognizer(language)
+    return Understanding(language)
 
 
 def wake_words(config: Config) -> tuple[str, ...]:

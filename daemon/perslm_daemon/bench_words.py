@@ -85,10 +85,10 @@ def wake_rows(config: Config) -> list[Row]:
         for pace in _PACES:
             voice = Piper(voices, 2, length_scale=pace)
             for number, (word, phrase) in enumerate(phrases.items()):
-                sound = _said(voice, f"{phrase}.")
+                sound = spoken(voice, f"{phrase}.")
                 for at, ratio_db in enumerate(_NOISES_DB):
                     said += 1
-                    heard = _heard(engine, _noisy(sound, ratio_db, seed=10 * number + at))
+                    heard = _heard(engine, noisy(sound, ratio_db, seed=10 * number + at))
                     found += heard[:1] == [word]
             voice.close()
     row = Row("wake words heard (synthetic: 4 words, 5 paces, 3 noises)", "of all", found, said, "said")
@@ -213,7 +213,7 @@ def _heard(engine: MicroWakeWord, sound: Pcm) -> list[str]:
     ]
 
 
-def _noisy(sound: Pcm, ratio_db: float, seed: int) -> Pcm:
+def noisy(sound: Pcm, ratio_db: float, seed: int) -> Pcm:
     """A second of room before and after, and white noise over all of it."""
     padded = np.pad(sound.samples, SPEECH_RATE_HZ).astype(np.float64)
     loud = np.sqrt(np.mean(np.square(sound.samples.astype(np.float64))))
@@ -230,7 +230,7 @@ def _prose(voice: Piper, minutes: float) -> Iterator[NDArray[np.int16]]:
             if said_s >= 60 * minutes:
                 return
             if len(words) > 20 and not _WAKE_WORDS.search(words):
-                sound = _said(voice, words).samples
+                sound = spoken(voice, words).samples
                 said_s += len(sound) / SPEECH_RATE_HZ
                 yield sound
 
@@ -249,6 +249,7 @@ def _recordings(config: Config) -> list[NDArray[np.int16]]:
     return [resample(read_wav(file), SPEECH_RATE_HZ).samples for file in sorted(folder.glob("*.wav"))]
 
 
-def _said(voice: Piper, text: str) -> Pcm:
+def spoken(voice: Piper, text: str) -> Pcm:
+    """A sentence by a voice, at the rate that speech is recognized at."""
     pieces = [piece.samples for piece in voice.speak(text, Stop())]
     return resample(Pcm(np.concatenate(pieces), voice.rate_hz), SPEECH_RATE_HZ)

@@ -5,7 +5,7 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,10 @@ from perslm_runtime.tool_grammar import ToolSet
 from perslm_runtime.tts import Piper
 
 if TYPE_CHECKING:
+    from perslm_runtime.home_names import Entry
+    from perslm_runtime.home_wish import Wish
     from perslm_runtime.intents import Recognizer
+    from perslm_runtime.understanding import Understanding
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
 _LOOKED_AT = 64  # new memories read for what they tell of people
@@ -50,6 +53,23 @@ def recognize(engine: SpeechToText, stop: Stop, sound: Pcm) -> Transcript:
 def understand(recognizer: Recognizer, _stop: Stop, text: str) -> Intent | None:
     """What a sentence wants, where it is no question for the model."""
     return recognizer.recognize(text)
+
+
+def wishes(
+    understanding: Understanding, _stop: Stop, text: str, names: object, entries: Sequence[Entry]
+) -> tuple[Wish, ...]:
+    """What a sentence wants of the home; `names` changes whenever the `entries` of the name book do."""
+    return understanding.wishes(text, names, entries)
+
+
+def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None:
+    """What is asked of PersLM itself."""
+    return understanding.about(text)
+
+
+def later(understanding: Understanding, _stop: Stop, text: str) -> bool:
+    """Whether a sentence would be a command but for the time in it."""
+    return understanding.later(text)
 
 
 def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:

@@ -101,6 +101,10 @@ class Live:
         self._last_level_db: float | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
 
+    def expect(self, names: Callable[[], Sequence[str]]) -> None:
+        """Names that are likely to be said, asked for anew at each listening."""
+        self._ears.vocabulary = names
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen and answer until cancelled."""
         try:

@@ -186,6 +186,7 @@ class Pipeline:
             problems=tuple(now.problems),
             end=now.end,
             intent=now.intent,
+            done=now.done,
         )
         log_turn(turn, now.ask.source)
         return turn
@@ -215,7 +216,7 @@ class Pipeline:
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is None:
             return False
-        now.intent = answered.intent
+        now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
         return True
 

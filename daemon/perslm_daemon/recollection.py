@@ -22,7 +22,7 @@ from perslm_runtime.memory_prune import Budget
 log = logging.getLogger("perslm.memory")
 
 _TIDY_EVERY_S = 600.0
-_TELLS = re.compile(
+TELLS = re.compile(
     r"\s*(?:please[, ]+)?remember(?P<all>,? for (?:all of us|everybody|everyone|the (?:whole )?family|us all),?)?"
     r"(?:\s+that|:|,)?\s+(?P<fact>.{3,})",
     re.IGNORECASE | re.DOTALL,
@@ -68,7 +68,7 @@ class Recollection:
         self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool
     ) -> int:
         """Store a turn, and the fact in "remember that …"; durable when it returns."""
-        told = _TELLS.match(ask.text)
+        told = TELLS.match(ask.text)
         if told is not None:
             await self.remember(told["fact"].strip(), ask.person, shared=told["all"] is not None)
         return await self.lane.call(engine_calls.remember, ask, reply, vector, interrupted, model_id)

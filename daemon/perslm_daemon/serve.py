@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, update_book
+from perslm_daemon.answering import Answering, answering_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -28,6 +29,7 @@ from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.discovery import identity
+from perslm_daemon.home_book import hints
 from perslm_daemon.llms import usable_llms
 from perslm_daemon.patience import Patience
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
@@ -241,7 +243,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes)
         arbitration = Arbitration(config.mqtt.base, config.node)
-        skills: Skills | None = None
+        skills: Answering | None = None
 
         async def knows(text: str) -> Ending | None:
             return None if skills is None else await skills.ending(text)
@@ -260,11 +262,14 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             table.live = await stack.enter_async_context(loop)
         llms = await anyio.to_thread.run_sync(usable_llms, config)
         found = _settings(assistant, config, table, llms)
+        if table.live is not None and table.home is not None and config.stt.engine == "whisper":
+            table.live.expect(partial(hints, table.home))
         if sound is not None:
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
-            skills = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            skills = await answering_of(config, assistant, table.home, everyday)
         assistant.pipeline.skills = skills
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         assistant.pipeline.preview = None if skills is None else skills.preview

@@ -110,6 +110,10 @@ class Skills:
         if question := question_for(intent):
             self._missing.ask_for(ask, intent)
             return Answered(intent, question)
+        return await self.do(intent)
+
+    async def do(self, intent: Intent) -> Answered:
+        """Carry out an intent, whoever understood it."""
         try:
             said = await self._table[intent.name](intent)
         except PersLMError as error:

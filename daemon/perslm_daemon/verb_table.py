@@ -40,6 +40,7 @@ from perslm_daemon.turn import (
     Told,
     Turn,
     intent_data,
+    intents_data,
     timings_data,
 )
 from perslm_daemon.updates import Updates
@@ -260,8 +261,8 @@ class Table:
         if leaves_words:  # both are retained on the broker
             bulletin.post("last_reply", done.reply)
         bulletin.post("latency_ms", round(_latency_ms(done)))
-        if done.intent is not None:
-            bulletin.tell("intent", turn=done.id, **(intent_data(done) or {}))
+        for intent in intents_data(done):
+            bulletin.tell("intent", turn=done.id, **intent)
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
