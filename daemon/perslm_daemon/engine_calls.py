@@ -5,7 +5,7 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,6 +142,12 @@ def missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:
 def set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], embedder: str) -> None:
     """Store the vectors of (id, vector) pairs, made by `embedder`."""
     memory.set_vectors(pairs, embedder)
+
+
+def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequence[Recalled]) -> str:
+    """The text for the model: the question with as much of what was recalled as fits its window and speed."""
+    sources = {memory.text: memory.source for memory in recalled if memory.kind == "chunk"}
+    return model.with_memories(question, [memory.text for memory in recalled], sources)
 
 
 def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generator[str | ReplyEnd, None, None]:
