@@ -62,7 +62,7 @@ class Signs:
         """At most `most` ids of a person's memories whose signs agree best with `vector`, in no order.
 
         Eight times as many are found by the number of differing signs, and of those the ones whose differing signs
-        weigh least in `vector`: that finds 0.99 of the truly nearest where counting alone finds 0.97.
+        weigh least in `vector`.
         """
         self._follow()
         ids, people = self._ids[: self._count], self._people[: self._count]
