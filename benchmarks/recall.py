@@ -99,6 +99,7 @@ class Bench:
         self.clock.now = NOW
         self.matrix = vectors
         self.database = Database(folder / "memory.db", None)
+        self._vectors = Vectors(self.database)
         self.asked = [
             Asked(text, vector, frozenset(self.ids[name] for name in names), is_test(text))
             for (text, names), vector in zip(questions, embed([q for q, _ in questions]), strict=True)
@@ -173,9 +174,10 @@ class Bench:
 
     def gathered(self, asked: Asked) -> tuple[Question, list[Candidate]]:
         """What the product scores for a question."""
-        weights = Weights()
-        question = understand(self.database, asked.text, has_vector=True, weights=weights)
-        found = candidates(self.database, Vectors(self.database), question, asked.vector, person=1, without=None)
+        question = understand(
+            self.database, asked.text, has_vector=True, weights=Weights(), now=NOW.astimezone(), person=1
+        )
+        found = candidates(self.database, self._vectors, question, asked.vector, person=1, without=None)
         return question, found
 
 

@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +35,13 @@ def bench(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Which benchmark; all when left out.")] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the JSON here instead of in the data folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="`memory`: dialogues in LoCoMo's JSON form instead of our own.")
+    ] = None,
 ) -> None:
     """Measure speed and memory beside a reference; run it alone on an idle machine."""
     session = session_of(context)
-    known = benchmarks()
+    known = benchmarks(data)
     if name is not None and name not in known:
         raise InputError(f"there is no benchmark {name!r}: choose one of {', '.join(known)}")
     chosen = [name] if name else list(known)
@@ -54,12 +58,14 @@ def bench(
     note(f"kept in {kept}")
 
 
-def benchmarks() -> dict[str, Benchmark]:
-    """All benchmarks by name."""
+def benchmarks(data: Path | None = None) -> dict[str, Benchmark]:
+    """All benchmarks by name; `data` is for `memory`."""
     from perslm_daemon import (  # noqa: PLC0415 - engines
+        bench_answers,
         bench_grammar,
         bench_home,
         bench_listen,
+        bench_memory,
         bench_model,
         bench_mqtt,
         bench_process,
@@ -76,6 +82,9 @@ def benchmarks() -> dict[str, Benchmark]:
         "voice": bench_voice.voice,
         "listen": bench_listen.listen,
         "home": bench_home.home,
+        "memory": partial(bench_memory.memory, data=data),
+        "memory-million": bench_memory.million,
+        "memory-answers": bench_answers.answers,
         "footprint": bench_process.footprint,
         "import": bench_process.import_time,
         "boards": bench_process.boards,

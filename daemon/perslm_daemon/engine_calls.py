@@ -164,6 +164,12 @@ def set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], em
     memory.set_vectors(pairs, embedder)
 
 
+def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequence[Recalled]) -> str:
+    """The text for the model: the question with as much of what was recalled as fits its window and speed."""
+    sources = {memory.text: memory.source for memory in recalled if memory.kind == "chunk"}
+    return model.with_memories(question, [memory.text for memory in recalled], sources)
+
+
 def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generator[str | ReplyEnd, None, None]:
     """The reply in speakable pieces, cut in the model's own thread: one hop to the loop per token cost 20 % speed.
 

@@ -51,7 +51,6 @@ from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
-from perslm_runtime.prompt import user_text
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
@@ -272,7 +271,7 @@ class Pipeline:
             await sentences.send(sentence)
 
     async def _think(self, now: Progress, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
-        said = user_text(now.ask.text, [memory.text for memory in now.recalled])
+        said = await self.parts.model.call(engine_calls.with_memories, now.ask.text, now.recalled)
         seq = 0
         reply = ""
         async with sentences, self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:

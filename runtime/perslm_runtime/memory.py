@@ -88,6 +88,8 @@ class Recalled:
     score: float
     when: datetime
     why: str
+    source: str = ""
+    """Of a document's piece: the document, and the place in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,15 +387,19 @@ class Memory:
         whose = [one for one in known if one is not None]
         if not whose:
             return []
-        question = understand(self._database, clean(query), has_vector=vector is not None, weights=self._weights)
-        found = [
-            candidate
-            for one in whose
-            for candidate in candidates(
-                self._database, self._vectors, question, vector, person=one, without=without
+        found: _Scored = []
+        for one in whose:
+            question = understand(
+                self._database,
+                clean(query),
+                has_vector=vector is not None,
+                weights=self._weights,
+                now=self._clock().astimezone(),
+                person=one,
             )
-        ]
-        return scoring.rank(question, found, self._clock(), self._weights)
+            some = candidates(self._database, self._vectors, question, vector, person=one, without=without)
+            found += scoring.rank(question, some, self._clock(), self._weights)
+        return scoring.merged(found)
 
     def _now_us(self) -> int:
         latest = self._database.value("SELECT at_us FROM memory ORDER BY id DESC LIMIT 1")
@@ -412,4 +418,4 @@ def _uid() -> str:
 
 def _recalled(item: scoring.Scored) -> Recalled:
     found = item.candidate
-    return Recalled(found.id, found.kind, found.said, item.score, found.at, item.why)
+    return Recalled(found.id, found.kind, found.said, item.score, found.at, item.why, found.source)

@@ -173,3 +173,7 @@ CREATE TABLE summary_source (
     PRIMARY KEY (summary, memory)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX summary_source_of ON summary_source (memory);
+
+-- migration 3: memories by their time
+
+CREATE INDEX memory_at ON memory (person, at_us);

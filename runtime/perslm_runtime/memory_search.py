@@ -1,4 +1,4 @@
-"""Which memories may answer a question: a few dozen candidates out of all, by their words and by their meaning.
+"""Which memories may answer a question: two hundred candidates out of all, by words, meaning, people, time.
 
 Turns the store's rows into what recall.py scores. Knows the words index; knows no weights.
 """
@@ -6,22 +6,27 @@ Turns the store's rows into what recall.py scores. Knows the words index; knows 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from perslm_runtime import recall
+from perslm_runtime.aliases import also_called, asked_people
 from perslm_runtime.memory_db import Database, Row
-from perslm_runtime.memory_lines import from_us
+from perslm_runtime.memory_lines import from_us, to_us
 from perslm_runtime.memory_vectors import Vector, Vectors
+from perslm_runtime.past import Stretch, stretches
 from perslm_runtime.recall import Candidate, Question, Weights
 
 MOST_TERMS = 24  # of a question, the rarest ones
 _MOST_CHARS = 4_000  # of a question or a memory are read for words when scoring
 _BY_WORDS = 64
 _BY_MEANING = 64
-_COARSE = 256
+COARSE = 400  # of 160 the truly nearest ten are found to 0.92, of 256 to 0.97, of 400 to 0.99 (100,000 x 384)
 # Ranking costs a microsecond per occurrence. Words beyond this many only score what rarer ones found: at 100,000
 # memories a question of the six most frequent words takes 35 ms instead of 450.
-_MOST_OCCURRENCES = 5_000
+_MOST_OCCURRENCES = 4_000
 
 _MATCHES = """
 SELECT words.rowid FROM words
@@ -30,6 +35,38 @@ WHERE words MATCH ?
   AND words.rowid NOT IN (SELECT id FROM memory WHERE conversation = ?)
 ORDER BY rank LIMIT ?
 """
+_NAMING = """
+SELECT said FROM memory WHERE person = ?2 AND id IN (
+    SELECT rowid FROM (SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid LIMIT ?3)
+    UNION SELECT rowid FROM (SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC LIMIT ?3)
+)
+"""
+_SPOKEN_OF = """
+SELECT at_us FROM memory WHERE person = ?2 AND id IN (
+    SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC LIMIT ?3
+)
+"""
+_BETWEEN = """
+SELECT id FROM memory INDEXED BY memory_at WHERE person = ? AND at_us >= ? AND at_us < ?
+ORDER BY at_us {} LIMIT ?
+"""
+_FIRST_BETWEEN, _LAST_BETWEEN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
+_MATCHES_BETWEEN = """
+SELECT words.rowid FROM words WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? ORDER BY rank LIMIT ?
+"""
+_MOST_TOLD_CHARS = 400  # of a memory are read for the time that it tells of
+_MOST_NAMING = 64  # memories of a person are read from either end: an introduction is among the first
+_MOST_SPOKEN_OF = 80
+_MOST_STAYS = 6  # a place that is spoken of at more times than these is no time by itself: one's own town
+_ALL_OF_THEM = 80  # memories of a stretch of time are all candidates; of more, the nearest and best
+_A_NIGHT = timedelta(days=1)
+_ANCHOR_REACH = timedelta(days=6)
+# "What did I eat in Rome?" asks for a time by its place; "Who lives in Rome?" does not.
+_OF_MY_PAST = re.compile(
+    r"\b(did|was|were|had|happened|while|when|during)\b.*\b(i|we|me|us|my|our)\b", re.IGNORECASE
+)
+_PLACE = re.compile(r"\b(?:in|to|at|of|from|near|around)\s+(?:the\s+)?((?:[A-Z][\w'-]+\s?)+)")
+_TELLS_OF = re.compile(r"\b(yesterday|ago|last|on|this)\b", re.IGNORECASE)
 _BEFORE_ID = 5
 _OCCURS_IN = "SELECT doc FROM temp.vocabulary WHERE term = ?"
 _TURNS_AFTER = """
@@ -40,12 +77,13 @@ SELECT (
 FROM memory WHERE id IN (SELECT value FROM json_each(?))
 """
 _CANDIDATES = """
-SELECT memory.id, memory.kind, memory.said, memory.reply, memory.at_us, before.id, before.said
+SELECT memory.id, memory.kind, memory.said, memory.reply, memory.at_us, before.id, before.said, memory.source
 FROM memory LEFT JOIN memory AS before ON before.id = (
     SELECT max(led.id) FROM memory AS led WHERE led.conversation = memory.conversation AND led.id < memory.id
           AND led.person = memory.person
 )
-WHERE memory.id IN (SELECT value FROM json_each(?)) AND memory.person = ?
+WHERE memory.id IN (SELECT value FROM json_each(?1)) AND memory.person = ?2
+  AND (?3 IS NULL OR memory.conversation IS NOT ?3)
 """
 
 
@@ -59,20 +97,92 @@ def match_all(words: Iterable[str]) -> str:
     return " AND ".join(_quoted(word) for word in words)
 
 
-def understand(database: Database, query: str, *, has_vector: bool, weights: Weights) -> Question:
-    """The question's content words and how much each weighs in this store."""
-    stems = database.stems(query[:_MOST_CHARS])
+def understand(
+    database: Database,
+    query: str,
+    *,
+    has_vector: bool,
+    weights: Weights,
+    now: datetime | None = None,
+    person: int | None = None,
+) -> Question:
+    """The question's content words and how much each weighs in this store; whom and what time it means.
+
+    `now` is aware, in the person's time zone; without it no time is read. Without `person` nobody is looked up.
+    """
+    query = query[:_MOST_CHARS]
+    stems = database.stems(query)
     words = recall.content_words(stems)
+    named = stretches(query, now) if now is not None else []
     occurs = {stem: int(database.value(_OCCURS_IN, (stem,)) or 0) for stem in words}
     rarest = sorted(occurs, key=lambda stem: occurs[stem])[:MOST_TERMS]
     total = int(database.value("SELECT count(*) FROM memory INDEXED BY memory_of_person"))
     share = recall.shares({stem: occurs[stem] for stem in rarest}, total, weights)
-    return Question(
+    if named:
+        share = _without_time(database, share, named, weights)
+    question = Question(
         terms={stem: (words[stem], share[stem]) for stem in words if stem in share},
         lookup=_lookup(rarest, occurs),
         has_vector=has_vector,
         of_oneself=recall.of_oneself(stems),
+        stretches=[(one.since, one.until) for one in named],
+        lean=recall.lean(stems),
     )
+    if person is None:
+        return question
+    return replace(
+        question,
+        aliases=_aliases(database, query, question, person),
+        anchors=[] if named else _anchors(database, query, person),
+    )
+
+
+def _without_time(
+    database: Database, share: Mapping[str, float], named: Sequence[Stretch], weights: Weights
+) -> dict[str, float]:
+    """Shares in which the words that name a time weigh less."""
+    timely = {stem for one in named for stem, _ in database.stems(" ".join(one.words))}
+    lessened = {stem: value * (weights.time_word if stem in timely else 1) for stem, value in share.items()}
+    whole = sum(lessened.values())
+    return {stem: value / whole for stem, value in lessened.items()} if whole else lessened
+
+
+def _aliases(database: Database, query: str, question: Question, person: int) -> dict[str, list[str]]:
+    """For each person of the question, the stems of other words for them, read from what was told."""
+    found: dict[str, list[str]] = {}
+    for who in asked_people(query):
+        stem = database.stems(who)[0][0]
+        if stem not in question.terms:
+            continue
+        rows = database.rows(_NAMING, (f"said : {_quoted(who)}", person, _MOST_NAMING))
+        others = also_called(who, (row[0] for row in rows))
+        if others:
+            found[stem] = [s for other in others for s, _ in database.stems(other) if s != stem]
+    return found
+
+
+def _anchors(database: Database, query: str, person: int) -> list[datetime]:
+    """When a place was spoken of that a question about one's own past names: "when I was in Rome"."""
+    if not _OF_MY_PAST.search(query):
+        return []
+    found: list[datetime] = []
+    for place in _PLACE.findall(query):
+        words = [word for _, word in database.stems(place)]
+        if words:
+            match = "said : (" + match_all(words) + ")"
+            found += [from_us(row[0]) for row in database.rows(_SPOKEN_OF, (match, person, _MOST_SPOKEN_OF))]
+    return found if len(_merged((at, at) for at in found)) <= _MOST_STAYS else []
+
+
+def _merged(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Spans in order, those that lie within reach of each other as one."""
+    merged: list[tuple[datetime, datetime]] = []
+    for since, until in sorted(spans):
+        if merged and since - merged[-1][1] <= _ANCHOR_REACH:
+            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
+        else:
+            merged.append((since, until))
+    return merged
 
 
 def _lookup(rarest: Sequence[str], occurs: Mapping[str, int]) -> tuple[str, ...]:
@@ -96,41 +206,118 @@ def candidates(
     person: int,
     without: str | None,
 ) -> list[Candidate]:
-    """Memories of `person`, outside the conversation `without`, that share words or meaning with the question."""
-    by_words: list[int] = []
-    if question.lookup:
-        match = match_any(question.terms[stem][0] for stem in question.lookup)
-        by_words = [row[0] for row in database.rows(_MATCHES, (match, person, without, _BY_WORDS))]
-        # The answer often follows what was asked about: "Ana called." - "She has moved to Rome."
-        after = database.rows(_TURNS_AFTER, (json.dumps(by_words),))
-        by_words += [row[0] for row in after if row[0] is not None]
+    """Memories of `person`, outside the conversation `without`, that share words, meaning or time with it."""
+    by_words = _by_words(database, question, person, without)
+    in_time = _in_time(database, vectors, question, vector, person)
     similar: dict[int, float] = {}
     if vector is not None:
-        similar = vectors.nearest(vector, person, without, coarse=_COARSE, best=_BY_MEANING)
-        similar |= vectors.similarities(vector, [i for i in by_words if i not in similar])
-    rows = database.rows(_CANDIDATES, (json.dumps(sorted({*by_words, *similar})), person))
+        similar = vectors.nearest(vector, person, without, coarse=COARSE, best=_BY_MEANING)
+    found = {*by_words, *in_time, *similar}
+    rows = database.rows(_CANDIDATES, (json.dumps(sorted(found)), person, without))
     if vector is not None:
         led_by = {row[_BEFORE_ID] for row in rows if row[_BEFORE_ID] is not None}
-        similar |= vectors.similarities(vector, [i for i in led_by if i not in similar])
-    return [_candidate(database, row, similar) for row in rows]
+        similar |= vectors.similarities(vector, [i for i in found | led_by if i not in similar])
+    texts: dict[str, list[str]] = {}
+    return [_candidate(database, row, similar, texts, timely=bool(question.stretches)) for row in rows]
 
 
-def _candidate(database: Database, row: Row, similar: Mapping[int, float]) -> Candidate:
+def _by_words(database: Database, question: Question, person: int, without: str | None) -> list[int]:
+    if not question.lookup:
+        return []
+    words = [question.terms[stem][0] for stem in question.lookup]
+    others = _quick(database, [other for stem in question.lookup for other in question.aliases.get(stem, ())])
+    found = [row[0] for row in database.rows(_MATCHES, (match_any(words + others), person, without, _BY_WORDS))]
+    # The answer often follows what was asked about: "Ana called." - "She has moved to Rome."
+    after = database.rows(_TURNS_AFTER, (json.dumps(found),))
+    return found + [row[0] for row in after if row[0] is not None]
+
+
+def _quick(database: Database, stems: Sequence[str]) -> list[str]:
+    """As many of these stems as can be looked up quickly."""
+    chosen, total = [], 0
+    for stem in stems:
+        total += int(database.value(_OCCURS_IN, (stem,)) or 0)
+        if total <= _MOST_OCCURRENCES // 2:
+            chosen.append(stem)
+    return chosen
+
+
+def _in_time(
+    database: Database, vectors: Vectors, question: Question, vector: Vector | None, person: int
+) -> list[int]:
+    """Ids of what was told in the question's stretches of time (and the day after), and around its anchors.
+
+    Of many, those that share most words or meaning with the question.
+    """
+    spans = [(since, until + _A_NIGHT) for since, until in question.stretches]
+    spans += [
+        (since - _ANCHOR_REACH, until + _ANCHOR_REACH)
+        for since, until in _merged((anchor, anchor) for anchor in question.anchors)
+    ]
+    found: list[int] = []
+    for since, until in spans:
+        bounds = (person, to_us(since), to_us(until), _ALL_OF_THEM)
+        last = [row[0] for row in database.rows(_LAST_BETWEEN, bounds)]
+        found += last
+        if len(last) == _ALL_OF_THEM:
+            first = [row[0] for row in database.rows(_FIRST_BETWEEN, bounds)]
+            ends = (min(first + last), max(first + last))  # ids grow with time, but for what was imported
+            found += first + _best_between(database, vectors, question, vector, ends, person)
+    return found
+
+
+def _best_between(
+    database: Database,
+    vectors: Vectors,
+    question: Question,
+    vector: Vector | None,
+    ends: tuple[int, int],
+    person: int,
+) -> list[int]:
+    found: list[int] = []
+    if question.lookup:
+        match = match_any(question.terms[stem][0] for stem in question.lookup)
+        found += [row[0] for row in database.rows(_MATCHES_BETWEEN, (match, *ends, _BY_WORDS))]
+    if vector is not None:
+        found += vectors.nearest(vector, person, None, coarse=_BY_MEANING, best=_BY_MEANING, between=ends)
+    return found
+
+
+def _candidate(
+    database: Database, row: Row, similar: Mapping[int, float], texts: dict[str, list[str]], *, timely: bool
+) -> Candidate:
     def stems(text: str | None) -> list[str]:
-        return [stem for stem, _ in database.stems(text[:_MOST_CHARS])] if text else []
+        if not text:
+            return []
+        known = texts.get(text)
+        if known is None:
+            known = texts[text] = [stem for stem, _ in database.stems(text[:_MOST_CHARS])]
+        return known
 
-    memory, kind, said, reply, at_us, before, before_said = row
+    memory, kind, said, reply, at_us, before, before_said, source = row
+    at = from_us(at_us)
     return Candidate(
         id=memory,
         kind=kind,
         said=said,
-        at=from_us(at_us),
+        at=at,
         said_stems=stems(said),
         reply_stems=stems(reply),
         before_stems=stems(before_said),
         similarity=similar.get(memory),
         before_similarity=similar.get(before),
+        tells_of=_tells_of(said, at) if timely else None,
+        source=source if kind == "chunk" else "",
     )
+
+
+def _tells_of(said: str, at: datetime) -> datetime | None:
+    """The middle of the stretch of the past that a memory itself names."""
+    short = said[:_MOST_TOLD_CHARS]
+    if not _TELLS_OF.search(short):
+        return None
+    named = stretches(short, at.astimezone())
+    return named[0].since + (named[0].until - named[0].since) / 2 if named else None
 
 
 def _quoted(word: str) -> str:

@@ -1,9 +1,8 @@
 """What memories mean: sentence embeddings in the store, and which are nearest to a question's.
 
 Knows vectors and their two tables, no words. Nearest in two steps: one bit per dimension of every memory is
-scanned by Hamming distance, then the best few hundred are compared exactly in float16. At 100,000 x 384-d the
-scan takes 9 ms (20 encrypted), a vec0 table takes 21 (k=50) to 65 ms (k=400): its time grows with rows x k. A
-matrix in RAM takes 3 ms, but has to be loaded at start and kept in step with other processes and with forgetting.
+scanned by Hamming distance in RAM (memory_signs.py), then the best few hundred are read and compared exactly in
+float16. A whole matrix in RAM would take sixteen times as much and has to be loaded at start.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from perslm_runtime.errors import InputError
 from perslm_runtime.memory_db import Database
+from perslm_runtime.memory_signs import Signs, signs
 
 Vector = NDArray[np.float32]
 
@@ -23,11 +23,7 @@ _SET = "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDA
 _GET = "SELECT value FROM setting WHERE key = ?"
 _PUT_SIGN = "INSERT OR REPLACE INTO sign (id, person, bits) SELECT id, person, ? FROM memory WHERE id = ?"
 _PUT_VECTOR = "INSERT OR REPLACE INTO vector (id, data) SELECT id, ? FROM memory WHERE id = ?"
-_NEAREST = """
-SELECT id FROM sign
-WHERE person = ? AND id NOT IN (SELECT id FROM memory WHERE conversation = ?)
-ORDER BY vec_distance_hamming(vec_bit(bits), vec_bit(?)) LIMIT ?
-"""
+_OF_CONVERSATION = "SELECT id FROM memory WHERE conversation = ?"
 _EXACT = "SELECT id, data FROM vector WHERE id IN (SELECT value FROM json_each(?))"
 _MISSING = """
 SELECT id, said, reply FROM memory
@@ -40,6 +36,7 @@ class Vectors:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._signs = Signs(database)
 
     @property
     def embedder(self) -> str:
@@ -71,7 +68,7 @@ class Vectors:
                 f"this embedding has {dimensions} dimensions, the memory's have {known}: "
                 "name the new embedder when opening the memory"
             )
-        self._database.rows(_PUT_SIGN, (_signs(_unpack(data)), memory))
+        self._database.rows(_PUT_SIGN, (signs(_unpack(data)), memory))
         self._database.rows(_PUT_VECTOR, (data, memory))
 
     def missing(self, limit: int) -> list[tuple[int, str, str]]:
@@ -79,21 +76,32 @@ class Vectors:
         return self._database.rows(_MISSING, (limit,))
 
     def nearest(
-        self, vector: Vector, person: int, without: str | None, *, coarse: int, best: int
+        self,
+        vector: Vector,
+        person: int,
+        without: str | None,
+        *,
+        coarse: int,
+        best: int,
+        between: tuple[int, int] | None = None,
     ) -> dict[int, float]:
-        """Ids of a person's memories nearest to `vector` and their cosines; `best` of `coarse` candidates."""
+        """Ids of a person's memories nearest to `vector` and their cosines; `best` of `coarse` candidates.
+
+        `between` narrows it to ids from the first to the last, `without` leaves a conversation out.
+        """
         known = self._database.value(_GET, ("dimensions",))
         if known is None:
             return {}
         if int(known) != vector.size:
             raise InputError(f"this question's embedding has {vector.size} dimensions, the memory's have {known}")
-        ids = [row[0] for row in self._database.rows(_NEAREST, (person, without, _signs(vector), coarse))]
+        left_out = [] if without is None else [row[0] for row in self._database.rows(_OF_CONVERSATION, (without,))]
+        ids = self._signs.nearest(vector, person, coarse, between=between, left_out=left_out)
         found = self.similarities(vector, ids)
         return dict(sorted(found.items(), key=lambda pair: -pair[1])[:best])
 
     def similarities(self, vector: Vector, ids: Sequence[int]) -> dict[int, float]:
         """The cosine of each of `ids` that has a vector."""
-        rows = self._database.rows(_EXACT, (json.dumps(list(ids)),))
+        rows = self._database.rows(_EXACT, (json.dumps(list(ids)),)) if ids else []
         if not rows:
             return {}
         stored = np.frombuffer(b"".join(data for _, data in rows), np.dtype("<f2")).astype(np.float32)
@@ -128,7 +136,3 @@ def usable(data: bytes) -> bool:
 
 def _unpack(data: bytes) -> Vector:
     return np.frombuffer(data, np.dtype("<f2")).astype(np.float32)
-
-
-def _signs(vector: Vector) -> bytes:
-    return np.packbits(np.asarray(vector) > 0).tobytes()

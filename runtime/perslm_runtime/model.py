@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from perslm_runtime.choosing import Choice, Form, SideHead, choose
+from perslm_runtime.context import Window, divide, fitting
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
 from perslm_runtime.llama_library import BINDING_VERSION
 from perslm_runtime.prompt import (
     CHATML,
-    SUMMARY_INTRO,
-    SUMMARY_REPLY,
     SUMMARY_REQUEST,
     Conversation,
     chat_format,
+    memory_line,
     start_conversation,
+    user_text,
 )
 from perslm_runtime.snapshot import load_snapshot, model_identity, save_snapshot, snapshot_key
 
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 _SUMMARY_TOKENS = 96
 _KEPT_TURNS = 2
+_TIMED_TOKENS = 16  # fewer tell nothing about the speed
 _COMPACT_ABOVE = 0.65  # of the context: below, a turn with a full reply still fits without dropping any
 
 
@@ -83,10 +85,12 @@ class ChatModel:
         self._examples = tuple(examples)
         self._snapshots = snapshots
         self._cached: list[int] = []
+        self._prefill_tokens_per_s: float | None = None
         self._asked_tokens = options.context_tokens  # llama.cpp may round up
         try:
             self._format = chat_format(self._llama.chat_template or CHATML)
             self._talk = self._new_talk()
+            self._window = Window(self.tokens, max_reply_tokens)
             self._check_room()
             self._side = SideHead(self._llama, snapshots, self._snapshot_key)
             self._key = self._snapshot_key(self._talk.head)
@@ -125,6 +129,11 @@ class ChatModel:
         """Whether the conversation should be summarised when nobody waits (`compact`)."""
         over = self._talk.used > _COMPACT_ABOVE * self._talk.limit
         return over and len(self._talk.turns) > _KEPT_TURNS
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was told in turns that have left the window, as far as it is kept: the person's own sentences."""
+        return tuple(self._talk.gone)
 
     def close(self) -> None:
         """Free the model. May be called twice."""
@@ -171,7 +180,23 @@ class ChatModel:
         stop.check()
         self._talk = self._new_talk()
         for said, reply in turns:
-            self._talk.add(self.tokens(said), self.tokens(reply))
+            self._talk.add(self.tokens(said), self.tokens(reply), said)
+
+    def with_memories(
+        self, question: str, memories: Sequence[str], sources: Mapping[str, str] | None = None
+    ) -> str:
+        """The user text of `question` (prompt.user_text) with as many of `memories`, best first, as fit.
+
+        They fit when they leave the window to the conversation and are read in two seconds at the speed this model
+        had so far. `sources` names the documents that memories are pieces of.
+        """
+        free = self._talk.limit - len(self._talk.head) - self.max_reply_tokens - len(self.tokens(question))
+        room = divide(free, self._prefill_tokens_per_s).memories
+        chosen, named = [], {}
+        for text in fitting(memories, question, room, lambda one: len(self.tokens(memory_line(one)))):
+            chosen.append(text)
+            named[text] = next((source for whole, source in (sources or {}).items() if text[:40] in whole), "")
+        return user_text(question, chosen, sources=named)
 
     def forget(self, stop: Stop) -> None:
         """Start another conversation and overwrite the cache's memory, in which the words of this one still are.
@@ -191,6 +216,8 @@ class ChatModel:
         """
         limit = max_tokens or self.max_reply_tokens
         user = self.tokens(text)
+        if not self._talk.fits(user, limit):
+            self._window.note_what_leaves(self._talk, len(user) + limit)
         prompt = self._talk.prompt(user, limit)
         run = _Run()
         parts: list[str] = []
@@ -203,7 +230,7 @@ class ChatModel:
         finally:
             # Also when the consumer leaves: the cache and the conversation must tell the same story.
             if run.started:
-                self._talk.add(user, run.tokens)
+                self._talk.add(user, run.tokens, text.rpartition("\n\n")[2])
         yield ReplyEnd(
             "".join(parts),
             run.why,
@@ -218,7 +245,8 @@ class ChatModel:
     def compact(self, stop: Stop) -> str:
         """Replace the older turns by a summary the model writes; returns the summary.
 
-        For idle time: the talk is still in the cache, so asking for the summary costs its own few tokens.
+        For idle time: the talk is still in the cache, so asking for the summary costs its own few tokens. Names,
+        numbers and promises stay in the person's own words.
         When stopped, the conversation is as before. The new, shorter prompt is put into the cache at once.
         """
         user = self.tokens(SUMMARY_REQUEST)
@@ -226,16 +254,12 @@ class ChatModel:
             prompt = self._talk.prompt(user, _SUMMARY_TOKENS)
         except InputError:
             self._talk.compact([], _KEPT_TURNS)
+            self._talk.summary = self._window.summary_run(self._talk, "")
             return ""
         text = "".join(self._pieces(prompt, _SUMMARY_TOKENS, stop)).strip()
         stop.check()
-        summary = [
-            *self.tokens(SUMMARY_INTRO + text),
-            *self._talk.opening,
-            *self.tokens(SUMMARY_REPLY),
-            *self._talk.closing,
-        ]
-        self._talk.compact(summary, _KEPT_TURNS)
+        self._talk.compact([], _KEPT_TURNS)
+        summary = self._talk.summary = self._window.summary_run(self._talk, text)
         rest = [token for turn in self._talk.turns for token in turn]
         with suppress(Cancelled):
             self._cache([*self._talk.head, *summary, *rest], stop)
@@ -292,6 +316,8 @@ class ChatModel:
         run.started = True
         filled = time.perf_counter()
         run.prefill_ms = (filled - began) * 1000
+        if run.prefilled >= _TIMED_TOKENS:
+            self._prefill_tokens_per_s = run.prefilled / (filled - began)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         llama.reset_sampling()
         run.why = "length"

@@ -9,7 +9,7 @@ What a person said is tokenized without control tokens: "<|im_end|>" in it is ni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from perslm_runtime.errors import EngineError, InputError
@@ -45,6 +45,9 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 
 SUMMARY_REQUEST = "Summarise what we have said so far in at most three short sentences."
 SUMMARY_INTRO = "Before this we talked about the following: "
+NOTE_INTRO = (
+    "Earlier I told you: "  # as EXAMPLES has it: a small model answers from what it has seen answered from
+)
 SUMMARY_REPLY = "Yes, I remember that."
 
 _MARKS = ("\ue000\ue001", "\ue000\ue002", "\ue000\ue003", "\ue000\ue004")  # private use: no template touches them
@@ -106,12 +109,28 @@ def _cut(rendered: str, marks: Sequence[str]) -> ChatFormat:
     return ChatFormat(parts[0], "\n\n", rest, parts[2])
 
 
-def user_text(question: str, memories: Sequence[str] = (), now: str = "") -> str:
-    """The newest user message: the time, what was recalled (best last, next to the question), the question."""
-    lines = [f"Earlier I told you: {memory}" for memory in reversed(memories)]
+def user_text(
+    question: str, memories: Sequence[str] = (), now: str = "", sources: Mapping[str, str] | None = None
+) -> str:
+    """The newest user message: the time, what was recalled (best last, next to the question), the question.
+
+    `sources` says which memories are pieces of documents, and of which.
+    """
+    lines = [memory_line(memory, (sources or {}).get(memory, "")) for memory in reversed(memories)]
     if now:
         lines.insert(0, now)
     return "\n".join(lines) + ("\n\n" if lines else "") + question
+
+
+def memory_line(memory: str, source: str = "") -> str:
+    """A memory as the model reads it; a piece of a document names where it is from."""
+    return f"In {source} it says: {memory}" if source else NOTE_INTRO + memory
+
+
+def summary_text(summary: str, notes: Sequence[str]) -> str:
+    """What stands for the turns that have left the window: the model's summary, if any, and the person's words."""
+    lines = [SUMMARY_INTRO + summary] if summary else []
+    return "\n".join([*lines, *(NOTE_INTRO + note for note in notes)])
 
 
 Tokenize = Callable[..., list[int]]
@@ -132,6 +151,10 @@ class Conversation:
     closing: list[int]
     turns: list[list[int]] = field(default_factory=list)
     summary: list[int] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """What the person said in each of `turns`, as far as it is known."""
+    gone: list[str] = field(default_factory=list)
+    """What the person said in turns that have left the window, less what was not worth noting."""
 
     @property
     def used(self) -> int:
@@ -155,17 +178,26 @@ class Conversation:
         if len(self.summary) > room:
             self.summary = []
         while self.turns and len(self.summary) + sum(map(len, self.turns)) > room:
-            del self.turns[0]
+            self._leave(1)
         return [*self.head, *self.summary, *(t for turn in self.turns for t in turn), *user, *self.opening]
 
-    def add(self, user: Sequence[int], reply: Sequence[int]) -> None:
-        """Append a finished (or interrupted) turn."""
+    def add(self, user: Sequence[int], reply: Sequence[int], said: str = "") -> None:
+        """Append a finished (or interrupted) turn; `said` is what the person said in it."""
         self.turns.append([*user, *self.opening, *reply, *self.closing])
+        self.said.append(said)
+
+    def fits(self, user: Sequence[int], reserve: int) -> bool:
+        """Whether a new user text and its reply fit without any turn leaving."""
+        return self.used + len(user) + len(self.opening) + reserve <= self.limit
+
+    def _leave(self, count: int) -> None:
+        self.gone += [said for said in self.said[:count] if said]
+        del self.turns[:count], self.said[:count]
 
     def compact(self, summary: Sequence[int], keep: int) -> None:
         """Put `summary` (a user text and a reply, as tokens) in place of all but the newest `keep` turns."""
         self.summary = list(summary)
-        self.turns = self.turns[len(self.turns) - keep :] if keep else []
+        self._leave(max(0, len(self.turns) - keep))
 
 
 def start_conversation(

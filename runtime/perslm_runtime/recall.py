@@ -3,7 +3,7 @@
 Knows no database, no embedder and no clock: it gets a question's words, candidates with their words and their
 similarity, and returns them best first with the reason. `benchmarks/recall.py` measures the weights below.
 
-Two evidences are added by weight, on one scale where 1.0 is "says all of it":
+Evidences are added by weight, on one scale where 1.0 is "says all of it":
 - *words*: the share of the question's weight of words (by rarity) that the memory says, with the turn before it
   counting less. A share, unlike raw BM25, means the same in a store of three memories and of a hundred thousand,
   so one floor can say "nothing here answers that";
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 # What a question is made of and a memory is not found by. Dropped from questions only; the index keeps every
@@ -45,29 +45,44 @@ _WANTING = frozenset(
 )
 _OF_ONESELF = frozenset(("i", "mine", "my", "our", "ours", "us", "we"))
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
+_AT_PRESENT = frozenset("anymore currently latest moment now nowadays present presently still".split())  # noqa: SIM905 - words in a row
+_AT_FIRST = frozenset(
+    "beginning begin earlier first formerly initially original originally previous previously start".split()  # noqa: SIM905 - as above
+)
+_ORIGIN = {"fact": "told as a fact", "chunk": "read in"}
+_NEARLY = 0.7  # of the best score: what competes with it by age
+_LEAST_FADE_S = 6 * 3600.0
+_FADE = 0.1  # of the stretch's length: "in March" may mean the last days of February
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """How evidence becomes a score between 0 and about 1.
 
-    Chosen on the development half of tests/golden/recall.jsonl, from the middle of a plateau: a third more or
-    less of one of them moves recall@5 by 0.01 or 0.02; without `before` and `before_meaning` it loses 0.03.
+    Chosen by `benchmarks/recall_tune.py` on the development dialogues and the development half of
+    tests/golden/recall.jsonl; the sets tried are in benchmarks/results/recall_tried.json. The floors are
+    of the latter.
     """
 
-    meaning: float = 0.75  # the rest is for words; 0.5 costs 0.04 of recall@1
-    unrelated: float = 0.1  # cosine that unrelated sentences reach
-    before: float = 0.3  # a word in the turn before, against 1.0 in the turn itself
-    before_meaning: float = 0.35  # how far the cosine moves towards that of the turn before, when that is higher
-    reply: float = 0.2  # a word in the assistant's reply: a small model invents, so what the person said weighs
-    asked: float = 0.3  # factor for turns in which the person only asked
-    recency: float = 0.015  # added for a memory of this moment
+    meaning: float = 0.6  # the rest is for words
+    unrelated: float = 0.03  # cosine that unrelated sentences reach
+    before: float = 0.33  # a word in the turn before, against 1.0 in the turn itself
+    before_meaning: float = 0.18  # how far the cosine moves towards that of the turn before, when that is higher
+    reply: float = 0.25  # a word in the assistant's reply: a small model invents, so what the person said weighs
+    asked: float = 0.43  # factor for turns in which the person only asked
+    alias: float = 0.75  # another word for who the question names ("Ana" for "my sister"), against the word itself
+    time: float = 0.52  # added for a memory of the stretch of time that the question names
+    time_word: float = 0.3  # the weight of the words that name it: they stand for the time, not for what was said
+    anchor: float = 0.26  # added for a memory of the day when the question's place was spoken of
+    anchor_days: float = 2.8  # how soon that fades
+    lean: float = 0.085  # what "now" adds for the newest of what fits, and "at first" for the oldest
+    recency: float = 0.004  # added for a memory of this moment
     half_life_days: float = 180.0
-    floor: float = 0.31  # below this, nothing is recalled
+    floor: float = 0.36  # below this, nothing is recalled
     floor_own: float = 0.09  # the same when a person asks about themselves ("my", "we")
     floor_words: float = 0.5  # the same when there is no embedding of the question
-    saturation: float = 0.4  # how soon saying a word twice stops helping
-    length: float = 0.2  # how much a long memory is held back
+    saturation: float = 0.2  # how soon saying a word twice stops helping
+    length: float = 0.25  # how much a long memory is held back
     usual_words: float = 12.0  # the length that is neither
     prior: int = 300  # memories every store is thought to hold, so that rarity means something from the first one
 
@@ -76,18 +91,27 @@ class Weights:
 class Question:
     """A question's content words: stem -> (word as written, share of the question's weight; they add up to 1).
 
-    `lookup` are the stems worth looking up in the index; the other ones only score what those found.
+    `lookup` are the stems worth looking up in the index; the other ones only score what those found. `aliases` are
+    stems that stand for a term's. `stretches` are the times it names, `anchors` the moments when its place was
+    spoken of. `lean` is 1 where the newest is wanted, -1 where the oldest is.
     """
 
     terms: Mapping[str, tuple[str, float]]
     lookup: tuple[str, ...] = ()
     has_vector: bool = False
     of_oneself: bool = False
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stretches: Sequence[tuple[datetime, datetime]] = ()
+    anchors: Sequence[datetime] = ()
+    lean: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A memory that may answer; stems are as the index makes them, `similarity` is a cosine or None."""
+    """A memory that may answer; stems are as the index makes them, `similarity` is a cosine or None.
+
+    `tells_of` is the moment it speaks of where that is another one than `at`: "yesterday ...".
+    """
 
     id: int
     kind: str
@@ -98,6 +122,8 @@ class Candidate:
     before_stems: Sequence[str] = ()
     similarity: float | None = None
     before_similarity: float | None = None
+    tells_of: datetime | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +164,45 @@ def of_oneself(stems: Iterable[tuple[str, str]]) -> bool:
     return any(word.casefold() in _OF_ONESELF for _, word in stems)
 
 
+def lean(stems: Iterable[tuple[str, str]]) -> int:
+    """Which of several answers a question wants: 1 for the present one, -1 for the first, 0 for any."""
+    words = [word.casefold() for _, word in stems]
+    if not _AT_FIRST.isdisjoint(words) or (("use" in words or "used" in words) and "to" in words):
+        return -1
+    return 0 if _AT_PRESENT.isdisjoint(words) else 1
+
+
 def rank(question: Question, candidates: Iterable[Candidate], now: datetime, weights: Weights) -> list[Scored]:
     """Candidates best first; the same words said more than once stay only as the best (newest) of them."""
-    scored = sorted(
-        (_score(question, candidate, now, weights) for candidate in candidates),
-        key=lambda s: (-s.score, -s.candidate.id),
-    )
+    scored = [_score(question, candidate, now, weights) for candidate in candidates]
+    if question.lean:
+        scored = _leaning(scored, question.lean, weights)
+    return merged(scored)
+
+
+def merged(scored: Iterable[Scored]) -> list[Scored]:
+    """Best first, of one ranking or several; of the same words the best (newest)."""
     seen: set[str] = set()
     kept = []
-    for item in scored:
+    for item in sorted(scored, key=lambda s: (-s.score, -s.candidate.id)):
         same = " ".join(item.candidate.said_stems) or item.candidate.said
         if same not in seen:
             seen.add(same)
             kept.append(item)
     return kept
+
+
+def _leaning(scored: list[Scored], way: int, weights: Weights) -> list[Scored]:
+    """Move what fits nearly as well as the best by its age: of three addresses, the present one first."""
+    best = max((item.score for item in scored), default=0.0)
+    fitting = sorted(
+        (s for s in scored if s.score >= _NEARLY * best), key=lambda s: s.candidate.at, reverse=way < 0
+    )
+    places = {item.candidate.id: place for place, item in enumerate(fitting, start=1)}
+    return [
+        replace(item, score=item.score + weights.lean * places.get(item.candidate.id, 0) / max(1, len(fitting)))
+        for item in scored
+    ]
 
 
 def _score(question: Question, candidate: Candidate, now: datetime, weights: Weights) -> Scored:
@@ -162,13 +213,32 @@ def _score(question: Question, candidate: Candidate, now: datetime, weights: Wei
     asked = candidate.kind == "turn" and only_asks(candidate.said)
     if asked:
         relevance *= weights.asked
+    in_time, near = _time(question, candidate, weights)
     age_days = max(0.0, (now - candidate.at).total_seconds() / 86400)
     score = relevance + weights.recency * 0.5 ** (age_days / weights.half_life_days)
+    score += (weights.time * in_time + weights.anchor * near) * (weights.asked if asked else 1)
     # A turn that only asked has to be as good as for anybody: it seldom helps, and crowds out what does.
     floor = weights.floor_own if question.of_oneself and not asked else weights.floor
     if not question.has_vector:
         floor = weights.floor_words
-    return Scored(candidate, score, relevance >= floor, _why(candidate, matched, led))
+    relevant = relevance >= floor or (in_time == 1.0 and not asked)
+    return Scored(candidate, score, relevant, _why(candidate, matched, led, in_time, near))
+
+
+def _time(question: Question, candidate: Candidate, weights: Weights) -> tuple[float, float]:
+    """How well it fits the stretches of time (1 inside, fading outside) and the days of the question's place."""
+    moments = [candidate.at] if candidate.tells_of is None else [candidate.tells_of, candidate.at]
+    inside = near = 0.0
+    for place, moment in enumerate(moments):
+        for since, until in question.stretches:
+            fades_s = max(_LEAST_FADE_S, (until - since).total_seconds() * _FADE)
+            outside_s = max((since - moment).total_seconds(), (moment - until).total_seconds(), 0.0)
+            # What tells of another day than its own fits its own day less.
+            inside = max(inside, math.exp(-outside_s / fades_s) * (0.5 if place else 1.0))
+        for anchor in question.anchors:
+            away_days = abs((moment - anchor).total_seconds()) / 86_400
+            near = max(near, math.exp(-away_days / weights.anchor_days))
+    return inside, near
 
 
 def _meaning(candidate: Candidate, weights: Weights) -> float:
@@ -191,22 +261,33 @@ def _words(question: Question, candidate: Candidate, weights: Weights) -> tuple[
     length = len(candidate.said_stems) / weights.usual_words
     damping = weights.saturation * (1 - weights.length + weights.length * length)
     for stem, (word, share) in question.terms.items():
-        said, replied = candidate.said_stems.count(stem), candidate.reply_stems.count(stem)
-        before = candidate.before_stems.count(stem)
-        count = max(said, weights.reply * (replied > 0), weights.before * (before > 0))
+        said, replied = float(candidate.said_stems.count(stem)), candidate.reply_stems.count(stem)
+        before = float(candidate.before_stems.count(stem))
+        shown = word
+        for other in question.aliases.get(stem, ()):
+            if not said and other in candidate.said_stems:
+                said, shown = weights.alias, f"{word} (as {other})"
+            before = before or weights.alias * (other in candidate.before_stems)
+        count = max(said, weights.reply * (replied > 0), weights.before * min(before, 1.0))
         if count:
             total += share * count * (1 + weights.saturation) / (count + damping)
-            (matched if said or replied else led).append(word)
+            (matched if said or replied else led).append(shown)
     return total, matched, led
 
 
-def _why(candidate: Candidate, matched: list[str], led: list[str]) -> str:
+def _why(candidate: Candidate, matched: list[str], led: list[str], in_time: float, near: float) -> str:
     reasons = []
+    if in_time == 1.0:
+        reasons.append("of that time")
+    if near > 0.3:
+        reasons.append("of the days when that place was spoken of")
     if matched:
         reasons.append("words: " + ", ".join(matched))
     if led:
         reasons.append("said just before: " + ", ".join(led))
     if candidate.similarity is not None:
         reasons.append(f"meaning {candidate.similarity:.2f}")
-    reasons.append("told as a fact" if candidate.kind == "fact" else "said by you")
+    reasons.append(
+        _ORIGIN.get(candidate.kind, "said by you") + (f" {candidate.source}" if candidate.source else "")
+    )
     return "; ".join(reasons)
