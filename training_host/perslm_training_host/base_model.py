@@ -1,0 +1,126 @@
+"""The model that is taught: out of a GGUF file or a Hugging Face folder, in PyTorch, with the board's own prompts.
+
+A GGUF file is dequantized to float32; what that takes is checked before. Prompts are put together by the runtime's
+own functions, from the same chat template, so that what is trained is what the board will ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from perslm_runtime.errors import EngineError, InputError
+from perslm_runtime.prompt import CHATML, Conversation, chat_format, start_conversation
+from perslm_training_host import gguf_file, gguf_model
+from perslm_training_host.packing import Batch, Dialogue
+
+_BYTES_PER_WEIGHT = 4
+
+
+class TooLittleMemory(InputError):
+    """The model does not fit into what is free; nothing was loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A model's tokenizer and chat template: text as the tokens that the board's engine would make of it."""
+
+    tokenizer: Any  # transformers has no types
+    template: str
+
+    def tokens(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        """Tokens of `text`; control tokens in it are read only where `special`."""
+        raw = self.tokenizer.backend_tokenizer
+        raw.encode_special_tokens = not special
+        adds = begin and bool(getattr(self.tokenizer, "add_bos_token", False))
+        found: list[int] = raw.encode(text, add_special_tokens=adds).ids
+        return found
+
+    def head(self, system: str, examples: Sequence[tuple[str, str]]) -> Conversation:
+        """A prompt's head with what opens and closes a reply, as the runtime puts it together."""
+        return start_conversation(self.tokens, chat_format(self.template), system, examples, 1 << 20)
+
+    def dialogue(self, talk: Conversation, question: str, answer: str) -> Dialogue:
+        """A question and its answer behind `talk`'s head; the answer ends with the token that ends a reply."""
+        return Dialogue([*self.tokens(question), *talk.opening], [*self.tokens(answer), talk.closing[0]])
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model in float32 with its prompts, and where it came from."""
+
+    model: Any  # transformers has no types
+    prompts: Prompts
+    path: Path
+
+
+def load(path: Path, device: str = "cpu") -> Base:
+    """Load a `.gguf` file or a folder with safetensors, float32, ready to be trained.
+
+    Raises TooLittleMemory before anything is loaded, InputError for a missing or broken model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds to import
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a GGUF file or a folder with config.json and safetensors")
+    file = gguf_file.read(path) if path.is_file() else None
+    _check_memory(path)
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = str(path.parent if path.is_file() else path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **gguf)
+        if file is not None:
+            model = gguf_model.load(file)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except InputError:
+        raise
+    except Exception as error:  # every loader below raises its own kinds
+        raise InputError(f"{path} cannot be loaded ({type(error).__name__}: {error}): fetch it again") from error
+    model.config.use_cache = False
+    return Base(model.to(device), Prompts(tokenizer, tokenizer.chat_template or CHATML), path)
+
+
+def _check_memory(path: Path) -> None:
+    size = (
+        path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    )
+    smallest_bits = 4.5 if path.is_file() else 16
+    weights = size * 8 / smallest_bits
+    needed = weights * _BYTES_PER_WEIGHT
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise TooLittleMemory(
+            f"{path} has up to {weights / 1e6:.0f} million weights, {needed / 1e9:.1f} GB in float32, and"
+            f" {free / 1e9:.1f} GB are free: take a smaller model or a larger machine"
+        )
+
+
+class AnswerModel(nn.Module):  # type: ignore[misc]  # torch has no types here
+    """The model as training calls it: a packed batch in, logits at the answers out. DDP and FSDP wrap this."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [answers, vocabulary], at the answers alone: over all tokens they are a third of the work."""
+        hidden = self.model.model(
+            input_ids=batch.tokens, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False
+        ).last_hidden_state
+        chosen = hidden.reshape(-1, hidden.shape[-1])[batch.sources]
+        logits: Tensor = self.model.lm_head(chosen)
+        return logits
+
+
+def device_of(name: str) -> torch.device:
+    """The device called `name` ("cpu", "cuda"). Raises EngineError where this machine has none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EngineError("this machine has no CUDA device that PyTorch can use: give --device cpu")
+    return torch.device(name)

@@ -1,0 +1,126 @@
+"""What the base model answers in plain talk: made once by the board's own engine and prompt, kept in a file.
+
+A student that learns commands forgets how to talk. These dialogues are its reminder: on them it is held to the
+base model's own probabilities. Questions come from the training file's talk, never from the golden files.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from perslm_runtime.errors import InputError
+from perslm_runtime.lane import Stop
+from perslm_runtime.prompt import EXAMPLES, user_text
+from perslm_training_host.base_model import Base
+from perslm_training_host.console import Progress
+from perslm_training_host.home_made import data
+from perslm_training_host.home_said import is_dev
+from perslm_training_host.phrases import as_people_write, lines, resolve
+from perslm_training_host.runs import write_whole
+
+SYSTEM = "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud."
+"""The system text that the daemon has where nobody changed it; a test compares the two."""
+_CONTEXT_TOKENS = 1024
+_REPLY_TOKENS = 64
+
+
+def questions(count: int, seed: int) -> list[str]:
+    """Up to `count` different things to say that ask for no action; the same seed gives the same ones."""
+    dice = random.Random(f"talk {seed}")  # noqa: S311 - draws sentences, no secrets
+    templates = [line for line in lines(data("train")["none"]["any"]) if "<" not in line and not is_dev(line)]
+    found: dict[str, None] = {}
+    for _ in range(count * 20):
+        if len(found) >= count:
+            break
+        found[as_people_write(resolve(dice.choice(templates), dice), dice)] = None
+    return list(found)
+
+
+def make(model: Path, file: Path, count: int, seed: int) -> None:
+    """Let the GGUF file `model` answer `count` questions and write them to `file`; what is there already is kept.
+
+    Some 1 s an answer with a 135M model on two cores.
+    """
+    from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - llama.cpp is not on every machine that trains
+    from perslm_runtime.model import ChatModel, ReplyEnd  # noqa: PLC0415 - as above
+
+    kept = dict(read(file)) if file.exists() else {}
+    wanted = [question for question in questions(count, seed) if question not in kept]
+    if not wanted:
+        return
+    options = LlamaOptions(context_tokens=_CONTEXT_TOKENS)
+    chat = ChatModel(model, options, system=SYSTEM, examples=EXAMPLES, max_reply_tokens=_REPLY_TOKENS)
+    progress = Progress("replies", len(wanted))
+    try:
+        for number, question in enumerate(wanted, start=1):
+            chat.begin(Stop())
+            for piece in chat.reply(Stop(), user_text(question)):
+                if isinstance(piece, ReplyEnd) and piece.why == "end" and piece.text.strip():
+                    kept[question] = piece.text
+            if number % 50 == 0 or number == len(wanted):
+                _write(file, kept)
+            progress.at(number)
+    finally:
+        chat.close()
+
+
+def make_on_device(base: Base, file: Path, count: int, seed: int, rows: int = 128) -> None:
+    """As `make`, by PyTorch on the device that holds `base`, `rows` at a time: for a GPU without llama.cpp."""
+    kept = dict(read(file)) if file.exists() else {}
+    wanted = [question for question in questions(count, seed) if question not in kept]
+    talk = base.prompts.head(SYSTEM, EXAMPLES)
+    progress = Progress("replies", len(wanted))
+    for start in range(0, len(wanted), rows):
+        some = wanted[start : start + rows]
+        prompts = [[*talk.head, *base.prompts.tokens(user_text(one)), *talk.opening] for one in some]
+        for question, reply in zip(some, _greedy(base, prompts, talk.closing[0]), strict=True):
+            if reply:
+                kept[question] = reply
+        progress.at(min(len(wanted), start + rows))
+    _write(file, kept)
+
+
+def _greedy(base: Base, prompts: Sequence[Sequence[int]], end: int) -> list[str]:
+    """The likeliest reply to each prompt, "" where it did not end in time."""
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[end] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+    seen = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    device = base.model.device
+    with torch.no_grad():
+        written = base.model.generate(
+            ids.to(device), attention_mask=seen.to(device), max_new_tokens=_REPLY_TOKENS, do_sample=False,
+            eos_token_id=end, pad_token_id=end, use_cache=True,
+        )[:, longest:].tolist()  # fmt: skip
+    found = (row[: row.index(end)] if end in row else [] for row in written)
+    return [base.prompts.tokenizer.decode(row, clean_up_tokenization_spaces=False).strip() for row in found]
+
+
+def read(file: Path) -> list[tuple[str, str]]:
+    """The (question, reply) pairs of a file. Raises InputError naming the line that is no such pair."""
+    found: list[tuple[str, str]] = []
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror}): make it with `perslm-host student replies`"
+        ) from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            pair = json.loads(line)
+            found.append((str(pair["question"]), str(pair["reply"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}, line {number} is no question with its reply: {error}") from error
+    if not found:
+        raise InputError(f"{file} holds no replies: delete it and make it anew")
+    return found
+
+
+def _write(file: Path, kept: dict[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pairs = (json.dumps({"question": question, "reply": reply}) for question, reply in kept.items())
+    write_whole(file, "".join(pair + "\n" for pair in pairs))

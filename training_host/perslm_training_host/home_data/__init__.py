@@ -1,0 +1,1 @@
+"""Homes and sentences as data: train.toml and test.toml, written apart."""

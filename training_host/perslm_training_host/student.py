@@ -1,0 +1,159 @@
+"""`perslm-host student`: a 135M model that turns what is said at home into the right call, in one command.
+
+`make` is the whole recipe: let the base answer plain talk, train, write the 4-bit file, score it as the board
+would use it. The parts are verbs of their own, so that a GPU machine without llama.cpp can train and another one
+finish.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perslm_training_host.console import command_group, note, put, put_json, put_table, session_of
+
+_Base = Annotated[Path, typer.Argument(help="The model to teach: a GGUF file.")]
+_Folder = Annotated[Path, typer.Argument(help="The folder of the student: begun here, or gone on with.")]
+_Device = Annotated[str, typer.Option(help="cpu (an hour on two cores) or cuda (minutes on a large GPU).")]
+_Steps = Annotated[int | None, typer.Option(help="Steps at full precision; the recipe of the device by default.")]
+_GridSteps = Annotated[int | None, typer.Option(help="Steps through the grid of the 4-bit file.")]
+_Rate = Annotated[float | None, typer.Option(help="The highest learning rate at full precision.")]
+_GridRate = Annotated[float | None, typer.Option(help="The highest learning rate on the grid.")]
+_LowRank = Annotated[
+    int | None, typer.Option("--lora", help="Train a change of this rank instead of all weights.")
+]
+_Seed = Annotated[int | None, typer.Option(help="Draws homes and sentences; another seed is another run.")]
+_Workers = Annotated[int | None, typer.Option(help="Processes that make batches ahead.")]
+_Rows = Annotated[int | None, typer.Option(help="Sequences in a micro-batch.")]
+_Fold = Annotated[
+    str | None, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")
+]
+_Distributed = Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    group = command_group(app, "student", "Teach a small model the home's tools: made-up homes, a 4-bit file.")
+    group.command("make")(make)
+    group.command("replies")(replies)
+    group.command("train")(train)
+    group.command("write")(write)
+    group.command("score")(score)
+
+
+def make(
+    context: typer.Context,
+    base: _Base,
+    folder: _Folder,
+    *,
+    device: _Device = "cpu",
+    steps: _Steps = None,
+    grid_steps: _GridSteps = None,
+    rate: _Rate = None,
+    grid_rate: _GridRate = None,
+    low_rank: _LowRank = None,
+    seed: _Seed = None,
+    workers: _Workers = None,
+    rows: _Rows = None,
+    fold: _Fold = None,
+) -> None:
+    """Everything in one: replies, training, the files, their scores. Run again, it goes on where it stopped."""
+    from perslm_training_host.student_training import prepared_recipe  # noqa: PLC0415 - torch
+
+    recipe = prepared_recipe(
+        device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate, low_rank=low_rank, seed=seed,
+        workers=workers, rows=rows, fold=fold,
+    )  # fmt: skip
+    if device != "cuda":
+        replies(base, folder, recipe.replies, recipe.seed)
+    train(
+        base, folder, device=device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate,
+        low_rank=low_rank, seed=seed, workers=workers, rows=rows, fold=fold,
+    )  # fmt: skip
+    write(context, base, folder)
+    score(context, [folder / "student-q4_0.gguf"])
+
+
+def replies(
+    base: _Base, folder: _Folder, count: Annotated[int, typer.Option(help="How many.")] = 600, seed: int = 0
+) -> None:
+    """Let the base model answer plain talk, through llama.cpp: what the student is held to."""
+    from perslm_training_host import chat_replies  # noqa: PLC0415 - torch
+
+    chat_replies.make(base, folder / "replies.jsonl", count, seed)
+
+
+def train(
+    base: _Base,
+    folder: _Folder,
+    *,
+    device: _Device = "cpu",
+    steps: _Steps = None,
+    grid_steps: _GridSteps = None,
+    rate: _Rate = None,
+    grid_rate: _GridRate = None,
+    low_rank: _LowRank = None,
+    seed: _Seed = None,
+    workers: _Workers = None,
+    rows: _Rows = None,
+    fold: _Fold = None,
+    distributed: _Distributed = "none",
+) -> None:
+    """Train only, on any machine with PyTorch."""
+    from perslm_training_host.group import join  # noqa: PLC0415 - torch
+    from perslm_training_host.student_training import prepared_recipe, train_student  # noqa: PLC0415 - torch
+
+    recipe = prepared_recipe(
+        device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate, low_rank=low_rank, seed=seed,
+        workers=workers, rows=rows, fold=fold,
+    )  # fmt: skip
+    free = shutil.disk_usage(folder.parent if folder.parent.exists() else Path()).free
+    note(
+        f"{recipe.steps} steps at full precision, {recipe.grid_steps} on the grid;"
+        f" {free / 1e9:.0f} GB of disk are free"
+    )
+    with join(distributed) as group:
+        outcomes = train_student(base, folder, folder / "replies.jsonl", recipe, device, group)
+        if group.first:
+            for outcome in outcomes:
+                note(
+                    f"{outcome.ended} after {outcome.steps} steps, {outcome.seconds:.0f} s,"
+                    f" loss {outcome.loss:.4f}"
+                )
+    if outcomes[-1].ended == "stopped":
+        raise typer.Exit(130)
+
+
+def write(context: typer.Context, base: _Base, folder: _Folder) -> None:
+    """Write the student's GGUF files beside the base's tokenizer and template."""
+    from perslm_training_host.student_files import write_files  # noqa: PLC0415 - torch
+
+    written = write_files(base, folder)
+    if session_of(context).json:
+        put_json([str(path) for path in written])
+        return
+    for path in written:
+        put(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def score(
+    context: typer.Context,
+    models: Annotated[list[Path], typer.Argument(help="GGUF files, each scored by itself.")],
+    homes: Annotated[int, typer.Option(help="How many held-out homes, 12 sentences each.")] = 25,
+    examples: Annotated[
+        bool, typer.Option(help="Put the example turns into the prompt: for models not taught here.")
+    ] = False,
+) -> None:
+    """Score files as the board uses them: calls under the grammar, answers from memories, in llama.cpp."""
+    from perslm_training_host.student_score import Scores, score_file  # noqa: PLC0415 - llama.cpp
+
+    found: dict[str, Scores] = {str(model): score_file(model, homes, with_examples=examples) for model in models}
+    if session_of(context).json:
+        put_json({name: scores.as_dict() for name, scores in found.items()})
+        return
+    kinds = sorted({kind for scores in found.values() for kind in scores.by_kind})
+    rows = [[name, *scores.row(kinds)] for name, scores in found.items()]
+    put_table(["file", "calls", "memories", *kinds], rows)
