@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
+from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.embed import Embedder
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
@@ -143,6 +144,11 @@ def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str)
     """
     choice = model.choose(stop, system, EXAMPLES, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
     return tools.parse(choice.written.text)
+
+
+def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
+    """The reply to a list of messages, beside the conversation."""
+    yield from model.complete(stop, wanted)
 
 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:

@@ -15,17 +15,24 @@ import anyio.to_thread
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from perslm_daemon import http_api, http_tls, http_tokens
+from perslm_daemon import http_api, http_errors, http_openai, http_tls, http_tokens
 from perslm_daemon.addresses import told_addresses
 from perslm_daemon.broker_file import url_host
+from perslm_daemon.chats import Chats
 from perslm_daemon.config_sections import Config
 from perslm_daemon.http_access import Access, is_loopback
 from perslm_daemon.http_api import Board
+from perslm_daemon.http_errors import HttpRefused
 from perslm_daemon.http_gate import Gate
-from perslm_daemon.http_library import FastAPI
+from perslm_daemon.http_library import FastAPI, HttpRequest, HttpResponse, RequestValidationError
+from perslm_daemon.http_openai import Models
 from perslm_daemon.http_server import HttpServer, listen
+from perslm_daemon.http_stream import GoneError
 from perslm_daemon.http_tls import Certificate
+from perslm_daemon.pipeline import Pipeline
 from perslm_runtime import __version__
+from perslm_runtime.errors import PersLMError
+from perslm_runtime.llama import Sampling
 
 _LOOPBACK = "127.0.0.1"
 _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what people write for every address, and one of them
@@ -61,7 +68,7 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     names = (*_names(), *(name.strip() for name in wanted.names.split(",") if name.strip()))
     certificate = await anyio.to_thread.run_sync(_certificate, config, host, names)
     access = Access(config.data_dir, config.person, wanted.per_minute)
-    gate = Gate(application(board), access, names)
+    gate = Gate(application(config, board), access, names)
     listening = await anyio.to_thread.run_sync(listen, host, wanted.port)
     port: int = listening.getsockname()[1]
     tls = None if certificate is None else (certificate.file, certificate.key)
@@ -70,7 +77,7 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     return HttpPort(url, port, is_loopback(host), HttpServer(gate, listening, tls), fingerprint, warning)
 
 
-def application(board: Board) -> FastAPI:
+def application(config: Config, board: Board) -> FastAPI:
     """The application as ASGI, without its gate."""
     app = FastAPI(
         title="PersLM",
@@ -81,7 +88,40 @@ def application(board: Board) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(http_api.routes(board))
+    sampling = Sampling(temperature=config.model.temperature, repeat_penalty=config.model.repeat_penalty)
+    app.include_router(http_openai.routes(Chats(board.pipeline), _models(config, board.pipeline), sampling))
+
+    @app.exception_handler(PersLMError)
+    async def refused(request: HttpRequest, error: PersLMError) -> HttpResponse:
+        return http_errors.failed(error, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: HttpRequest, error: RequestValidationError) -> HttpResponse:
+        return http_errors.invalid(error, request.url.path)
+
+    @app.exception_handler(404)
+    @app.exception_handler(405)
+    async def nothing(request: HttpRequest, error: Exception) -> HttpResponse:
+        status = getattr(error, "status_code", 404)
+        path, method = request.url.path, request.method
+        told = f"nothing is at {path[:80]}" if status == 404 else f"{path[:80]} is not asked with {method}"
+        return http_errors.failed(HttpRefused(status, f"{told}: see /api/openapi.json"), path)
+
+    @app.exception_handler(GoneError)
+    async def gone(_request: HttpRequest, _error: GoneError) -> HttpResponse:
+        return HttpResponse(status_code=499)  # nobody reads it
+
     return app
+
+
+def _models(config: Config, pipeline: Pipeline) -> Models:
+    parts = pipeline.parts
+    return Models(
+        config.model.id,
+        config.embed.id if parts.embed is not None else "",
+        config.stt.id if parts.stt is not None else "",
+        config.tts.id if parts.tts is not None else "",
+    )
 
 
 def _certificate(config: Config, host: str, names: Sequence[str]) -> Certificate | None:

@@ -6,31 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.http_errors import status_of
 from perslm_daemon.http_library import APIRouter, HttpResponse
+from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request, Response, Verbs
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-_STATUS = {
-    "InputError": 400,
-    "BusyError": 429,
-    "CatalogError": 400,
-    "ConfigError": 400,
-    "DeviceError": 503,
-    "EngineError": 503,
-    "LaneClosed": 503,
-    "MemoryStoreError": 503,
-    "MemoryDamaged": 503,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What the routes speak of: the table of verbs, the bulletin, and Prometheus text."""
+    """What the routes speak of: the table of verbs, the bulletin, Prometheus text, and the engines."""
 
     verbs: Verbs
     bulletin: Bulletin
     metrics: Callable[[], str]
+    pipeline: Pipeline
 
 
 def routes(board: Board) -> APIRouter:
@@ -63,7 +55,7 @@ def status_code(response: Response) -> int:
         return 200
     if response.kind is None:  # no such verb here, or a bug
         return 500 if response.error and response.error.startswith("this is a bug") else 404
-    return _STATUS.get(response.kind, 500)
+    return status_of(response.kind)
 
 
 async def _ignore(_event: Event) -> None:

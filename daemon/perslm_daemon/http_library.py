@@ -8,15 +8,18 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from fastapi.responses import Response as HttpResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "APIRouter",
+    "BaseModel",
+    "ConfigDict",
     "FastAPI",
+    "Field",
     "HttpRequest",
     "HttpResponse",
     "JSONResponse",
     "RequestValidationError",
-    "StreamingResponse",
 ]

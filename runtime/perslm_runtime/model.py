@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from perslm_runtime.choosing import Choice, Form, SideHead, choose
+from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, complete, prompt_of
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
@@ -78,7 +79,8 @@ class ChatModel:
         self.file = file
         self.max_reply_tokens = max_reply_tokens
         self._llama = Llama(file, options)
-        self._llama.set_sampling(sampling or Sampling())
+        self._sampling = sampling or Sampling()
+        self._llama.set_sampling(self._sampling)
         self._system = system
         self._examples = tuple(examples)
         self._snapshots = snapshots
@@ -89,6 +91,7 @@ class ChatModel:
             self._talk = self._new_talk()
             self._check_room()
             self._side = SideHead(self._llama, snapshots, self._snapshot_key)
+            self._last_list = LastList()
             self._key = self._snapshot_key(self._talk.head)
             self.head_from, self.head_ms = self._fill_head(stop_of_build())
         except Exception:
@@ -161,14 +164,19 @@ class ChatModel:
         self._key = self._snapshot_key(self._talk.head)
         self._cached = []
         self._side.forget()
+        self._last_list.forget()
         self._fill_head(stop)
         return self._llama.context_tokens
 
     # The conversation
 
     def begin(self, stop: Stop, turns: Sequence[tuple[str, str]] = ()) -> None:
-        """Start another conversation, with what was said before as (question, reply) pairs."""
+        """Start another conversation, with what was said before as (question, reply) pairs.
+
+        What a completion left in memory goes too: something that was recalled for it may have been forgotten.
+        """
         stop.check()
+        self._last_list.forget()
         self._talk = self._new_talk()
         for said, reply in turns:
             self._talk.add(self.tokens(said), self.tokens(reply))
@@ -255,20 +263,51 @@ class ChatModel:
                 " offer fewer names, or set model.context_tokens higher"
             )
         prompt = talk.prompt(self.tokens(text), max_tokens)
-        began = time.perf_counter()
-        cached, state = self._cached, llama.state() if self._cached else b""
-        self._cached = []
-        aside_s = time.perf_counter() - began
-        try:
+        with self._aside() as aside:
             choice = choose(llama, self._side, prompt, len(talk.head), form, max_tokens, stop)
+        return replace(choice, aside_ms=aside.ms)
+
+    def complete(self, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
+        """Answer a list of messages, beside the conversation: pieces of text, then one `CompletionEnd`.
+
+        The conversation's cache is put aside and taken back, also when the consumer leaves. Stopping raises
+        `Cancelled` within one token; raises `InputError` when the messages do not fit the context.
+        """
+        llama = self._llama
+        own = (self._system, self._examples)
+        prompt = prompt_of(llama.tokenize, self._format, wanted, own, llama.context_tokens)
+        end: CompletionEnd | None = None
+        try:
+            with self._aside() as aside:
+                for piece in complete(llama, self._last_list, aside.cached, prompt, wanted, stop):
+                    if isinstance(piece, CompletionEnd):
+                        end = piece
+                    else:
+                        yield piece
+        finally:
+            if wanted.sampling is not None:
+                llama.set_sampling(self._sampling)
+        if end is not None:
+            yield replace(end, aside_ms=aside.ms)
+
+    @contextmanager
+    def _aside(self) -> Iterator[Aside]:
+        """Take the conversation's cache out, which still lies there in the block, and back behind it."""
+        llama = self._llama
+        began = time.perf_counter()
+        aside = Aside(self._cached)
+        state = llama.state() if aside.cached else b""
+        self._cached = []
+        aside.ms = (time.perf_counter() - began) * 1000
+        try:
+            yield aside
         finally:
             back = time.perf_counter()
             if state and llama.restore(memoryview(state)):
-                self._cached = cached
+                self._cached = aside.cached
             else:
                 llama.clear()
-            aside_s += time.perf_counter() - back
-        return replace(choice, aside_ms=aside_s * 1000)
+            aside.ms += (time.perf_counter() - back) * 1000
 
     # The cache
 
