@@ -15,7 +15,7 @@ import anyio.to_thread
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from perslm_daemon import http_api, http_errors, http_openai, http_tls, http_tokens
+from perslm_daemon import http_api, http_errors, http_openai, http_openai_sound, http_tls, http_tokens
 from perslm_daemon.addresses import told_addresses
 from perslm_daemon.broker_file import url_host
 from perslm_daemon.chats import Chats
@@ -68,7 +68,7 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     names = (*_names(), *(name.strip() for name in wanted.names.split(",") if name.strip()))
     certificate = await anyio.to_thread.run_sync(_certificate, config, host, names)
     access = Access(config.data_dir, config.person, wanted.per_minute)
-    gate = Gate(application(config, board), access, names)
+    gate = Gate(application(config, board), access, names, sounds=frozenset({"/v1/audio/transcriptions"}))
     listening = await anyio.to_thread.run_sync(listen, host, wanted.port)
     port: int = listening.getsockname()[1]
     tls = None if certificate is None else (certificate.file, certificate.key)
@@ -89,7 +89,11 @@ def application(config: Config, board: Board) -> FastAPI:
     )
     app.include_router(http_api.routes(board))
     sampling = Sampling(temperature=config.model.temperature, repeat_penalty=config.model.repeat_penalty)
-    app.include_router(http_openai.routes(Chats(board.pipeline), _models(config, board.pipeline), sampling))
+    parts, models = board.pipeline.parts, _models(config, board.pipeline)
+    app.include_router(http_openai.routes(Chats(board.pipeline), models, sampling))
+    app.include_router(
+        http_openai_sound.routes(parts, models, language=config.stt.language, longest_s=config.stt.longest_s)
+    )
 
     @app.exception_handler(PersLMError)
     async def refused(request: HttpRequest, error: PersLMError) -> HttpResponse:

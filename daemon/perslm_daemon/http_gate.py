@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ import anyio
 
 from perslm_daemon.http_access import Access, Caller, Denied, Place
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_BODY_BYTES = 256 * 1024
@@ -31,7 +31,7 @@ MAX_SOUND_BYTES = 25 * 1024 * 1024
 
 _BODY_S = 30.0  # for a body to come; a recording of 25 MB over a slow radio link takes 20
 _DRAIN_S = 2.0
-_DRAIN_BYTES = 4 * 1024 * 1024
+_DRAIN_BYTES = 64 * 1024 * 1024  # thrown away as it comes
 _SOUNDS_AT_ONCE = 2  # bodies with recordings that are held in memory
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _OWN_SITES = {b"same-origin", b"none"}
@@ -114,7 +114,7 @@ class Gate:
             return
         told = False
 
-        async def receive_body() -> dict[str, Any]:
+        async def receive_body() -> MutableMapping[str, Any]:
             nonlocal told
             if told:
                 return await receive()

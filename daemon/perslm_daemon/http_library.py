@@ -5,7 +5,8 @@ Starlette, which FastAPI is built on, is reached through FastAPI's own names.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, UploadFile
+from fastapi import Form as FormField
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -18,8 +19,10 @@ __all__ = [
     "ConfigDict",
     "FastAPI",
     "Field",
+    "FormField",
     "HttpRequest",
     "HttpResponse",
     "JSONResponse",
     "RequestValidationError",
+    "UploadFile",
 ]

@@ -60,7 +60,7 @@ class Streamed(HttpResponse):
         del self.headers["content-length"]
         self._produce, self._failed, self._last_words = produce, failed, last_words
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]  # as Starlette's, spelled with our names
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         other: list[HttpResponse] = []
         async with anyio.create_task_group() as tasks:
