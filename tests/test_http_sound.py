@@ -27,7 +27,7 @@ httpx = pytest.importorskip("httpx")
 pytestmark = pytest.mark.anyio
 
 STT, TTS, EMBED = "whisper-tiny.en", "piper-en_US-joe-medium", "all-minilm-l6-v2"
-SAID = "The kitchen light is on."
+SAID = "What is the capital of Italy, and how many people live there?"
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,9 @@ async def test_what_was_spoken_is_heard_again(client: openai.AsyncOpenAI) -> Non
             model="whisper-1", file=(f"a.{form}", b"".join(pieces), "audio/wav")
         )
         heard[form] = told.text.strip().lower()
-    assert all("kitchen light is on" in text for text in heard.values()), heard
+    assert all({"capital", "people", "live"} <= set(text.replace(",", "").split()) for text in heard.values()), (
+        heard
+    )
 
 
 async def test_a_recording_of_a_person_is_written_down(client: openai.AsyncOpenAI, clip: bytes) -> None:
