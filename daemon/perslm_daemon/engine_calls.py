@@ -22,6 +22,7 @@ from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled, Receipt
 from perslm_runtime.memory_backup import back_up as make_backup
 from perslm_runtime.memory_backup import due, folder_of, forget_in_backups
+from perslm_runtime.memory_lines import Entry
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from perslm_runtime.intents import Recognizer
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
+_PAGE = 200  # memories looked at in one query
 _BACKFILL = 16  # vectors computed per idle moment: about 0.2 s on an x86 core, 2 s on a Pi 4
 
 
@@ -96,6 +98,21 @@ def forget(
     receipt = memory.forget(ids=ids, text=text, since=since, everything=everything)
     forget_in_backups(memory)
     return receipt
+
+
+def memory(store: Memory, _stop: Stop, number: int) -> Entry | None:
+    """The memory with this id, or None."""
+    return store.get(number)
+
+
+def browse(store: Memory, _stop: Stop, person: str, kind: str | None, limit: int, offset: int) -> list[Entry]:
+    """At most `limit` memories of a person, newest first, `offset` of theirs passed over."""
+    found: list[Entry] = []
+    at = 0
+    while len(found) < offset + limit and (page := store.list(kind, limit=_PAGE, offset=at)):
+        found += [entry for entry in page if entry.person == person]
+        at += _PAGE
+    return found[offset : offset + limit]
 
 
 def back_up(memory: Memory, _stop: Stop) -> Path | None:

@@ -15,7 +15,7 @@ import anyio.to_thread
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from perslm_daemon import http_api, http_errors, http_openai, http_openai_sound, http_tls, http_tokens
+from perslm_daemon import http_api, http_errors, http_events, http_openai, http_openai_sound, http_tls, http_tokens
 from perslm_daemon.addresses import told_addresses
 from perslm_daemon.broker_file import url_host
 from perslm_daemon.chats import Chats
@@ -68,17 +68,19 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     names = (*_names(), *(name.strip() for name in wanted.names.split(",") if name.strip()))
     certificate = await anyio.to_thread.run_sync(_certificate, config, host, names)
     access = Access(config.data_dir, config.person, wanted.per_minute)
-    gate = Gate(application(config, board), access, names, sounds=frozenset({"/v1/audio/transcriptions"}))
+    closing = anyio.Event()
+    app = application(config, board, closing)
+    gate = Gate(app, access, names, sounds=frozenset({"/v1/audio/transcriptions"}))
     listening = await anyio.to_thread.run_sync(listen, host, wanted.port)
     port: int = listening.getsockname()[1]
     tls = None if certificate is None else (certificate.file, certificate.key)
     url = f"{'http' if tls is None else 'https'}://{url_host(_EVERY.get(host, host))}:{port}"
     fingerprint = "" if certificate is None else certificate.fingerprint
-    return HttpPort(url, port, is_loopback(host), HttpServer(gate, listening, tls), fingerprint, warning)
+    return HttpPort(url, port, is_loopback(host), HttpServer(gate, listening, closing, tls), fingerprint, warning)
 
 
-def application(config: Config, board: Board) -> FastAPI:
-    """The application as ASGI, without its gate."""
+def application(config: Config, board: Board, closing: anyio.Event) -> FastAPI:
+    """The application as ASGI, without its gate; `closing` ends answers that have no end of their own."""
     app = FastAPI(
         title="PersLM",
         version=__version__,
@@ -88,6 +90,7 @@ def application(config: Config, board: Board) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(http_api.routes(board))
+    app.include_router(http_events.routes(board.bulletin, board.owner, closing))
     sampling = Sampling(temperature=config.model.temperature, repeat_penalty=config.model.repeat_penalty)
     parts, models = board.pipeline.parts, _models(config, board.pipeline)
     app.include_router(http_openai.routes(Chats(board.pipeline), models, sampling))

@@ -5,7 +5,7 @@ Starlette, which FastAPI is built on, is reached through FastAPI's own names.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, UploadFile
+from fastapi import APIRouter, FastAPI, Query, UploadFile
 from fastapi import Form as FormField
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +23,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "JSONResponse",
+    "Query",
     "RequestValidationError",
     "UploadFile",
 ]

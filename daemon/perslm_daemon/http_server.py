@@ -51,12 +51,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Serves `app` on `listening`, which it closes; with a certificate and its key, by TLS."""
+    """Serves `app` on `listening`, which it closes; with a certificate and its key, by TLS.
 
-    def __init__(self, app: Application, listening: socket.socket, tls: tuple[Path, Path] | None = None) -> None:
-        self._app, self._listening, self._tls = app, listening, tls
-        self.closing = anyio.Event()
-        """Set when it begins to end: answers without an end of their own, as events, end then."""
+    `closing` is set when it begins to end: answers without an end of their own, as events, end then.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        listening: socket.socket,
+        closing: anyio.Event,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
+        self._app, self._listening, self._closing, self._tls = app, listening, closing, tls
 
     async def serve(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started once clients are answered. Ends within about a second."""
@@ -73,7 +80,7 @@ class HttpServer:
                 task_status.started()
                 await anyio.sleep_forever()
             finally:
-                self.closing.set()
+                self._closing.set()
                 server.should_exit = True
 
     async def _run(self, server: uvicorn.Server) -> None:

@@ -377,7 +377,14 @@ async def _open_http(tasks: TaskGroup, running: Running, health: Health) -> Http
         _warn(running, f"HTTP is off, {error.name} is not installed: run `pip install 'perslm[http]'`")
         return None
     try:
-        board = http_api.Board(running.verbs, running.bulletin, health.metrics, running.assistant.pipeline)
+        board = http_api.Board(
+            running.verbs,
+            running.settings,
+            running.bulletin,
+            health.metrics,
+            running.assistant.pipeline,
+            running.config.person,
+        )
         opened = await http.open_port(running.config, board)
     except (PersLMError, OSError) as error:
         _warn(running, f"HTTP is off: {error}")
