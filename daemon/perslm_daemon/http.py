@@ -15,7 +15,16 @@ import anyio.to_thread
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from perslm_daemon import http_api, http_errors, http_events, http_openai, http_openai_sound, http_tls, http_tokens
+from perslm_daemon import (
+    http_api,
+    http_dashboard,
+    http_errors,
+    http_events,
+    http_openai,
+    http_openai_sound,
+    http_tls,
+    http_tokens,
+)
 from perslm_daemon.addresses import told_addresses
 from perslm_daemon.broker_file import url_host
 from perslm_daemon.chats import Chats
@@ -69,8 +78,11 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     certificate = await anyio.to_thread.run_sync(_certificate, config, host, names)
     access = Access(config.data_dir, config.person, wanted.per_minute)
     closing = anyio.Event()
+    pages = await anyio.to_thread.run_sync(http_dashboard.read_pages)
     app = application(config, board, closing)
-    gate = Gate(app, access, names, sounds=frozenset({"/v1/audio/transcriptions"}))
+    app.include_router(http_dashboard.routes(pages))
+    sounds = frozenset({"/v1/audio/transcriptions"})
+    gate = Gate(app, access, names, is_open=pages.__contains__, sounds=sounds)
     listening = await anyio.to_thread.run_sync(listen, host, wanted.port)
     port: int = listening.getsockname()[1]
     tls = None if certificate is None else (certificate.file, certificate.key)
