@@ -59,6 +59,7 @@ def benchmarks() -> dict[str, Benchmark]:
     from perslm_daemon import (  # noqa: PLC0415 - engines
         bench_grammar,
         bench_home,
+        bench_http,
         bench_model,
         bench_mqtt,
         bench_process,
@@ -72,6 +73,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "grammar": bench_grammar.grammar,
         "turn": bench_turn.turn,
         "mqtt": bench_mqtt.mqtt,
+        "http": bench_http.http_port,
         "voice": bench_voice.voice,
         "home": bench_home.home,
         "footprint": bench_process.footprint,

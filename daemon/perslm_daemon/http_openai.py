@@ -138,7 +138,13 @@ class _Answer:
         if tools:
             message |= {"content": None, "tool_calls": tools}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(end, tools)}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(end)}
+        return {
+            **self._head,
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": _usage(end),
+            **_timings(end),
+        }
 
     async def stream(self, chats: Chats, put: Put, *, usage: bool) -> None:
         """The answer in chunks. A call comes in one, once it is complete."""
@@ -161,6 +167,7 @@ class _Answer:
         await put(self._chunk({}, _reason(end, tools)))
         if usage:
             last = {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(end)}
+            last |= _timings(end)
             await put(_event(last))
         await put(_DONE)
 
@@ -189,6 +196,12 @@ def _usage(end: ChatEnd) -> dict[str, Any]:
         "total_tokens": end.prompt_tokens + end.reply_tokens,
         "prompt_tokens_details": {"cached_tokens": end.reused_tokens},
     }
+
+
+def _timings(end: ChatEnd) -> dict[str, Any]:
+    """Milliseconds since the chat was taken up, waiting for its turn included; no part of OpenAI's API."""
+    first = None if end.first_token_ms is None else round(end.first_token_ms, 2)
+    return {"timings": {"first_token_ms": first, "total_ms": round(end.total_ms, 2)}}
 
 
 def _event(data: Mapping[str, Any]) -> bytes:
