@@ -1,12 +1,12 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE
+export DESTDIR PROFILE BOARD IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image flash flash-config flash-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -52,6 +52,18 @@ install: ## as a systemd service, by root (PROFILE=pi5 DESTDIR=folder PYTHON=/us
 
 uninstall: ## remove the service; configuration, models and memories stay
 	$(HOUSE) uninstall
+
+image: ## build an SD-card image into dist/, by root (BOARD=generic-arm64 PROFILE=...; docs/image.md)
+	$(HOUSE) image
+
+flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml
+	$(HOUSE) flash
+
+flash-config: ## ask what a card's board should know, and write CONFIG=my-home.toml
+	$(HOUSE) flash-config
+
+flash-test: ## flash the newest image to a file, boot it in QEMU and try it (ARGS=--without-voice: faster)
+	$(HOUSE) flash-test $(ARGS)
 
 clean: ## remove environments and tool caches; models, memories and built wheels stay
 	$(HOUSE) clean

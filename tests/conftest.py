@@ -14,6 +14,30 @@ from real_models import build_model, model_path
 collect_ignore = ["training"]  # runs in .venv-train: test_training_host.py starts it
 
 
+# Sound is real time: a microphone that is not read for half a second counts as lost, as it should.
+ALONE = {
+    "test_arbitration_mqtt",
+    "test_chime_echo",
+    "test_cli_audio",
+    "test_ears",
+    "test_ears_noise",
+    "test_live",
+    "test_mouth",
+    "test_serve_sound",
+    "test_sound_card",
+    "test_sound_server",
+    "test_voice",
+    "test_wyoming",
+    "test_wyoming_satellites",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in ALONE:
+            item.add_marker("alone")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -67,9 +67,9 @@ class _Handler(BaseHTTPRequestHandler):
             piece = body[place : place + site.chunk_bytes]
             if cut is not None and place + len(piece) > cut:
                 piece = body[place:cut]
+            site.sent_bytes += len(piece)  # before: the client may have read it when this thread goes on
             self.wfile.write(piece)
             self.wfile.flush()
-            site.sent_bytes += len(piece)
             if cut is not None and place + len(piece) >= cut:
                 break
             time.sleep(site.pause_s)

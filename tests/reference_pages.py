@@ -1,4 +1,4 @@
-"""The generated parts of docs/cli.md and docs/config.md; `python tests/reference_pages.py` writes them anew."""
+"""The generated parts of pages in docs/; `python tests/reference_pages.py` writes them anew."""
 
 from __future__ import annotations
 
@@ -18,9 +18,22 @@ def command_pages() -> str:
     from perslm_daemon import cli
     from perslm_daemon.cli_session import Session
 
-    top = typer.main.get_command(cli.build(Session()))
+    return _pages(typer.main.get_command(cli.build(Session())), "perslm")
+
+
+def host_pages() -> str:
+    """The same of the training host's command line."""
+    import typer.main
+
+    from perslm_training_host import cli
+    from perslm_training_host.console import Session
+
+    return _pages(typer.main.get_command(cli.build(Session())), "perslm-host")
+
+
+def _pages(top: Any, name: str) -> str:
     lines: list[str] = []
-    for path, command in _commands(top, "perslm"):
+    for path, command in _commands(top, name):
         lines += [f"### `{path}`", "", " ".join((command.help or "").split()), ""]
         rows = [row for parameter in command.params if (row := _parameter(parameter)) is not None]
         if rows:
@@ -89,7 +102,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {ROOT / "docs/cli.md": command_pages, ROOT / "docs/config.md": key_pages}
+PAGES = {
+    ROOT / "docs/cli.md": command_pages,
+    ROOT / "docs/config.md": key_pages,
+    ROOT / "docs/training.md": host_pages,
+}
 
 
 def renewed(page: Path) -> str:
@@ -101,6 +118,6 @@ def renewed(page: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT / "runtime"), str(ROOT / "daemon")]
+    sys.path[:0] = [str(ROOT / "runtime"), str(ROOT / "daemon"), str(ROOT / "training_host")]
     for page in PAGES:
         page.write_text(renewed(page), encoding="utf-8")

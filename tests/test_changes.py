@@ -107,7 +107,7 @@ async def test_a_value_that_is_set_is_in_force_and_survives_a_restart(tmp_path: 
     async with daemon(tmp_path) as one:
         running = await one.online()
         assert running.bulletin.current()["memory"] is False
-        assert not running.assistant.pipeline.remembering
+        assert not running.assistant.pipeline.recollection.remembering
         await ask(running, "config", {"action": "unset", "key": "model.temperature"})
         assert (await one.online()).config.model.temperature == 0.0
 

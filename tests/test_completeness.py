@@ -24,6 +24,13 @@ from perslm_runtime.completeness import Ending, ending_of
         "Stop.",
         "Good night!",
         "is it going to rain tomorrow",
+        "How many legs does a spider have?",
+        "what timers do i have",
+        "What does a notary do?",
+        "cancel that",
+        "can you tell me the time please",
+        "wake me up at 6:30 am",
+        "set an alarm for 7:30",
     ],
 )
 def test_a_whole_command_is_finished(text):
@@ -49,12 +56,31 @@ def test_a_whole_command_is_finished(text):
         "Play",
         "Well, I think...",
         "what is two plus",
+        "can you please",
+        "How do I get candle wax out of",
+        "When do we fly to",
+        "how long does it take to",
+        "What is the capital of",
+        "please turn on the",
     ],
 )
 def test_what_lacks_its_end_is_unfinished(text):
     assert ending_of(text) is Ending.UNFINISHED
 
 
-@pytest.mark.parametrize("text", ["the kitchen light", "Set the volume to 10.", "Anna"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the kitchen light",
+        "Set the volume to 10.",
+        "Anna",
+        "set an alarm for seven",
+        "What does my new number end in?",
+        "what time zone is berlin in",
+        "My father Georg died in 2011.",
+        "tell me more",
+        "When do I have",
+    ],
+)
 def test_what_may_be_all_is_unsure(text):
     assert ending_of(text) is Ending.UNSURE

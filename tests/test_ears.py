@@ -12,6 +12,7 @@ from perslm_daemon.endpoint import End
 from perslm_daemon.hearing import Start
 from perslm_daemon.sound import FRAME_SAMPLES
 from perslm_runtime.audio import SPEECH_RATE_HZ
+from perslm_runtime.completeness import Ending, ending_of
 from recordings import recorded
 from wer import word_error_rate
 
@@ -143,3 +144,17 @@ async def test_vosk_streams_and_its_language_is_judged_by_silence_alone():
     assert heard.why is End.SPOKEN
     assert heard.text
     assert partials
+
+
+async def test_a_command_that_is_known_to_be_whole_is_not_waited_for():
+    async def knows(text: str) -> Ending | None:
+        return Ending.FINISHED if "timer" in text.lower() else None
+
+    wanted = Wanted(unsure_s=40.0, unfinished_s=40.0, longest_s=100.0)
+    async with listening(wanted) as here:
+        here.ears.knows = knows
+        here.microphone.say(await saying("Okay Nabu, timer for ten minutes."))
+        heard = await here.hear_after_wake()
+        assert ending_of(heard.text) is Ending.UNSURE, "by its words alone it would wait"
+        silence_s = (here.ears.sound.end - heard.stop) / SPEECH_RATE_HZ
+        assert silence_s < 30.0, "0.3 s and what the recognizer took; by its words 40"

@@ -63,6 +63,7 @@ async def nothing(_value: SettingValue) -> None: ...
 
 SETTINGS = {
     "memory": Setting("memory", "switch", "remember", nothing),
+    "guests": Setting("guests", "switch", "guests only", nothing),
     "volume": Setting("volume", "number", "loudness", nothing),
     "mute": Setting("mute", "switch", "close the microphone", nothing),
     "model": Setting("model", "select", "model", nothing, options=("small", "large")),

@@ -120,8 +120,8 @@ async def test_each_person_reads_corrects_and_forgets_only_their_own(people: dic
     seen = (await ana.get("/api/memories")).json()["data"]["memories"]
     assert [one["text"] for one in seen] == ["My cat is called Momo."]
     assert "4711" not in (await ana.post("/api/recall", {"text": "safe code"})).text
-    for body in ({"id": mine}, {"text": "safe"}, {"since": "2020-01-01T00:00+00:00"}, {"id": 10**9}):
-        assert (await ana.post("/api/forget", body)).status_code == 403, body
+    for body in ({"id": mine}, {"text": "safe"}, {"id": 10**9}):
+        assert (await ana.post("/api/forget", body)).json()["data"]["count"] == 0, body
     assert (await ana.post(f"/api/memories/{mine}", {"text": "x"})).status_code == 404
     corrected = await ana.post(f"/api/memories/{hers}", {"text": "My cat is called Mimi."})
     assert corrected.status_code == 200
@@ -165,7 +165,7 @@ async def test_a_setting_is_changed_and_told(people: dict[str, As], running: Run
                     if line == 'data: {"name": "memory", "value": false}':
                         break
     assert "event: value" in seen
-    assert running.assistant.pipeline.remembering is False
+    assert running.assistant.pipeline.recollection.remembering is False
     assert (await owner.post("/api/settings/memory", {"value": True})).status_code == 200
     for body in ({"value": "blue"}, {"value": None}, {}, [], "x"):
         assert (await owner.post("/api/settings/memory", body)).status_code == 400, body

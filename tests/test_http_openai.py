@@ -258,7 +258,7 @@ async def test_a_token_opens_what_its_scopes_say(
         await ask_as(running, tokens["admin"], plain).chat.completions.create(model=MODEL, messages=CAPITAL)
     with pytest.raises(openai.AuthenticationError):
         await ask_as(running, "perslm_wrong", plain).chat.completions.create(model=MODEL, messages=CAPITAL)
-    await running.assistant.pipeline.remember("My sister's name is Ana.")
+    await running.assistant.pipeline.recollection.remember("My sister's name is Ana.")
     sister = [{"role": "user", "content": "What is the name of my sister?"}]
     knows = await ask_as(running, tokens["all"], plain).chat.completions.create(model=MODEL, messages=sister)
     assert "Ana" in (knows.choices[0].message.content or "")

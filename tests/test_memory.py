@@ -267,12 +267,13 @@ def test_forget_undoes_remember_to_the_last_byte(
 
 
 def test_everything_can_be_forgotten_and_the_store_goes_on(memory: Memory, path: Path) -> None:
+    empty_bytes = path.stat().st_size
     for number in range(300):
         memory.remember_turn(f"secretive {number}", "confidential", conversation="a", vector=vector(number))
     assert memory.forget(everything=True).count == 300
     assert b"secretiv" not in raw_bytes(path)
     assert b"confidenti" not in raw_bytes(path)
-    assert path.stat().st_size < 100_000, "freed pages go back to the disk"
+    assert path.stat().st_size < empty_bytes + 20_000, "freed pages go back to the disk"
     memory.remember_fact("A new beginning.")
     memory.forget(text="beginning")  # the words index is kept in step again
     assert memory.count() == 0
@@ -374,7 +375,7 @@ def test_wrong_lines_are_named_and_the_others_are_added(memory: Memory) -> None:
 
 
 def test_what_is_no_export_is_refused_whole(memory: Memory) -> None:
-    for lines in ([], ["hello"], ['{"format": "other"}'], ['{"format": "perslm-memory", "version": 2}']):
+    for lines in ([], ["hello"], ['{"format": "other"}'], ['{"format": "perslm-memory", "version": 3}']):
         with pytest.raises(InputError, match=r"header|version"):
             memory.import_lines(lines)
 

@@ -25,7 +25,8 @@ from perslm_runtime.errors import MemoryStoreError
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import back_up, backups
+from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_files import backups
 
 ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "3"))
 KEY = bytes(range(32))

@@ -14,7 +14,9 @@ from memories import KEY, other_process, raw_bytes, vector
 from perslm_runtime import memory_db
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import DAY_S, back_up, backups, due, folder_of, forget_in_backups, restore
+from perslm_runtime.memory_backup import DAY_S, back_up, due, restore
+from perslm_runtime.memory_files import backups, folder_of
+from perslm_runtime.memory_forget import forget_in_backups
 
 PAGE = 4096
 
@@ -126,7 +128,7 @@ def test_what_is_forgotten_is_gone_from_the_backups_too(path: Path, key: bytes |
     memory.remember_fact("the Zanthopolis code is 4711", vector=vector(1))
     saved = back_up(memory, folder)
     memory.forget(text="Zanthopolis")
-    assert forget_in_backups(memory) == 1
+    assert forget_in_backups(memory) == (saved.name,)
     copy = Memory(saved, key=key)
     assert [entry.said for entry in copy.list()] == ["the bicycle is green"]
     copy.check()

@@ -60,6 +60,28 @@ async def test_a_slow_listener_loses_the_oldest_and_it_is_counted() -> None:
         assert slow.statistics().current_buffer_used == 99
 
 
+async def test_while_it_is_patient_what_waits_comes_as_one_and_is_the_same_sound() -> None:
+    sound = tone(500, 1.0, 44_100)
+    single, patient = Intake(), Intake()
+    patient.patient = True
+    expected = np.concatenate(await frames_of(single, single.device(44_100, 1), sound, 50))
+    take = patient.device(44_100, 1)
+    got = []
+    with patient.listener() as frames:
+        for number, block in enumerate(np.array_split(sound, 50), 1):
+            take(block.tobytes(), False)
+            if number % 6 == 0:
+                patient.deliver()
+                got.append(frames.receive_nowait().samples)
+                assert len(got[-1]) % FRAME_SAMPLES == 0
+                assert frames.statistics().current_buffer_used == 0
+        patient.patient = False
+        patient.deliver()
+        while frames.statistics().current_buffer_used:
+            got.append(frames.receive_nowait().samples)
+    assert np.array_equal(np.concatenate(got), expected)
+
+
 async def test_a_loop_that_is_held_up_for_a_second_loses_the_oldest_blocks() -> None:
     intake = Intake()
     take = intake.device(16_000, 1)

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.service import entry
-from perslm_daemon.turn import Ask, Event, Heard, Parts, Remembered, Sentence, Spoken, Turn
+from perslm_daemon.turn import GUEST, Ask, Event, Heard, Parts, Remembered, Sentence, Spoken, Turn
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import BusyError, EngineError, InputError, PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
+from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.model import ChatModel
 from perslm_runtime.stt import open_recognizer
 from perslm_runtime.tts import Piper
@@ -283,12 +284,33 @@ async def test_forgetting_leaves_nothing_in_the_running_conversation(
 ) -> None:
     async with running(shared_model, tmp_path) as pipeline:
         await ask(pipeline, "My secret word is xylophone.", conversation="one")
-        receipt = await pipeline.forget(text="xylophone")
+        receipt = await pipeline.forget(Wanted(text="xylophone"))
         assert receipt.count == 1
         turn, _ = await ask(pipeline, "What is my secret word?", conversation="one")
     assert turn.recalled == ()
     assert "xylophone" not in turn.reply.lower()
     assert b"xylophone" not in await anyio.to_thread.run_sync(all_bytes, tmp_path)
+
+
+async def test_a_guest_takes_nothing_out_and_leaves_nothing_but_is_understood(
+    shared_model: ChatModel, tmp_path: Path
+) -> None:
+    async with running(shared_model, tmp_path) as pipeline:
+        await ask(pipeline, "My secret word is xylophone.", vouched=True)
+        pipeline.recollection.only_guests = True
+        one, _ = await ask(pipeline, "What is the capital of Zanthopolis?", conversation="visit")
+        await ask(pipeline, "What is my secret word?", conversation="between", vouched=True)
+        two, _ = await ask(pipeline, "What is my secret word?", conversation="visit")
+        assert (one.recalled, one.remembered_as, two.recalled) == ((), None, ())
+        said = [question for question, _ in pipeline.recollection.guests.recent("visit")]
+        assert said == ["What is the capital of Zanthopolis?", "What is my secret word?"]
+        mine, _ = await ask(pipeline, "What is my secret word?", vouched=True)
+        assert [memory.text for memory in mine.recalled] == ["My secret word is xylophone."]
+        with pytest.raises(InputError, match="guest"):
+            await pipeline.recollection.remember("The code is 1234.", GUEST)
+    held = await anyio.to_thread.run_sync(all_bytes, tmp_path)
+    assert b"xylophone" in held
+    assert b"anthopolis" not in held
 
 
 async def test_a_conversation_goes_on_in_the_next_process(shared_model: ChatModel, tmp_path: Path) -> None:
@@ -349,7 +371,7 @@ def test_any_interleaving_leaves_no_thread_and_no_half_written_row(
                     case "cancel":
                         tasks.start_soon(quietly, pipeline, 0.01)
                     case "forget":
-                        await pipeline.forget(text="zebra")
+                        await pipeline.forget(Wanted(text="zebra"))
                     case _:
                         await anyio.sleep(0.1)
 

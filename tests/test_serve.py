@@ -27,7 +27,8 @@ from perslm_daemon.ways import Running, fit_context
 from perslm_runtime import memory_db
 from perslm_runtime.errors import ConfigError
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import back_up, folder_of
+from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_files import folder_of
 from real_models import models_dir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]

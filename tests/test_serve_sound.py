@@ -10,7 +10,7 @@ import anyio.to_thread
 import numpy as np
 import pytest
 
-from perslm_daemon import sound_card
+from perslm_daemon import loudspeaker, sound_card
 from perslm_daemon.config import load
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.ways import Running
@@ -89,7 +89,7 @@ async def unplugged(running: Running, pulse: Pulse) -> None:
 async def test_what_is_said_is_heard_and_a_loudspeaker_that_goes_is_told_and_comes_back(
     pulse: Pulse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sound_card, "_RETURN_S", 0.1)
+    monkeypatch.setattr(loudspeaker, "_RETURN_S", 0.1)
     monkeypatch.setattr(sound_card, "_PAUSES_S", (0.2,))
     wishes = Wishes()
     online = anyio.Event()

@@ -23,6 +23,7 @@ from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import Ask, Event, Parts, Sentence, Spoken, intent_data, timings_data
+from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import InputError
 from perslm_runtime.intents import Recognizer
 from perslm_runtime.lane import Lane
@@ -134,8 +135,46 @@ async def test_alarms_by_voice(tmp_path: Path) -> None:
         assert await here.say("don't wake me up tomorrow") == "There is no alarm."
         assert await here.say("cancel the gym alarm") == "The gym alarm is cancelled."
         assert await here.say("turn off all alarms") == "1 alarm cancelled."
-        assert await here.say("set an alarm") == "At what time? Say for example: wake me at seven tomorrow."
-        assert await here.say("wake me up tomorrow") == "At what time? Say for example: wake me at seven tomorrow."
+        assert await here.say("set an alarm") == "At what time?"
+        assert await here.say("wake me up tomorrow") == "At what time?"
+        assert await here.say("At half past six.") == "Alarm set for 6:30 AM tomorrow."
+
+
+async def test_what_is_missing_is_asked_for_and_the_answer_completes_it(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        assert await here.say("set a pasta timer") == "For how long?"
+        assert await here.say("Ten minutes, please.") == "Pasta timer set for 10 minutes."
+        assert await here.say("set a timer") == "For how long?"
+        assert await here.say("what time is it")
+        assert await here.skills(Ask("ten minutes")) is None, "the question counted for the next thing said"
+        assert await here.say("set a timer") == "For how long?"
+        assert await here.say("never mind") == ""
+        assert await here.say("cancel all timers") == "1 timer cancelled."
+
+
+async def test_a_question_waits_for_whom_it_asked(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        asked = await here.skills(Ask("set a timer", person="Ana", source="voice"))
+        assert asked is not None
+        assert asked.text == "For how long?"
+        assert await here.skills(Ask("ten minutes", person="Ben", source="voice")) is None
+        assert await here.skills(Ask("ten minutes", person="Ana", source="mqtt")) is None
+        answered = await here.skills(Ask("ten minutes", person="Ana", source="voice"))
+        assert answered is not None
+        assert answered.intent.slots == {"duration": 600}
+
+
+async def test_how_finished_a_command_is_follows_from_what_it_lacks(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        for text, ending in (
+            ("timer for ten minutes", Ending.FINISHED),
+            ("volume up", Ending.FINISHED),
+            ("set a timer", Ending.UNSURE),
+            ("set an alarm for seven", None),
+            ("set the volume to 30", None),
+            ("what is the capital of Spain", None),
+        ):
+            assert await here.skills.ending(text) is ending, text
 
 
 async def test_reminders_by_voice(tmp_path: Path) -> None:
@@ -146,14 +185,16 @@ async def test_reminders_by_voice(tmp_path: Path) -> None:
         assert await here.say("remind me tomorrow at nine to call Ana") == (
             "I will remind you at 9:00 AM tomorrow: call Ana."
         )
-        assert await here.say("remind me to call Ben") == (
-            "When? Say for example: remind me tomorrow at nine to call the dentist."
-        )
+        assert await here.say("remind me to call Ben") == "When?"
+        assert await here.say("tomorrow at ten") == "I will remind you at 10:00 AM tomorrow: call Ben."
         here.clock.advance(600)
         await here.schedule.look()
         assert here.schedule.ring_text() == "Reminder: take the bread out."
         await here.say("stop")
-        assert await here.say("what are my reminders") == "The reminder is set for 9:00 AM tomorrow: call Ana."
+        assert await here.say("what are my reminders") == (
+            "The reminder is set for 9:00 AM tomorrow: call Ana. "
+            "The reminder is set for 10:00 AM tomorrow: call Ben."
+        )
         assert await here.say("cancel the reminder to call Ana") == "The reminder is cancelled."
 
 

@@ -12,8 +12,9 @@ import anyio.to_thread
 import numpy as np
 import pytest
 
-from perslm_daemon import sound_card
+from perslm_daemon import loudspeaker, sound_card
 from perslm_daemon.config_sections import Audio
+from perslm_daemon.loudspeaker import Stream
 from perslm_daemon.portaudio import PortAudio
 from perslm_daemon.sound import FRAME_SAMPLES, Frame
 from perslm_daemon.sound_card import SoundCard, SoundState
@@ -98,8 +99,10 @@ async def test_what_is_played_has_no_gap_and_is_counted_to_the_sample(pulse: Pul
             assert seconds == pytest.approx(sound.seconds, abs=2 / 48_000)
             samples = recorded.sound.samples
             loud = np.flatnonzero(np.abs(samples.astype(int)) > 2)
-            # A tone is near zero for a sample or two, never longer.
-            if max(zero_runs(samples), default=0) <= 2 or attempt == 4:
+            # A tone is near zero for a sample or two, never longer. A busy machine's recorder may end too early.
+            length_s = (loud[-1] - loud[0]) / 48_000
+            whole = max(zero_runs(samples), default=0) <= 2 and abs(length_s - sound.seconds) <= 0.01
+            if whole or attempt == 4:
                 break
         assert max(zero_runs(samples), default=0) <= 2
         assert (loud[-1] - loud[0]) / 48_000 == pytest.approx(sound.seconds, abs=0.01)
@@ -115,14 +118,52 @@ async def test_cancelling_is_silence_within_a_buffer(pulse: Pulse) -> None:
                         while not (await recorded.so_far()).any():  # noqa: ASYNC110 - another process records it
                             await anyio.sleep(0.02)
                     scope.cancel()
-            at_stop = owner._ring.heard
+            at_stop = owner._out.ring.heard
             await anyio.sleep(0.1)
-            assert owner._ring.queued == 0
-            after = owner._ring.heard - at_stop
+            assert owner._out.ring.queued == 0
+            after = owner._out.ring.heard - at_stop
             await anyio.sleep(0.3)
         assert after <= 2 * 0.020 * 48_000, "the buffer being filled, and 4 ms of going down"
         assert not recorded.sound.samples[-4800:].any()
         assert await owner.play(pieces(tone(0.1))) == pytest.approx(0.1, abs=0.001), "and it plays again"
+
+
+async def test_what_is_cut_off_is_not_heard_though_the_server_had_it_already(pulse: Pulse) -> None:
+    async with card(Audio(buffer_ms=100)) as (owner, _):  # of which the server holds three
+        for attempt in range(5):
+            async with pulse.recording() as recorded:
+                before = owner._out.ring.heard
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(owner.play, pieces(tone(20.0)))
+                        with anyio.fail_after(30):
+                            while np.count_nonzero(await recorded.so_far()) < 24_000:  # noqa: ASYNC110 - recorded
+                                await anyio.sleep(0.02)
+                        scope.cancel()
+                taken_s = (owner._out.ring.heard - before) / 48_000
+                await anyio.sleep(0.5)
+            loud = np.flatnonzero(np.abs(recorded.sound.samples.astype(int)) > 2)
+            heard_s = (loud[-1] - loud[0]) / 48_000
+            # Of a busy machine the server may hold less at one moment; not five times.
+            if heard_s < taken_s - 0.1 or attempt == 4:
+                break
+        assert heard_s < taken_s - 0.1
+
+
+async def test_each_thing_said_begins_a_stream_of_its_own_and_one_rests_between(pulse: Pulse) -> None:
+    async def streams() -> list[int]:
+        return [one["index"] for one in await anyio.to_thread.run_sync(pulse.listed, "sink-inputs")]
+
+    async with card() as (owner, _):
+        (resting,) = await streams()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(owner.play, pieces(tone(1.5)))
+            await until(lambda: owner._out.ring.heard > 0)
+            (speaking,) = await streams()
+        await until(lambda: owner._out.wanted is Stream.RESTING and owner._out._stream is Stream.RESTING)
+        (again,) = await streams()
+        assert len({resting, speaking, again}) == 3
+        assert owner.state.problem is None
 
 
 async def test_a_mute_closes_the_device(pulse: Pulse) -> None:
@@ -151,7 +192,7 @@ async def test_a_microphone_that_is_to_be_mute_is_not_opened_at_the_start(pulse:
 async def test_a_card_that_is_unplugged_in_mid_sentence_is_told_and_comes_back(
     pulse: Pulse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sound_card, "_RETURN_S", 0.5)
+    monkeypatch.setattr(loudspeaker, "_RETURN_S", 0.5)
     async with card() as (owner, told):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_unplug_after, pulse, 0.2)
@@ -181,7 +222,7 @@ async def test_a_frozen_server_holds_up_neither_speech_nor_the_end_and_is_used_w
         pulse.freeze()
         await until(lambda: owner.state.problem is not None)
         assert owner.state.microphone is None
-        monkeypatch.setattr(sound_card, "_RETURN_S", 0.1)
+        monkeypatch.setattr(loudspeaker, "_RETURN_S", 0.1)
         with anyio.fail_after(20), pytest.raises(DeviceError):
             await owner.play(pieces(tone(0.1)))
         pulse.thaw()
@@ -225,7 +266,7 @@ async def test_a_microphone_that_gives_only_zeros_is_opened_anew_and_told_once(
     monkeypatch.setattr(PortAudio, "reset", slow_reset)
     async with card() as (owner, told):
         before = await anyio.to_thread.run_sync(pulse.listed, "source-outputs")
-        owner._went_at = 0.0  # the start is long ago
+        owner._out._went_at = 0.0  # the start is long ago
         while owner._zeros < 2:
             # Speech that comes while both are opened anew waits for it.
             assert await owner.play(pieces(tone(0.05))) == pytest.approx(0.05, abs=0.001)

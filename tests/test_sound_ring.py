@@ -70,3 +70,22 @@ def test_another_gain_is_reached_in_a_ramp_of_one_buffer() -> None:
     assert first[0] == 10_000
     assert np.abs(np.diff(first.astype(int))).max() < 40
     assert set(second) <= {1999, 2000}
+
+
+def test_what_was_cleared_goes_with_its_stream_and_what_follows_is_whole() -> None:
+    ring = Ring(16_000)
+    ring.put(np.full(16_000, 8000, np.int16))
+    ring.take(320)
+    ring.clear()
+    ring.put(np.full(320, 5, np.int16))
+    ring.anew()
+    assert np.array_equal(ring.take(320), np.full(320, 5, np.int16)), "no end of what another stream has played"
+    assert (ring.heard, ring.queued) == (640, 0)
+
+
+def test_another_stream_goes_on_where_the_one_before_was_lost() -> None:
+    ring = Ring(16_000)
+    ring.put(ramp(1, 640))
+    ring.take(320)
+    ring.anew()
+    assert np.array_equal(ring.take(320), ramp(321, 320))

@@ -26,11 +26,22 @@ def needs_torch() -> None:
         pytest.skip("no torch in .venv-train: run `make train-setup`")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", FILES)
 def test_of_the_training_host(name: str) -> None:
     # Its own conftest only: the one above it belongs to the daemon's environment. transformers warns on import.
-    argv = [PYTHON, "-m", "pytest", "-q", "--confcutdir=tests/training", "-W", "default", f"tests/training/{name}"]
+    argv = [
+        PYTHON,
+        "-m",
+        "pytest",
+        "-q",
+        "--confcutdir=tests/training",
+        "-W",
+        "default",
+        "-o",
+        "timeout=600",
+        f"tests/training/{name}",
+    ]
     path = os.pathsep.join(
         str(ROOT / folder) for folder in ("runtime", "training_host", "daemon", "tests", "build")
     )

@@ -55,6 +55,16 @@ def applicable(pins: Sequence[locks.Pin], python: str) -> list[locks.Pin]:
     return [pin for pin in pins if pin.marker is None or Marker(pin.marker).evaluate(where)]
 
 
+def platform_arguments(python: str) -> list[str]:
+    """What makes pip take wheels for a board with Python `python`, whatever machine it runs on."""
+    argv = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
+    for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
+        argv += ["--abi", abi]
+    for platform in _PLATFORMS:
+        argv += ["--platform", platform]
+    return argv
+
+
 def resolve(pins: Sequence[locks.Pin], python: str, pip: Sequence[str | Path]) -> dict[str, str]:
     """The file name of the wheel that pip would take for each pin, by project name.
 
@@ -71,11 +81,7 @@ def resolve(pins: Sequence[locks.Pin], python: str, pip: Sequence[str | Path]) -
         "--no-deps",
         "--require-hashes",
     ]
-    argv += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
-    for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
-        argv += ["--abi", abi]
-    for platform in _PLATFORMS:
-        argv += ["--platform", platform]
+    argv += platform_arguments(python)
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("\n".join(pin.text() for pin in pins) + "\n", encoding="utf-8")

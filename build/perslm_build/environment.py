@@ -16,7 +16,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from perslm_build import locks, system, wheels
+from perslm_build import image_tools, locks, system, wheels
 from perslm_build.terminal import Reading, SetupError, step, watch
 
 _STAMP = "perslm-setup.json"
@@ -55,6 +55,7 @@ TEST_NEEDS = (
     system.PACTL,
     system.ALSA_PULSE,
     system.RECORDINGS,
+    *image_tools.TESTED,
 )
 
 RUN = Environment(locks.ROOT / ".venv", "board", needs=(system.MOSQUITTO,))

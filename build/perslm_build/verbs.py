@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from perslm_build import flash as card
+from perslm_build import flash_config, flash_test, locks, stress, training
+from perslm_build import image as card_image
 from perslm_build import install as service
-from perslm_build import locks, stress, training
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
 from perslm_build.terminal import SetupError, say, watch
 
+_DEFAULT = "not slow and not board and not soak"
 _DEFAULT_ROUNDS = "10"
 _STRESS_ROUNDS = "100"
 _CLEANED = (
@@ -81,14 +84,18 @@ def models(_: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """Set up, pull the small models, run the default tests (ARGS=... goes to pytest).
 
-    All of them run in two processes, file by file: many wait rather than compute (230 s instead of 372).
+    All of them run in two processes, file by file, because many wait rather than compute; then, in one, those that
+    hear and play in real time.
     """
     set_up(TEST)
     _pull_models(TEST, "--tests")
     _set_up_training()
     os.environ.setdefault("PERSLM_STRESS_ROUNDS", _DEFAULT_ROUNDS)
     os.chdir(locks.ROOT)
-    return _become(TEST, "pytest", *(arguments or ("--numprocesses=2", "--dist=loadfile")))
+    if arguments:
+        return _become(TEST, "pytest", *arguments)
+    status = _call(TEST, "pytest", "--numprocesses=2", "--dist=loadfile", "-m", f"{_DEFAULT} and not alone")
+    return _call(TEST, "pytest", "-m", f"{_DEFAULT} and alone") or status
 
 
 def _set_up_training() -> None:
@@ -196,6 +203,32 @@ def uninstall(_: Sequence[str]) -> int:
     return 0
 
 
+def image(_: Sequence[str]) -> int:
+    """Build an SD-card image into dist/ (root; BOARD=generic-arm64 PROFILE=the board's own)."""
+    set_up(RUN)
+    card_image.build()
+    return 0
+
+
+def flash(_: Sequence[str]) -> int:
+    """Write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml."""
+    card.flash()
+    return 0
+
+
+def configure_flash(_: Sequence[str]) -> int:
+    """Ask what a card's board should know, and write CONFIG=my-home.toml."""
+    flash_config.write()
+    return 0
+
+
+def try_flash(arguments: Sequence[str]) -> int:
+    """Flash the newest image to a file, boot it in QEMU, try it, keep the report (--without-voice: faster)."""
+    set_up(RUN)
+    flash_test.run(voice="--without-voice" not in arguments)
+    return 0
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove the environments and tool caches; models, memories and built wheels stay."""
     for name in _CLEANED:
@@ -221,6 +254,10 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "check-lock": check_lock,
     "install": install,
     "uninstall": uninstall,
+    "image": image,
+    "flash": flash,
+    "flash-config": configure_flash,
+    "flash-test": try_flash,
     "clean": clean,
 }
 

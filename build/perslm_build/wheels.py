@@ -137,7 +137,8 @@ def jobs(cores: int, available_bytes: int) -> int:
     return max(1, min(cores, available_bytes // _JOB_BYTES))
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
+    """The memory that a compiler may take now."""
     found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
     return int(found[1]) * 1024 if found else _JOB_BYTES
 
@@ -191,13 +192,13 @@ def provide(pins: list[locks.Pin], logs: Path) -> list[Path]:
 def _build(pin: locks.Pin, work: Path, logs: Path) -> None:
     recipe = RECIPES[pin.name]
     place = work / key(pin)
-    workers = jobs(os.cpu_count() or 1, _available_bytes())
+    workers = jobs(os.cpu_count() or 1, available_bytes())
     by_cmake = recipe.native and recipe.cmake
     how = f"once for this processor, {workers} at a time" if recipe.native else "pure Python"
     with step(f"Building {pin.name} {pin.version} ({how})"):
-        python = _tools(work, logs)
-        env = _environment(recipe, place, python, workers)
-        source = _source(pin, place, python, logs, env)
+        python = build_tools(work, logs)
+        env = build_environment(recipe, place, python, workers)
+        source = unpacked(pin, place, python, logs, env)
         say(f"   log: {logs / f'build-{pin.name}.log'}")
         shutil.rmtree(place / "out", ignore_errors=True)
         argv: list[str | Path] = [
@@ -220,7 +221,7 @@ def _build(pin: locks.Pin, work: Path, logs: Path) -> None:
         _publish(pin, place)
 
 
-def _environment(recipe: Recipe, place: Path, python: Path, workers: int) -> dict[str, str]:
+def build_environment(recipe: Recipe, place: Path, python: Path, workers: int) -> dict[str, str]:
     """The build's environment: our cmake and ninja first, and no /tmp, which is memory on newer Debians."""
     temporary = place / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -237,7 +238,7 @@ def _environment(recipe: Recipe, place: Path, python: Path, workers: int) -> dic
     }
 
 
-def _tools(work: Path, logs: Path) -> Path:
+def build_tools(work: Path, logs: Path) -> Path:
     """The Python of a small environment with the pinned build tools; made once for all wheels of this run."""
     folder = work / f"tools-{locks.digest('compile')[:16]}"
     python = folder / "bin" / "python"
@@ -250,7 +251,7 @@ def _tools(work: Path, logs: Path) -> Path:
     return python
 
 
-def _source(pin: locks.Pin, place: Path, python: Path, logs: Path, env: dict[str, str]) -> Path:
+def unpacked(pin: locks.Pin, place: Path, python: Path, logs: Path, env: dict[str, str]) -> Path:
     """The unpacked source of `pin`, checked against its hash by pip before anything in it runs."""
     source = place / "source"
     if source.is_dir():

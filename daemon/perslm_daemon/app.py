@@ -29,6 +29,7 @@ from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.llama import LlamaOptions, Sampling
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel
 from perslm_runtime.prompt import EXAMPLES
 from perslm_runtime.stt import SpeechToText, open_recognizer
@@ -37,7 +38,7 @@ from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
 
 if TYPE_CHECKING:
-    from perslm_runtime.intents import Recognizer
+    from perslm_runtime.understanding import Understanding
 
 log = logging.getLogger("perslm.start")
 
@@ -117,7 +118,7 @@ class Assistant:
     parts: Parts
     vad: Lane[Silero] | None
     wake: Lane[MicroWakeWord] | None
-    intents: Lane[Recognizer] | None
+    intents: Lane[Understanding] | None
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
 
@@ -183,6 +184,7 @@ async def start(
                 model_id=config.model.id,
                 embedder=config.embed.id,
                 recall_k=config.memory.recall_k,
+                budget=Budget(config.memory.most_rows, config.memory.most_mb),
             )
         )
         yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))
@@ -377,11 +379,11 @@ def open_model(
     )
 
 
-def _open_intents(language: str) -> Recognizer:
+def _open_intents(language: str) -> Understanding:
     # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
-    from perslm_runtime.intents import Recognizer  # noqa: PLC0415 - imported where it is wanted
+    from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
 
-    return Recognizer(language)
+    return Understanding(language)
 
 
 def wake_words(config: Config) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import subprocess
 import sys
@@ -26,8 +27,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from perslm_daemon.bench_devices import Sent, SimHouse
 from perslm_daemon.bench_echo import without_delay
+from perslm_daemon.bench_home_voice import by_voice
+from perslm_daemon.bench_home_words import words
 from perslm_daemon.bench_house import make_house
 from perslm_daemon.bench_row import Row
+from perslm_daemon.bench_sentences import skill_of
 from perslm_daemon.broker import own_broker
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.cli_session import Session
@@ -41,6 +45,7 @@ from perslm_daemon.mqtt_connection import Address
 from perslm_daemon.process import cpu_seconds
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import Topics
+from perslm_daemon.turn import Ask
 from perslm_daemon.verbs import Verbs
 from perslm_runtime.errors import EngineError
 
@@ -51,10 +56,11 @@ _FLOOD_S = 20
 _WAIT_S = 60.0
 
 
-def home(_session: Session) -> list[Row]:
-    """Discovery to ready, command to message, and 50,000 states a minute."""
+def home(session: Session) -> list[Row]:
+    """Discovery to ready, command to message, 50,000 states a minute, and the home in words and by voice."""
+    logging.getLogger("perslm.home").setLevel(logging.WARNING)  # else a line for each of 1,000 commands
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder:
-        return anyio.run(_home, Path(folder))
+        return anyio.run(_home, Path(folder)) + anyio.run(by_voice, session.config)
 
 
 async def _home(folder: Path) -> list[Row]:
@@ -63,8 +69,9 @@ async def _home(folder: Path) -> list[Row]:
             rows = await _discovery(folder, own.host, own.port)
             async with _learned(folder / "second", own.host, own.port) as found:
                 rows += await _commands(found, own.host, own.port)
+                rows += await _sentences(found, own.host, own.port)
                 rows += await _flood(found, own.host, own.port)
-    return rows
+    return rows + await words()
 
 
 @contextlib.contextmanager
@@ -176,6 +183,39 @@ async def _commands(found: Home, host: str, port: int) -> list[Row]:
         rows.append(Row(f"command to message on the broker, p{percent}", "ms", mine, most, "the most it may take"))
     bare = _percentile(theirs, 50)
     rows.append(Row("command to message on the broker, p50", "ms", _percentile(ours, 50), bare, "a bare publish"))
+    return rows
+
+
+async def _sentences(found: Home, host: str, port: int) -> list[Row]:
+    """Milliseconds from a text to its message at another client: understood, resolved in 400 entities, sent."""
+    lights = [device for device in found.devices() if device.domain in ("light", "switch")]
+    rng = random.Random(_SEED)  # noqa: S311 - which lamp, no secret
+    arrived: list[float] = []
+    news = threading.Event()
+
+    def take(_message: paho.MQTTMessage) -> None:
+        arrived.append(time.perf_counter())
+        news.set()
+
+    client = await anyio.to_thread.run_sync(_client, host, port, take)
+    await anyio.to_thread.run_sync(_subscribe, client, _sim().command_topics())
+    times: list[float] = []
+    async with skill_of(found) as skill:
+        await skill(Ask("turn on nothing", conversation="bench"))
+        for number in range(_COMMANDS):
+            device = rng.choice(lights)
+            text = f"please turn {'on' if number % 2 else 'off'} the {device.name}"
+            arrived.clear()
+            news.clear()
+            began = time.perf_counter()
+            await skill(Ask(text, conversation=f"bench-{number}"))
+            if await anyio.to_thread.run_sync(partial(news.wait, 1.0)):
+                times.append((arrived[0] - began) * 1000)
+    await anyio.to_thread.run_sync(_close, client)
+    rows = [Row(f"sentences that were sent, of {_COMMANDS}", "", len(times), _COMMANDS, "those that were said")]
+    for percent, most in ((50, 15.0), (99, 60.0)):
+        mine = _percentile(times, percent)
+        rows.append(Row(f"text to message on the broker, p{percent}", "ms", mine, most, "the most it may take"))
     return rows
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from perslm_daemon.bench_peers import PINNED, Peers, peers
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sound import NullSound, Recorder, null_sound
-from perslm_daemon.bench_words import wake_rows, word_rows
+from perslm_daemon.bench_words import TALK, wake_rows, word_rows
 from perslm_daemon.bulletin import Happening, Value
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
@@ -40,9 +40,9 @@ from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
 _HA_SILENCE_S = 0.7  # Home Assistant's default before it takes a command as over
-_CALL = "Okay Nabu."
+CALL = "Okay Nabu."
 _PAUSE_S = 0.35
-_INTENTS = (
+INTENTS = (
     "What time is it?",
     "What day is it today?",
     "How much time is left on my timer?",
@@ -95,27 +95,33 @@ def voice(session: Session) -> list[Row]:
     """Speech in, speech out, beside the peers; barge-in, idle listening, wake words and word errors."""
     rounds = int(os.environ.get("PERSLM_BENCH_ROUNDS", "8"))
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder, null_sound() as sound:
-        config = dataclasses.replace(
-            session.config,
-            data_dir=Path(folder),
-            node="bench",
-            voice=dataclasses.replace(session.config.voice, enabled=True),
-            mqtt=dataclasses.replace(session.config.mqtt, broker=""),
-            discovery=dataclasses.replace(session.config.discovery, enabled=False),
-            # Our speech is another program's to the sound server: it must not be softened while it is listened to.
-            mouth=dataclasses.replace(session.config.mouth, thinking_after_s=0.0, duck_others_to=1.0),
-        )
-        clips = _clips(config, (*_INTENTS, *_QUESTIONS, _STORY, _CALL))
-        bench = _Bench(config, sound, clips, rounds)
+        config = quiet_config(session.config, Path(folder))
+        clips = clips_of(config, (*INTENTS, *_QUESTIONS, *TALK, _STORY, CALL))
+        bench = Bench(config, sound, clips, rounds)
         anyio.run(bench.run)
         rows = bench.rows()
         rows += _peer_rows(session.config, bench, clips)
-    rows += word_rows(session.config, {said: clip for said, clip in clips.items() if said in _QUESTIONS})
-    rows += wake_rows(session.config, rounds)
+    rows += word_rows(session.config, {said: clip for said, clip in clips.items() if said != CALL})
+    rows += wake_rows(session.config)
     return rows
 
 
-class _Bench:
+def quiet_config(config: Config, folder: Path) -> Config:
+    """The configuration with a voice and a data folder of its own, and nothing that is heard beside answers."""
+    return dataclasses.replace(
+        config,
+        data_dir=folder,
+        node="bench",
+        voice=dataclasses.replace(config.voice, enabled=True),
+        mqtt=dataclasses.replace(config.mqtt, broker=""),
+        discovery=dataclasses.replace(config.discovery, enabled=False),
+        # Our speech is another program's to the sound server: it must not be softened while it is listened to.
+        # Without chimes what is heard after an interruption is the answer that should have ended.
+        mouth=dataclasses.replace(config.mouth, thinking_after_s=0.0, duck_others_to=1.0, chimes=False),
+    )
+
+
+class Bench:
     """Talks to a whole daemon in this process over the null sink, and keeps what it measured."""
 
     def __init__(self, config: Config, sound: NullSound, clips: dict[str, Pcm], rounds: int) -> None:
@@ -159,7 +165,7 @@ class _Bench:
                 recorder = await anyio.to_thread.run_sync(stack.enter_context, recording)
                 await self._ask(recorder, _QUESTIONS[0], warm=True)
                 for number in range(self._rounds):
-                    await self._ask(recorder, _INTENTS[number % len(_INTENTS)])
+                    await self._ask(recorder, INTENTS[number % len(INTENTS)])
                     await self._ask(recorder, _QUESTIONS[number % len(_QUESTIONS)])
                 for _ in range(max(2, self._rounds // 2)):
                     await self._interrupt(running, recorder)
@@ -187,7 +193,7 @@ class _Bench:
         self._told.clear()
         before = recorder.taken()
         offset_s = len(before.said) / 48_000
-        clip = _joined(self._clips[_CALL], _silence(_PAUSE_S), self._clips[said])
+        clip = joined(self._clips[CALL], silence(_PAUSE_S), self._clips[said])
         await self._play(recorder, clip)
         with anyio.move_on_after(_ANSWER_S) as waiting:
             await self._until("idle")
@@ -206,19 +212,19 @@ class _Bench:
         parts["devices"] = whole_ms - sum(parts.values())
         last_heard = str(self._told.values.get("last_heard", ""))
         reply = str(self._told.values.get("last_reply", ""))
-        self.asked.append(Asked(said, last_heard, reply, whole_ms, parts, said in _INTENTS))
+        self.asked.append(Asked(said, last_heard, reply, whole_ms, parts, said in INTENTS))
 
     async def _interrupt(self, running: Running, recorder: Recorder) -> None:
         """Ask for a story, call over it, and see how soon it is silent and the model at rest."""
         self._told.clear()
-        await self._play(recorder, _joined(self._clips[_CALL], _silence(_PAUSE_S), self._clips[_STORY]))
+        await self._play(recorder, joined(self._clips[CALL], silence(_PAUSE_S), self._clips[_STORY]))
         with anyio.move_on_after(_ANSWER_S):
             await self._until("tts_speaking")
         await anyio.sleep(1.2)
         self._told.clear()
         model = running.assistant.parts.model
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._play, recorder, self._clips[_CALL])
+            tasks.start_soon(self._play, recorder, self._clips[CALL])
             with anyio.move_on_after(_ANSWER_S) as waiting:
                 await self._until("wake_word_detected")
             detected = self._told.when("wake_word_detected")
@@ -230,7 +236,7 @@ class _Bench:
             recorder.look()
             recorded = recorder.taken()
             at_s = detected - recorded.began
-            last_s = recorded.last_sound_s(at_s + 0.12, at_s - 0.5)
+            last_s = recorded.last_sound_s(at_s + 0.5, at_s - 0.5)
             if last_s is not None:
                 self.barge_ms.append(max(0.0, last_s - at_s) * 1000)
             self.model_ms.append((rested - detected) * 1000)
@@ -296,7 +302,7 @@ _PARTS = {
 }
 
 
-def _peer_rows(config: Config, bench: _Bench, clips: dict[str, Pcm]) -> list[Row]:
+def _peer_rows(config: Config, bench: Bench, clips: dict[str, Pcm]) -> list[Row]:
     """The same clips by Wyoming services, one after the other; the model's share is ours, in the peers' favour."""
     store = open_models(config)
     whisper, piper = store.folder(config.stt.id), store.file(config.tts.id)
@@ -333,7 +339,7 @@ def _beside(both: Peers, some: Sequence[Asked], clips: dict[str, Pcm], what: str
     ]
 
 
-def _clips(config: Config, texts: Sequence[str]) -> dict[str, Pcm]:
+def clips_of(config: Config, texts: Sequence[str]) -> dict[str, Pcm]:
     """Each text in Piper's voice at 16 kHz, without silence around it."""
     folder = open_models(config).folder(config.tts.id)
     voice = Piper(folder, 2)
@@ -355,11 +361,13 @@ def _trimmed(sound: Pcm) -> Pcm:
     return Pcm(sound.samples[loud[0] : loud[-1] + 1], sound.rate_hz)
 
 
-def _silence(seconds: float) -> Pcm:
+def silence(seconds: float) -> Pcm:
+    """Digital silence at 16 kHz."""
     return Pcm(np.zeros(round(seconds * SPEECH_RATE_HZ), np.int16), SPEECH_RATE_HZ)
 
 
-def _joined(*sounds: Pcm) -> Pcm:
+def joined(*sounds: Pcm) -> Pcm:
+    """One after the other."""
     return Pcm(np.concatenate([sound.samples for sound in sounds]), SPEECH_RATE_HZ)
 
 

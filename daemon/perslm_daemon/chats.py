@@ -111,9 +111,9 @@ class Chats:
     async def _with_memories(self, chat: Chat, end: ChatEnd) -> Completion:
         """The completion, its newest message with what helps before it."""
         pipeline, wanted = self._pipeline, chat.completion
-        if not chat.recalls or not pipeline.remembering or pipeline.parts.memory is None:
+        if not chat.recalls or not pipeline.recollection.serves(chat.person):
             return wanted
-        found = without_echoes(await pipeline.recall(chat.question, _RECALLED, chat.person))
+        found = without_echoes(await pipeline.recollection.recall(chat.question, _RECALLED, chat.person))
         end.recalled = len(found)
         newest = replace(wanted.messages[-1], text=user_text(chat.question, [memory.text for memory in found]))
         return replace(wanted, messages=(*wanted.messages[:-1], newest))
@@ -130,11 +130,11 @@ class Chats:
 
     async def _remember(self, chat: Chat, end: ChatEnd) -> None:
         pipeline = self._pipeline
-        if pipeline.parts.memory is None or not pipeline.remembering:
+        if not pipeline.recollection.serves(chat.person):
             return
         asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id, conversation=chat.id)
         model = pipeline.model_id if end.intent is None else ""
-        await pipeline.parts.memory.call(engine_calls.remember, asked, end.text, None, False, model)
+        await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
 
 
 def _ms(since: float) -> float:

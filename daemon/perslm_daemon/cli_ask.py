@@ -298,7 +298,7 @@ async def _demo_turn(session: Session, assistant: Assistant) -> Turn:
     question = folder / "question.wav"
     write_wav(question, await _spoken_question(assistant))
     if assistant.parts.memory is not None:
-        await assistant.pipeline.remember(_DEMO_FACT, _DEMO_PERSON)
+        await assistant.pipeline.recollection.remember(_DEMO_FACT, _DEMO_PERSON)
     show = Shown(printing=False)
     sound = resample(read_wav(question), SPEECH_RATE_HZ)
     try:
@@ -360,10 +360,12 @@ async def _spoken_question(assistant: Assistant) -> Pcm:
 
 async def _unlearn(assistant: Assistant) -> None:
     """Forget what belongs to the demonstration's person."""
+    from perslm_runtime.memory_erase import Wanted
+
     memory = assistant.parts.memory
     if memory is None:
         return
     newest = await memory.call(lambda store, _stop: store.list(limit=20))
     ours = [entry.id for entry in newest if entry.person == _DEMO_PERSON]
     if ours:
-        await assistant.pipeline.forget(ids=ours)
+        await assistant.pipeline.forget(Wanted(ids=tuple(ours)))

@@ -11,7 +11,7 @@ import typer
 
 from perslm_daemon import terminal
 from perslm_daemon.cli_session import session_of
-from perslm_daemon.stores import make_data_dir, memory_file, memory_key, open_memory
+from perslm_daemon.stores import change_memory_key, make_data_dir, memory_file, memory_key, open_memory
 from perslm_daemon.terminal import put, put_json
 from perslm_runtime.errors import InputError
 
@@ -20,6 +20,7 @@ def register(memory: typer.Typer) -> None:
     """Add both verbs to `perslm memory`."""
     memory.command("backup")(backup)
     memory.command("restore")(restore)
+    memory.command("rekey")(rekey)
 
 
 def backup(
@@ -30,7 +31,8 @@ def backup(
     ] = None,
 ) -> None:
     """Check the memory and write a whole copy of it, under the same key; the newest three daily ones are kept."""
-    from perslm_runtime.memory_backup import back_up, folder_of
+    from perslm_runtime.memory_backup import back_up
+    from perslm_runtime.memory_files import folder_of
 
     session = session_of(context)
     with closing(open_memory(session.config)) as memory:
@@ -55,12 +57,12 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Put a backup in the memory's place. It is checked first; the file that is there now is kept beside it."""
-    from perslm_runtime import memory_backup
+    from perslm_runtime import memory_backup, memory_files
 
     session = session_of(context)
     path = memory_file(session.config)
-    folder = memory_backup.folder_of(path)
-    chosen = file if file is not None else next(iter(memory_backup.backups(folder)), None)
+    folder = memory_files.folder_of(path)
+    chosen = file if file is not None else next(iter(memory_files.backups(folder)), None)
     if chosen is None:
         raise InputError(f"there is no backup in {folder}: name the file to restore")
     if not chosen.is_file():
@@ -81,3 +83,20 @@ def restore(
     put(f"{count} memories are back, from {chosen}")
     if aside is not None:
         terminal.note(f"the file that was there is kept as {aside}; delete it when you are sure")
+
+
+def rekey(
+    context: typer.Context,
+    *,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the new key; without it, one is drawn.")
+    ] = None,
+) -> None:
+    """Give the memory and its backups a new key, or the first, or none, as memory.encrypt says."""
+    session = session_of(context)
+    changed = change_memory_key(session.config, to)
+    if session.json:
+        put_json({"changed": [str(path) for path in changed], "encrypted": session.config.memory.encrypt})
+        return
+    state = "encrypted with a new key" if session.config.memory.encrypt else "not encrypted any more"
+    put(f"{len(changed)} files are {state}" if changed else "nothing had to be changed")

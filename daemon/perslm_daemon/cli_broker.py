@@ -34,6 +34,9 @@ Service = Annotated[
 Root = Annotated[
     Path, typer.Option("--root", help="With --service: the folder that is the machine's /, of an image.")
 ]
+FilesOnly = Annotated[
+    bool, typer.Option("--files-only", help="Write the files alone: nothing that runs is told or restarted.")
+]
 _MACHINE = Path("/")
 
 
@@ -98,6 +101,7 @@ def user(
     ] = False,
     service: Service = False,
     root: Root = _MACHINE,
+    files_only: FilesOnly = False,
 ) -> None:
     """Add a user of our own broker, or change the password; a person without --hub or --node, or what it was."""
     from perslm_daemon.broker_users import generated, require_name
@@ -106,7 +110,7 @@ def user(
     if (hub and node) or (generate and password_file is not None):
         raise typer.BadParameter("take one of --hub and --node, one of --generate and --password-file")
     require_name(name)
-    broker = _broker(session, service, root)
+    broker = _broker(session, service, root, files_only=files_only)
     password = generated() if generate else _password(name, password_file)
     with _explained(broker):
         role = broker.users.put(name, password, _role(hub, node), drawn=generate)
@@ -155,6 +159,7 @@ def listen(
     *,
     service: Service = False,
     root: Root = _MACHINE,
+    files_only: FilesOnly = False,
 ) -> None:
     """Let perslm-broker.service listen on an address; beyond loopback the daemon gets a password of its own."""
     from perslm_daemon.broker import let_service_listen
@@ -162,7 +167,7 @@ def listen(
 
     session = session_of(context)
     host, port = parse_listen(address)
-    broker = _broker(session, service, root)
+    broker = _broker(session, service, root, files_only=files_only)
     if not broker.is_service:
         raise InputError(
             f"the broker of `perslm run` listens as configured: set mqtt.own_host={host} and mqtt.own_port={port}"
@@ -180,7 +185,7 @@ def listen(
         note("let somebody in: `perslm broker user NAME --service`; `--hub` for Home Assistant and zigbee2mqtt")
 
 
-def _broker(session: Session, service: bool, root: Path) -> _Broker:
+def _broker(session: Session, service: bool, root: Path, *, files_only: bool = False) -> _Broker:
     from perslm_daemon.broker_file import child_place, service_place
     from perslm_daemon.broker_users import Users
 
@@ -193,7 +198,7 @@ def _broker(session: Session, service: bool, root: Path) -> _Broker:
     config = _service_config(session, root) if is_service else session.config
     place = service_place(root) if is_service else child_place(config.data_dir)
     users = Users(place.folder, config.mqtt.base, config.node, place.owner)
-    return _Broker(place, users, is_service, is_this_machine)
+    return _Broker(place, users, is_service, is_this_machine and not files_only)
 
 
 def _service_config(session: Session, root: Path) -> Config:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perslm_daemon import cli_backup, terminal
+from perslm_daemon import cli_backup, cli_forget, cli_known, terminal
+from perslm_daemon.cli_meaning import embed, make_up_for_vectors, open_embedder
 from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, command_group, session_of
-from perslm_daemon.stores import open_memory, open_models
+from perslm_daemon.stores import open_memory
 from perslm_daemon.terminal import put, put_json, put_table
 from perslm_runtime.errors import InputError
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from perslm_daemon.control_client import Connection
     from perslm_runtime.embed import Embedder
     from perslm_runtime.memory import Memory
-    from perslm_runtime.memory_lines import Entry
-
-_BACKFILL = 64  # vectors that are made up for after adding a fact: under a second
 
 
 class Kind(StrEnum):
@@ -35,43 +33,50 @@ class Kind(StrEnum):
 
     TURN = "turn"
     FACT = "fact"
+    CHUNK = "chunk"
 
 
 def register(app: typer.Typer) -> None:
     """Add `memory` to the command line."""
     memory = command_group(
-        app, "memory", "Add, search, list and forget memories; export, back up and restore them."
+        app, "memory", "Add, search, look at, learn and forget memories; export, back up and restore them."
     )
     memory.command()(add)
     memory.command()(search)
     memory.command("list")(list_memories)
-    memory.command()(forget)
+    cli_forget.register(memory)
+    cli_known.register(memory)
     memory.command("export")(export_lines)
     memory.command("import")(import_lines)
     cli_backup.register(memory)
 
 
-def add(context: typer.Context, text: Annotated[str, typer.Argument(help="The fact, as one sentence.")]) -> None:
+def add(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="The fact, as one sentence.")],
+    *,
+    shared: Annotated[bool, typer.Option("--shared", help="For everybody, not for one person.")] = False,
+) -> None:
     """Remember a fact durably."""
     session = session_of(context)
     daemon = running(session)
-    added = _add_there(session, daemon, text) if daemon else _add_here(session, text)
+    added = _add_there(session, daemon, text, shared) if daemon else _add_here(session, text, shared)
     if session.json:
         put_json({"id": added["id"], "text": text, "with_vector": added["with_vector"]})
     else:
         put(f"remembered as {added['id']}")
 
 
-def _add_there(session: Session, daemon: Connection, text: str) -> dict[str, Any]:
+def _add_there(session: Session, daemon: Connection, text: str, shared: bool) -> dict[str, Any]:
     with daemon:
-        return daemon.ask("memory.add", {"text": text, "person": session.config.person})
+        return daemon.ask("memory.add", {"text": text, "person": session.config.person, "shared": shared})
 
 
-def _add_here(session: Session, text: str) -> dict[str, Any]:
+def _add_here(session: Session, text: str, shared: bool) -> dict[str, Any]:
     with _opened(session, meaning=True) as (memory, embedder):
-        fact = memory.remember_fact(text, person=session.config.person, source="told")
+        fact = memory.remember_fact(text, person=session.config.person, source="told", shared=shared)
         if embedder is not None:
-            _make_up_for_vectors(session, memory, embedder)
+            make_up_for_vectors(session.config, memory, embedder)
     return {"id": fact, "with_vector": embedder is not None}
 
 
@@ -111,82 +116,33 @@ def _search_there(session: Session, daemon: Connection, query: str, most: int) -
 
 
 def _search_here(session: Session, query: str, most: int) -> list[dict[str, Any]]:
-    from perslm_daemon.control_verbs import found_data
+    from perslm_daemon.memory_views import found_data
 
     with _opened(session, meaning=True) as (memory, embedder):
-        vector = None if embedder is None else _embed(embedder, [query])[0]
+        vector = None if embedder is None else embed(embedder, [query])[0]
         return found_data(memory.search(query, vector=vector, k=most, person=session.config.person))
 
 
 def list_memories(
     context: typer.Context,
     *,
-    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="Only these: turn or fact.")] = None,
+    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="Only these: turn, fact or chunk.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(metavar="N", min=0, help="How many of the newest to leave out.")] = 0,
 ) -> None:
     """Show what is remembered, the newest first."""
+    from perslm_daemon.memory_views import entry_data
+
     session = session_of(context)
     with _opened(session) as (memory, _):
         entries = memory.list(kind.value if kind else None, limit, offset)
     if session.json:
-        put_json([_as_json(entry) for entry in entries])
+        put_json([entry_data(entry) for entry in entries])
     elif entries:
         rows = [(str(e.id), e.kind, e.person, _day(e.when), e.said, e.reply) for e in entries]
         put_table(("ID", "KIND", "PERSON", "WHEN", "SAID", "REPLIED"), rows)
     else:
         terminal.note("nothing is remembered yet")
-
-
-def forget(
-    context: typer.Context,
-    what: Annotated[
-        list[str] | None, typer.Argument(metavar="[WHAT]...", help="Ids, or words that the memories all contain.")
-    ] = None,
-    *,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="All since then: 2026-01-31, or 2026-01-31T18:00+01:00.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="All memories.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Erase memories so that no byte is left in the file; more than one only with --yes or a confirmation."""
-    from perslm_runtime.memory_backup import forget_in_backups
-
-    session = session_of(context)
-    words = what or []
-    named = [int(word) for word in words if word.isascii() and word.isdigit()]
-    ids = named if len(named) == len(words) else []
-    text = None if ids or not words else " ".join(words)
-    moment = _moment(since) if since is not None else None
-    with _opened(session) as (memory, _):
-        if everything:
-            found = [entry.id for entry in memory.list(None, memory.count())] if not (words or since) else []
-        else:
-            found = ids or list(memory.matching(text=text, since=moment))
-        if len(found) > 1 and not yes and not terminal.confirm(f"Forget {len(found)} memories for good?"):
-            raise InputError("nothing was forgotten")
-        daemon = running(session)
-        if daemon is None:
-            receipt = memory.forget(ids=ids, text=text, since=moment, everything=everything)
-            forget_in_backups(memory)
-            done = {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
-    if daemon is not None:  # its running conversation has to forget, too
-        asked = {"ids": ids, "text": text, "since": moment and moment.isoformat(), "everything": everything}
-        with daemon:
-            done = daemon.ask("memory.forget", asked)
-    _put_receipt(done, as_json=session.json)
-
-
-def _put_receipt(done: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        put_json(done)
-    elif done["forgotten"]:
-        ids = ", ".join(map(str, done["ids"][:20])) + (" …" if done["forgotten"] > 20 else "")
-        at = datetime.fromisoformat(done["at"]).astimezone()
-        put(f"forgotten for good: {done['forgotten']} (id {ids}) at {at:%Y-%m-%d %H:%M:%S}")
-    else:
-        terminal.note("nothing matched, so nothing was forgotten")
 
 
 def export_lines(
@@ -241,36 +197,13 @@ def import_lines(
 def _opened(session: Session, *, meaning: bool = False) -> Iterator[tuple[Memory, Embedder | None]]:
     """Open the memory, and with `meaning` the embedder if it is switched on and its model is here."""
     config = session.config
-    embedder = _embedder(session) if meaning else None
+    embedder = open_embedder(config) if meaning else None
     with closing(open_memory(config, config.embed.id if embedder else None)) as memory:
         try:
             yield memory, embedder
         finally:
             if embedder is not None:
                 embedder.close()
-
-
-def _embedder(session: Session) -> Embedder | None:
-    config = session.config
-    store = open_models(config)
-    if not config.embed.enabled or not store.installed(config.embed.id):
-        return None
-    from perslm_runtime.embed import Embedder
-
-    return Embedder(store.folder(config.embed.id), config.embed.threads)
-
-
-def _embed(embedder: Embedder, texts: list[str]) -> Any:
-    from perslm_runtime.lane import Stop
-
-    return embedder.embed(texts, Stop())
-
-
-def _make_up_for_vectors(session: Session, memory: Memory, embedder: Embedder) -> None:
-    missing = memory.missing_vectors(_BACKFILL)
-    vectors = _embed(embedder, [text for _, text in missing])
-    pairs = [(memory_id, vector) for (memory_id, _), vector in zip(missing, vectors, strict=True)]
-    memory.set_vectors(pairs, session.config.embed.id)
 
 
 def _write_whole(file: Path, lines: Iterator[str]) -> int:
@@ -295,28 +228,5 @@ def _write_whole(file: Path, lines: Iterator[str]) -> int:
     return count
 
 
-def _moment(text: str) -> datetime:
-    """Read a day or a time; without a time zone it is this machine's."""
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
-        raise InputError(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T18:00") from error
-
-
 def _day(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _as_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "person": entry.person,
-        "when": entry.when.isoformat(),
-        "said": entry.said,
-        "reply": entry.reply,
-        "conversation": entry.conversation,
-        "interrupted": entry.interrupted,
-        "model": entry.model,
-        "source": entry.source,
-    }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from perslm_daemon.broker_file import url_host
 from perslm_daemon.cli_remote import required
 from perslm_daemon.cli_session import command_group, session_of
 from perslm_daemon.terminal import note, put, put_json
+from perslm_runtime.errors import InputError
+
+HOST = "_perslm-host._tcp.local."
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group.command("status")(status)
     group.command()(check)
     group.command()(install)
+    group.command()(enroll)
 
 
 def status(context: typer.Context) -> None:
@@ -34,6 +39,53 @@ def check(context: typer.Context) -> None:
 def install(context: typer.Context) -> None:
     """Look now and take what is offered: brought, verified, tried, then used."""
     _ask(context, {"action": "install"})
+
+
+def enroll(
+    context: typer.Context,
+    url: Annotated[
+        str,
+        typer.Argument(metavar="[URL]", help="The host, https://pc.local:8443; found by zeroconf where not said."),
+    ] = "",
+    *,
+    code: Annotated[
+        str, typer.Option(help="The code that `perslm-host enroll` shows; asked for where not said.")
+    ] = "",
+) -> None:
+    """Make this board known to its training host by the code it shows; done once."""
+    from perslm_daemon.discovery import identity
+    from perslm_daemon.stores import make_data_dir
+    from perslm_daemon.update_host import FOLDER
+    from perslm_runtime.host_account import enroll as enroll_with
+
+    session = session_of(context)
+    folder = make_data_dir(session.config) / FOLDER
+    url = url or _found(session.config.discovery.interfaces)
+    code = code or typer.prompt(f"The code that the host at {url} shows", err=True)
+    name = f"{session.config.node}-{identity(session.config.data_dir)[:8]}".lower()
+    enroll_with(folder, url, code, name)
+    if session.json:
+        put_json({"host": url, "name": name})
+        return
+    put(f"enrolled at {url} as {name}: a running PersLM follows it from its next start (`perslm tell restart`)")
+
+
+def _found(interfaces: str) -> str:
+    """The one host that announces itself. Raises `InputError` where there is none, or several."""
+    import anyio
+
+    from perslm_daemon.discovery import browse
+
+    hosts = anyio.run(browse, HOST, 3.0, interfaces)
+    addresses = [f"https://{url_host(one.addresses[0])}:{one.port}" for one in hosts if one.addresses]
+    if len(addresses) != 1:
+        several = (
+            f"several hosts announce themselves ({', '.join(addresses)})"
+            if addresses
+            else "no host announces itself"
+        )
+        raise InputError(f"{several}: name one, `perslm sync enroll https://pc.local:8443`")
+    return addresses[0]
 
 
 def _ask(context: typer.Context, payload: Mapping[str, object]) -> None:

@@ -28,6 +28,14 @@ class Home:
     """The devices of the house, learned from what they announce on the broker (docs/home.md)."""
 
     enabled: bool = key(True, Switch(), "learn the devices on the broker, and work them")
+    area: str = key(
+        "", Text(r"[^\n]{0,80}", "the name of a room"), 'room this board is in: its light is "the light"'
+    )
+    tools: str = key(
+        "auto",
+        Choice(("auto", "on", "off")),
+        "let the model choose what is done where no sentence fits; auto: where it has proven to (docs/tools.md)",
+    )
     zigbee2mqtt: str = key(
         "zigbee2mqtt",
         Text(r"([A-Za-z0-9_/-]{1,64}( *, *[A-Za-z0-9_/-]{1,64}){0,9})?", "base topics with commas between"),

@@ -32,6 +32,7 @@ from perslm_daemon.config_keys import (
     key,
     key_of,
 )
+from perslm_daemon.config_memory import Memory
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.machine import default_threads
 
@@ -157,24 +158,6 @@ class Wake:
             "words with their sensitivity, as in okay_nabu=0.6, alexa=0.3",
         ),
         "sensitivity of single words, where it differs; a word of your own goes by its file's name",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is remembered."""
-
-    enabled: bool = key(True, Switch(), "remember turns and facts, and recall them")
-    remember: bool = key(True, Switch(), "keep what is said; off, a question leaves no trace and recalls nothing")
-    recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
-    encrypt: bool = key(False, Switch(), "encrypt the memory file")
-    key_file: Path | None = key(
-        None, OptionalLocation(), "file with the key of 32 bytes (64 hexadecimal digits); made when it is missing"
-    )
-    key_hex: str = key(
-        "",
-        Secret(r"([0-9a-fA-F]{64})?", '64 hexadecimal digits, or "" for none'),
-        "the key itself, where no file can hold it (PERSLM_MEMORY__KEY_HEX)",
     )
 
 
@@ -428,7 +411,7 @@ SECTIONS: dict[str, type[Any]] = {
 ENGINE_KEYS = ("models_dir", "model", "embed", "stt", "tts", "wake", "memory", "voice", "intents")
 """Keys and sections the engines are built from: changing one needs engines built anew."""
 
-LIVE_KEYS = ("tts.volume", "memory.remember")
+LIVE_KEYS = ("tts.volume", "memory.remember", "memory.guests")
 """Keys of engines that take effect while they run."""
 
 

@@ -6,7 +6,7 @@ read this user's files anyway reaches them (the socket is 0600).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,13 +14,16 @@ from typing import Annotated, Any
 import msgspec
 
 from perslm_daemon import engine_calls
+from perslm_daemon.memory_views import found_data
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.turn import Ask, Spoken, Tell, Turn, intent_data, timings_data
 from perslm_daemon.verbs import Args, Request, Verb, Verbs
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError, InputError, MemoryStoreError
 from perslm_runtime.lane import Lane
-from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory import Memory
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_forget import Forgotten
 
 AskTurn = Callable[[Ask, Tell], Awaitable[Turn]]
 CheckBroker = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -53,10 +56,11 @@ class SpeechArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FactArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fact about or from `person`."""
+    """A fact about or from `person`; a shared one is everybody's."""
 
     text: str
     person: str = "owner"
+    shared: bool = False
 
 
 class SearchArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,11 +72,13 @@ class SearchArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EraseArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """Exactly as `perslm memory forget`: ids, or words and a time (ISO 8601 with its zone), or everything."""
+    """Exactly as `perslm memory forget`: ids, or words, a person and times (ISO 8601 with zone), or everything."""
 
     ids: tuple[int, ...] = ()
     text: str | None = None
+    person: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
     everything: bool = False
 
 
@@ -119,7 +125,13 @@ class SocketVerbs:
         if sound is not None and args.text.strip():
             raise InputError("send a text or a recording, not both")
         wanted = Ask(
-            args.text, sound, speak=args.speak, conversation=args.conversation, person=args.person, source="socket"
+            args.text,
+            sound,
+            speak=args.speak,
+            conversation=args.conversation,
+            person=args.person,
+            vouched=True,
+            source="socket",
         )
         return turn_data(await self._turn(wanted, tell))
 
@@ -139,7 +151,7 @@ class SocketVerbs:
         """Remember a fact durably."""
         if not args.text.strip():
             raise InputError("there is nothing to remember: give a sentence")
-        fact = await self._pipeline.remember(args.text, args.person)
+        fact = await self._pipeline.recollection.remember(args.text, args.person, shared=args.shared)
         return {"id": fact, "with_vector": self._pipeline.parts.embed is not None}
 
     async def search(self, args: SearchArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
@@ -155,10 +167,8 @@ class SocketVerbs:
 
     async def forget(self, args: EraseArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Erase memories, from the running conversation too."""
-        receipt = await self._pipeline.forget(
-            ids=args.ids, text=args.text, since=args.since, everything=args.everything
-        )
-        return {"forgotten": receipt.count, "ids": list(receipt.ids), "at": receipt.at.isoformat()}
+        wanted = Wanted(args.ids, args.text, args.person, args.since, args.until, args.everything)
+        return forgotten_data(await self._pipeline.forget(wanted))
 
     async def broker(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """How quickly the broker answers, and what protects it, on a connection of its own."""
@@ -170,19 +180,19 @@ class SocketVerbs:
         return self._pipeline.parts.memory
 
 
-def found_data(found: Iterable[Recalled]) -> list[dict[str, Any]]:
-    """Memories as `memory.search` answers them and `perslm memory search --json` prints them."""
-    return [
-        {
-            "id": one.id,
-            "kind": one.kind,
-            "text": one.text,
-            "score": one.score,
-            "when": one.when.isoformat(),
-            "why": one.why,
-        }
-        for one in found
-    ]
+def forgotten_data(done: Forgotten) -> dict[str, Any]:
+    """A receipt as `memory.forget` answers it and `perslm memory forget --json` prints it."""
+    return {
+        "forgotten": done.count,
+        "ids": list(done.ids),
+        "at": done.at.isoformat(),
+        "claims": done.claims,
+        "summaries": done.summaries,
+        "erased_in": list(done.erased_in),
+        "deleted": list(done.deleted),
+        "files": list(done.files),
+        "beyond": list(done.beyond),
+    }
 
 
 def turn_data(turn: Turn) -> dict[str, Any]:

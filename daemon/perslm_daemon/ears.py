@@ -7,7 +7,7 @@ what was said aloud lately, and whether our echo is cancelled, is handed in.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import anyio
@@ -23,6 +23,7 @@ from perslm_daemon.preroll import Preroll
 from perslm_daemon.sound import Microphone
 from perslm_daemon.wake_listener import WakeListener, Woken
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
+from perslm_runtime.completeness import Ending
 from perslm_runtime.denoise import Denoiser
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
@@ -69,6 +70,8 @@ class Ears:
         )
         self.vocabulary: Callable[[], Sequence[str]] = tuple
         """Names that are likely to be said; set where somebody knows them."""
+        self.knows: Callable[[str], Awaitable[Ending | None]] | None = None
+        """How finished a command is, None for words that are none; set where commands are understood."""
 
     async def run(
         self,
@@ -137,6 +140,9 @@ class Ears:
             if on_trial is not None and (rest := without_phrase(text, phrase)):
                 on_trial(rest)
 
+        async def known(text: str) -> Ending | None:
+            return None if self.knows is None else await self.knows(without_phrase(text, phrase))
+
         wanted = self._wanted
         patience = Patience(
             end_s=wanted.end_s,
@@ -155,6 +161,7 @@ class Ears:
             vocabulary=self.vocabulary(),
             denoiser=Denoiser(wanted.suppression, wanted.gain_db),
             judges_words=self._english,
+            knows=known,
             chime=self._chime,
             on_partial=shown,
             on_trial=tried,

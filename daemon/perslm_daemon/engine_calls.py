@@ -6,8 +6,7 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
-from datetime import datetime
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,18 @@ from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.embed import Embedder
+from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
-from perslm_runtime.memory import Memory, Recalled, Receipt
+from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.memory_backup import back_up as make_backup
-from perslm_runtime.memory_backup import due, folder_of, forget_in_backups
-from perslm_runtime.memory_lines import Entry
+from perslm_runtime.memory_backup import due
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_files import folder_of
+from perslm_runtime.memory_forget import Forgotten, forget_everywhere
+from perslm_runtime.memory_lines import Entry as MemoryEntry
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
@@ -31,10 +35,13 @@ from perslm_runtime.tool_grammar import ToolSet
 from perslm_runtime.tts import Piper
 
 if TYPE_CHECKING:
+    from perslm_runtime.home_names import Entry
+    from perslm_runtime.home_wish import Wish
     from perslm_runtime.intents import Recognizer
+    from perslm_runtime.understanding import Understanding
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
-_PAGE = 200  # memories looked at in one query
+_LOOKED_AT = 64  # new memories read for what they tell of people
 _BACKFILL = 16  # vectors computed per idle moment: about 0.2 s on an x86 core, 2 s on a Pi 4
 
 
@@ -48,6 +55,23 @@ def recognize(engine: SpeechToText, stop: Stop, sound: Pcm) -> Transcript:
 def understand(recognizer: Recognizer, _stop: Stop, text: str) -> Intent | None:
     """What a sentence wants, where it is no question for the model."""
     return recognizer.recognize(text)
+
+
+def wishes(
+    understanding: Understanding, _stop: Stop, text: str, names: object, entries: Sequence[Entry]
+) -> tuple[Wish, ...]:
+    """What a sentence wants of the home; `names` changes whenever the `entries` of the name book do."""
+    return understanding.wishes(text, names, entries)
+
+
+def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None:
+    """What is asked of PersLM itself."""
+    return understanding.about(text)
+
+
+def later(understanding: Understanding, _stop: Stop, text: str) -> bool:
+    """Whether a sentence would be a command but for the time in it."""
+    return understanding.later(text)
 
 
 def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
@@ -71,9 +95,11 @@ def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[
     return [(turn.said, turn.reply) for turn in turns if turn.person == person]
 
 
-def remember_fact(memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None) -> int:
+def remember_fact(
+    memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None, shared: bool = False
+) -> int:
     """Store a fact; durable when it returns."""
-    return memory.remember_fact(fact, person=person, vector=vector)
+    return memory.remember_fact(fact, person=person, vector=vector, shared=shared)
 
 
 def remember(
@@ -91,28 +117,21 @@ def remember(
     )
 
 
-def forget(
-    memory: Memory, _stop: Stop, ids: Sequence[int], text: str | None, since: datetime | None, everything: bool
-) -> Receipt:
-    """Forget by ids, by words and time, or everything; in the automatic backups too."""
-    receipt = memory.forget(ids=ids, text=text, since=since, everything=everything)
-    forget_in_backups(memory)
-    return receipt
+def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
+    """Forget what is wanted, in every copy of the memory on this disk."""
+    return forget_everywhere(memory, wanted)
 
 
-def memory(store: Memory, _stop: Stop, number: int) -> Entry | None:
+def memory(store: Memory, _stop: Stop, number: int) -> MemoryEntry | None:
     """The memory with this id, or None."""
     return store.get(number)
 
 
-def browse(store: Memory, _stop: Stop, person: str, kind: str | None, limit: int, offset: int) -> list[Entry]:
-    """At most `limit` memories of a person, newest first, `offset` of theirs passed over."""
-    found: list[Entry] = []
-    at = 0
-    while len(found) < offset + limit and (page := store.list(kind, limit=_PAGE, offset=at)):
-        found += [entry for entry in page if entry.person == person]
-        at += _PAGE
-    return found[offset : offset + limit]
+def browse(
+    store: Memory, _stop: Stop, person: str, kind: str | None, limit: int, offset: int
+) -> list[MemoryEntry]:
+    """At most `limit` memories of a person, newest first, `offset` passed over."""
+    return store.list(kind, limit=limit, offset=offset, person=person)
 
 
 def back_up(memory: Memory, _stop: Stop) -> Path | None:
@@ -120,6 +139,33 @@ def back_up(memory: Memory, _stop: Stop) -> Path | None:
     if memory.file is None or not due(folder := folder_of(memory.file)):
         return None
     return make_backup(memory, folder)
+
+
+def look_at_new(memory: Memory, _stop: Stop) -> int:
+    """Read what a few new memories tell of people; how many there were. A quarter of a millisecond each."""
+    return memory.claims.look(_LOOKED_AT)
+
+
+def summarise(memory: Memory, _stop: Stop) -> int:
+    """Summarise what is over of days, weeks and months."""
+    return memory.summarise()
+
+
+def prune(memory: Memory, _stop: Stop, budget: Budget) -> int:
+    """Erase what is repeated or least worth beyond the budget; how many memories."""
+    plan = memory.plan_pruning(budget)
+    if plan.ids:
+        memory.erase(plan.ids)
+    return len(plan.ids)
+
+
+def learn_again(memory: Memory, _stop: Stop) -> int:
+    """Learn documents anew whose files have changed; how many. One that cannot be read stays as it was."""
+    changed = memory.documents.changed()
+    for document in changed:
+        with suppress(InputError):
+            memory.learn_file(Path(document.source), person=document.person)
+    return len(changed)
 
 
 def missing_vectors(memory: Memory, _stop: Stop) -> list[tuple[int, str]]:
@@ -171,6 +217,11 @@ def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
     """Start another conversation with what was said before."""
     model.begin(stop, turns)
+
+
+def forget_conversation(model: ChatModel, stop: Stop) -> None:
+    """Start another conversation and leave nothing of this one in the model's memory."""
+    model.forget(stop)
 
 
 def compact(model: ChatModel, stop: Stop) -> str:

@@ -7,7 +7,7 @@ speech goes on they are thrown away. Knows no microphone and no wake word: it re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -81,6 +81,7 @@ class Hearing:
         vocabulary: Sequence[str] = (),
         denoiser: Denoiser | None = None,
         judges_words: bool = True,
+        knows: Callable[[str], Awaitable[Ending | None]] | None = None,
         chime: ChimeEcho | None = None,
         on_partial: Callable[[str], None] | None = None,
         on_trial: Callable[[str], None] | None = None,
@@ -90,7 +91,7 @@ class Hearing:
         self._start = start
         self._vocabulary = vocabulary
         self._judge = _Judge(denoiser or Denoiser())
-        self._judges_words = judges_words
+        self._judges_words, self._knows = judges_words, knows
         self._chime = chime or ChimeEcho(sound)
         self._on_partial = on_partial or (lambda _text: None)
         self._ends = Endpointer(
@@ -211,13 +212,15 @@ class Hearing:
             if last:
                 if found.text:
                     self._on_trial(found.text)
-                self._take_words(found.text)
+                await self._take_words(found.text)
         self._looking = None
 
-    def _take_words(self, text: str) -> None:
+    async def _take_words(self, text: str) -> None:
         if not any(letter.isalnum() for letter in text):
             self._ends.no_words()
-        elif self._ends.words(ending_of(text) if self._judges_words else Ending.UNSURE):
+            return
+        known = None if self._knows is None else await self._knows(text)
+        if self._ends.words(known or (ending_of(text) if self._judges_words else Ending.UNSURE)):
             self._over.set()
 
     async def _perhaps_partial(self, utterance: Utterance) -> None:

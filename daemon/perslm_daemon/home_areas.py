@@ -319,7 +319,7 @@ def _write(path: Path, text: str) -> None:
 
 # Rooms by the names of things
 
-_ROOMS = (
+ROOMS = (
     "master bedroom",
     "guest bedroom",
     "kids bedroom",
@@ -365,6 +365,7 @@ _ROOMS = (
     "gym",
     "sauna",
 )
+"""Rooms that a device's name may begin with."""
 
 
 def room_in(name: str, known: Sequence[str]) -> str | None:
@@ -373,7 +374,7 @@ def room_in(name: str, known: Sequence[str]) -> str | None:
     for room in sorted(known, key=len, reverse=True):
         if f" {room.lower()} " in words:
             return room
-    for room in _ROOMS:
+    for room in ROOMS:
         if words.startswith(f" {room} "):
             return room.title()
     return None

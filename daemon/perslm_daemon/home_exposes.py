@@ -319,8 +319,6 @@ class Exposed:
         category = text_of(expose.get("category")) or ("config" if settable and name != "state" else "")
         if kind == "binary":
             on, off = expose.get("value_on", True), expose.get("value_off", False)
-            if name == "contact":
-                on, off = off, on  # "contact" is true when the door is closed
             if settable:
                 self._switch(made, {"state": expose})
             else:

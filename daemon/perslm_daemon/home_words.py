@@ -10,7 +10,7 @@ from perslm_daemon.home_colors import name_of
 from perslm_daemon.home_device import Action, Device, Happened, Outcome, Values
 from perslm_daemon.home_entity import plain_name
 
-_NOUNS = frozenset(
+NOUNS = frozenset(
     (
         *("light", "lights", "lamp", "lamps", "bulb", "spot", "spots", "chandelier", "strip", "switch", "plug"),
         *("socket", "outlet", "fan", "blind", "blinds", "shutter", "shutters", "curtain", "curtains", "cover"),
@@ -28,6 +28,19 @@ _NOUNS = frozenset(
             "radio",
             "player",
         ),
+        *(
+            "kettle",
+            "dishwasher",
+            "fridge",
+            "freezer",
+            "toaster",
+            "printer",
+            "washer",
+            "dryer",
+            "stereo",
+            "fireplace",
+        ),
+        *("awning", "cooker", "microwave", "projector", "computer", "monitor", "doorbell", "blanket", "aquarium"),
         *("humidifier", "dehumidifier", "group", "hood", "boiler", "pump", "sprinkler", "machine", "oven"),
     )
 )
@@ -55,7 +68,7 @@ def the(name: str) -> str:
         return "it"
     if words[0].lower() in ("the", "my", "our"):
         return name
-    if words[-1].lower() in _NOUNS or len(words) > 1:
+    if words[-1].lower() in NOUNS or len(words) > 1:
         return f"the {' '.join(word if _is_special(word) else word.lower() for word in words)}"
     return name
 

@@ -173,6 +173,11 @@ class HomeAssistant:
             messages.append(Message(self._text_topic(name), as_json(_text_state(str(value)))))
         return messages
 
+    @property
+    def text_topics(self) -> tuple[str, ...]:
+        """Where what was said and replied is retained for it."""
+        return tuple(self._text_topic(name) for name in _TEXTS)
+
     def birth(self, topic: str, payload: bytes) -> list[Message]:
         """What to publish after a message on `birth_topic`: everything, when Home Assistant has come online."""
         if topic != self.birth_topic or payload.strip() != b"online" or not self._enabled:
@@ -337,6 +342,7 @@ class HomeAssistant:
         """A setting as a switch, number or select; numbers from 0 to 1 without a unit are shown in percent."""
         named: dict[str, tuple[str, str]] = {
             "memory": ("Memory", "mdi:brain"),
+            "guests": ("Guests only", "mdi:account-question"),
             "mute": ("Mute microphone", "mdi:microphone-off"),
             "volume": ("Volume", "mdi:volume-high"),
             "model": ("Model", "mdi:head-cog"),

@@ -19,13 +19,14 @@ from perslm_daemon.http_errors import HttpRefused, status_of
 from perslm_daemon.http_events import MEDIA_TYPE, as_event, turn_event
 from perslm_daemon.http_gate import caller_of
 from perslm_daemon.http_library import APIRouter, HttpRequest, HttpResponse, Query
-from perslm_daemon.http_scopes import person_of, require_all, require_own_memory, scopes_of
+from perslm_daemon.http_scopes import person_of, require_all, scopes_of
 from perslm_daemon.http_stream import Put, Streamed, while_connected
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.settings import Settings
 from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request, Response, Verb, Verbs
 from perslm_runtime.errors import InputError, MemoryStoreError
+from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_lines import Entry
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -123,7 +124,6 @@ def _add_verb(router: APIRouter, board: Board, verb: Verb) -> None:
         caller = caller_of(request.scope)
         require_all(caller, scopes_of(verb.name))
         payload = await request.body()
-        await require_own_memory(verb, payload, caller, board.owner, board.pipeline.parts)
         asked = Request(verb.name, payload, source="http", person=person_of(caller))
         if MEDIA_TYPE in request.headers.get("accept", ""):
             return _streamed(board, asked)
@@ -195,8 +195,8 @@ def _add_memories(router: APIRouter, board: Board) -> None:
         entry = await _memory(board).call(engine_calls.memory, id) if id < 2**62 else None
         if entry is None or entry.person != caller.person:
             raise HttpRefused(404, f"there is no memory {id} of {caller.person}")
-        new = await board.pipeline.remember(text, caller.person)
-        await board.pipeline.forget(ids=(id,))
+        new = await board.pipeline.recollection.remember(text, caller.person)
+        await board.pipeline.forget(Wanted(ids=(id,), owner=caller.person))
         return answer(Response("ok", {"id": new}))
 
 

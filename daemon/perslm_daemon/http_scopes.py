@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from perslm_daemon import engine_calls
 from perslm_daemon.http_access import Caller
 from perslm_daemon.http_errors import HttpRefused
-from perslm_daemon.turn import GUEST, Parts
-from perslm_daemon.verbs import Verb, decode
+from perslm_daemon.turn import GUEST
 
 ANY = ""
 _SCOPES = {
@@ -24,6 +20,7 @@ _SCOPES = {
     "remember": ("memory",),
     "recall": ("memory",),
     "forget": ("memory",),
+    "memory": ("memory",),
 }
 
 
@@ -43,17 +40,3 @@ def require_all(caller: Caller, scopes: tuple[str, ...]) -> None:
 def person_of(caller: Caller) -> str:
     """Whom a question is asked for: without the scope memory nobody, for whom nothing private is recalled."""
     return caller.person if "memory" in caller.scopes else GUEST
-
-
-async def require_own_memory(verb: Verb, payload: bytes, caller: Caller, owner: str, parts: Parts) -> None:
-    """Raise `HttpRefused` (403) where somebody else's memory would be forgotten.
-
-    The verb forgets in the whole store; who is not the board's owner, and has no scope admin, forgets by the id of
-    a memory of their own.
-    """
-    if verb.name != "forget" or caller.person == owner or "admin" in caller.scopes or parts.memory is None:
-        return
-    asked: Any = decode(verb, payload)
-    entry = None if asked.id is None else await parts.memory.call(engine_calls.memory, asked.id)
-    if asked.text.strip() or asked.since is not None or entry is None or entry.person != caller.person:
-        raise HttpRefused(403, f"{caller.person} forgets by the id of a memory of their own")

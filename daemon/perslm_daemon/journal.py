@@ -121,6 +121,18 @@ class Journal:
         for key in batch:
             self._entries.pop(key, None)
 
+    def forget_answers(self, instead: bytes) -> None:
+        """Put `instead` in the place of every answer, which may hold words of people; the file is written anew.
+
+        The requests stay known, so that none is carried out twice.
+        """
+        self._forget_old()
+        self._entries = {
+            key: entry if entry.answer is None else replace(entry, answer=instead)
+            for key, entry in self._entries.items()
+        }
+        self._rewrite()
+
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._file is not None:

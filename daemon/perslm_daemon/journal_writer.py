@@ -69,6 +69,10 @@ class JournalWriter:
         except OSError as error:
             log.warning("journal_failed error=%s", error)
 
+    async def forget(self, instead: bytes) -> None:
+        """Put `instead` in the place of all answers that are on disk. Raises OSError."""
+        await self._on_disk(self._journal.forget_answers, instead)
+
     def note_delivered(self, key: str) -> None:
         """The broker has the answer; it is written with what is written next."""
         self._delivered.append(key)

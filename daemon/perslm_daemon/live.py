@@ -101,6 +101,10 @@ class Live:
         self._last_level_db: float | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
 
+    def expect(self, names: Callable[[], Sequence[str]]) -> None:
+        """Names that are likely to be said, asked for anew at each listening."""
+        self._ears.vocabulary = names
+
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen and answer until cancelled."""
         try:
@@ -138,7 +142,7 @@ class Live:
     def stop(self) -> bool:
         """End listening, thinking and speaking, whichever it is; False when there was nothing to end."""
         busy = self.state is not State.IDLE or self._mouth.speaking
-        self._mouth.silence()
+        self._silence()
         self._hushed.set()
         return busy
 
@@ -162,8 +166,15 @@ class Live:
     def _call(self, opening: Opening) -> None:
         if self._next is not None and self._next.caller is not None:
             self._next.caller.end(None, InputError("somebody else was listened to: try again"))
+        self._silence()
         self._next = opening
         self._called.set()
+
+    def _silence(self) -> None:
+        """Silence and no further token now: leaving a state may wait 60 ms for an engine that it gives up."""
+        self._mouth.silence()
+        if self._answer is not None:
+            self._answer.interrupt(self._interrupt_turn)
 
     # The loop
 
@@ -377,7 +388,7 @@ class Live:
         self._hushed = anyio.Event()
         over = await first_of(answer.done.wait, self._call_comes, self._hush_comes, self._spoken_over)
         if isinstance(over, Interruption) and not answer.done.is_set():
-            self._cut(answer)
+            self._silence()
             if over.stop:
                 await self._all_quiet()
             else:
@@ -397,7 +408,7 @@ class Live:
     async def _after_answer(self, answer: Answer) -> State:
         """The answer is over, or somebody wants something else: listen to them, follow up, or rest."""
         if self._next is not None or self._hushed.is_set():
-            self._cut(answer)
+            self._silence()
         with anyio.move_on_after(_AFTER_LONGEST_S):
             await answer.done.wait()
         self._settle(answer)
@@ -415,11 +426,6 @@ class Live:
 
     # Answers
 
-    def _cut(self, answer: Answer) -> None:
-        """Silence at once, and no further token."""
-        self._mouth.silence()
-        answer.interrupt(self._interrupt_turn)
-
     def _settle(self, answer: Answer) -> None:
         if answer.turn is not None:
             self._bulletin.post("voice_timings", answer.timings())
@@ -431,7 +437,7 @@ class Live:
 
     def _drop_answer(self) -> None:
         if self._answer is not None:
-            self._cut(self._answer)
+            self._silence()
             self._settle(self._answer)
 
     async def _chime(self, which: Chime) -> None:

@@ -25,7 +25,7 @@ from perslm_runtime.resampler import Resampler
 
 _TOGETHER = 6  # blocks that come in one go while nobody waits for each: as many as a wake word's step
 _BLOCKS = 50  # that the loop may be behind the device: a second
-_FRAMES = 100  # that a listener may be behind the loop: two seconds
+_FRAMES = 100  # that a listener may be behind the loop: two seconds, while each comes by itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +95,7 @@ class Intake:
     def deliver(self) -> None:
         """Make frames of the blocks that came, and hand them out."""
         while self._blocks:
-            form, data, at = self._blocks.popleft()
-            whole = np.frombuffer(data, np.int16).reshape(-1, form.channels)
+            form, whole, at = self._next()
             if form is not self._form:
                 self._form, self._rest = form, self._rest[:0]
             if whole.any():
@@ -105,10 +104,23 @@ class Intake:
                 self._rest = self._rest[:0]
                 continue
             sound = np.concatenate((self._rest, form.resampler.feed(self._mono(whole))))
-            for start in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-                later = len(sound) - start - FRAME_SAMPLES
-                self._hand_out(Frame(sound[start : start + FRAME_SAMPLES], at - later / SPEECH_RATE_HZ))
-            self._rest = sound[len(sound) // FRAME_SAMPLES * FRAME_SAMPLES :]
+            count = len(sound) // FRAME_SAMPLES
+            self._rest = sound[count * FRAME_SAMPLES :]
+            step = max(1, count) * FRAME_SAMPLES if self.patient else FRAME_SAMPLES
+            for start in range(0, count * FRAME_SAMPLES, step):
+                later = len(sound) - start - step
+                self._hand_out(Frame(sound[start : start + step], at - later / SPEECH_RATE_HZ))
+
+    def _next(self) -> tuple[_Form, NDArray[np.int16], float]:
+        """The next block, or all that wait together while nobody waits for each; when its last sample came."""
+        form, data, at = self._blocks.popleft()
+        if self.patient:
+            parts = [data]
+            while self._blocks and self._blocks[0][0] is form:
+                _, data, at = self._blocks.popleft()
+                parts.append(data)
+            data = b"".join(parts)
+        return form, np.frombuffer(data, np.int16).reshape(-1, form.channels), at
 
     def _mono(self, whole: NDArray[np.int16]) -> NDArray[np.int16]:
         channels = whole.shape[1]

@@ -166,7 +166,7 @@ class Mouth:
             scope.cancel()
 
     def silence(self) -> bool:
-        """End what is being said, within one buffer of the device, and drop answers that wait; False for nothing.
+        """End what is being said, at once, and drop answers that wait; False for nothing.
 
         Reminders and alarms that wait still come: whoever says "stop" means what is to be heard.
         """

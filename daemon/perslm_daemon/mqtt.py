@@ -38,7 +38,7 @@ from perslm_daemon.mqtt_connection import (
     connect,
 )
 from perslm_daemon.mqtt_past import Leftovers, Past, find_leftovers, settle
-from perslm_daemon.mqtt_requests import Job, Requests, lost, response_filters
+from perslm_daemon.mqtt_requests import Job, Requests, forgotten, lost, response_filters
 from perslm_daemon.settings import Settings
 from perslm_daemon.topics import (
     RESERVED,
@@ -117,6 +117,11 @@ class BrokerLink:
     def connected(self) -> bool:
         """Whether the broker is there now."""
         return self._connection is not None
+
+    async def forget(self) -> None:
+        """Drop the answers that are kept for requests that come twice. Raises OSError."""
+        self._requests.forget()
+        await self._writer.forget(forgotten().as_json())
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep the link up. `task_status` is told at the first connection, or at the first failure to connect."""

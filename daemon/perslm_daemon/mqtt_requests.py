@@ -129,6 +129,10 @@ class Requests:
         """The answer that a reading request got a moment ago."""
         return self._read_answers.get(job.accepted.key)
 
+    def forget(self) -> None:
+        """Drop what reading requests were answered: they are carried out again."""
+        self._read_answers.clear()
+
     def take(self, job: Job) -> Job:
         """Count a request as running, or refuse it as busy."""
         limit, counted = _limit(job)
@@ -199,6 +203,11 @@ class Requests:
         return refusal(
             f"this request is {age:.0f} s old and is not carried out after {STALE_S:.0f} s: send it anew"
         )
+
+
+def forgotten() -> Response:
+    """The answer to a request that comes again after what it was answered had to be forgotten."""
+    return refusal("what this was answered has been forgotten since: ask again under another key")
 
 
 def lost(accepted: Accepted) -> Response:

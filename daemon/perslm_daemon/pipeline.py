@@ -10,13 +10,11 @@ brings a `tell` function.
 from __future__ import annotations
 
 import logging
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Self
 
 import anyio
@@ -24,7 +22,10 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
 from perslm_daemon.prepared import Prepared
+from perslm_daemon.recollection import Recollection
+from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
+    GUEST,
     Ask,
     Heard,
     Parts,
@@ -37,7 +38,6 @@ from perslm_daemon.turn import (
     Tell,
     Told,
     Turn,
-    Vector,
     log_failed,
     log_turn,
     only_error,
@@ -45,10 +45,12 @@ from perslm_daemon.turn import (
 )
 from perslm_daemon.turn_queue import TurnQueue
 from perslm_runtime.audio import Pcm, without_lead
-from perslm_runtime.errors import EngineError, InputError, MemoryStoreError, PersLMError
+from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
-from perslm_runtime.memory import Recalled, Receipt
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.prompt import user_text
 from perslm_runtime.sentences import SentenceSplitter
@@ -56,8 +58,6 @@ from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.pipeline")
-
-_FACT = re.compile(r"\s*(?:please[, ]+)?remember(?:\s+that|:|,)?\s+(?P<fact>.{3,})", re.IGNORECASE | re.DOTALL)
 
 
 class Pipeline:
@@ -67,13 +67,22 @@ class Pipeline:
     remembers what was said so far as interrupted.
     """
 
-    def __init__(self, parts: Parts, *, model_id: str, embedder: str = "", recall_k: int = 3) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        model_id: str,
+        embedder: str = "",
+        recall_k: int = 3,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+    ) -> None:
         self.parts = parts
         self.model_id = model_id
-        self._embedder = embedder
         self._recall_k = recall_k
-        self.remembering = True
-        """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
+        self.recollection = Recollection(parts, embedder, budget)
+        self._forgetting = SpokenForgetting(self.recollection, self._forget)
+        self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
+        """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
@@ -117,7 +126,8 @@ class Pipeline:
         began = time.perf_counter()
         async with self._in_turn():
             try:
-                named = replace(ask, conversation=ask.conversation or self._session)
+                person = self.recollection.asker(ask.person, vouched=ask.vouched)
+                named = replace(ask, conversation=ask.conversation or self._session, person=person)
                 with working_for(ask.turn):
                     return await self._run(Progress(named, tell, began))
             except Exception as error:
@@ -167,7 +177,7 @@ class Pipeline:
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
             now.ask.turn,
-            now.ask.text,
+            "" if now.traceless else now.ask.text,
             now.reply,
             now.recalled,
             self.model_id if now.intent is None else "",
@@ -177,6 +187,7 @@ class Pipeline:
             problems=tuple(now.problems),
             end=now.end,
             intent=now.intent,
+            done=now.done,
         )
         log_turn(turn, now.ask.source)
         return turn
@@ -198,27 +209,28 @@ class Pipeline:
 
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
-        if self.skills is None:
-            return False
         began = time.perf_counter()
-        answered = await self.skills(now.ask)
+        answered = await self._forgetting(now.ask)
+        now.traceless = answered is not None
+        if answered is None and self.skills is not None:
+            answered = await self.skills(now.ask)
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is None:
             return False
-        now.intent = answered.intent
+        now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
         return True
 
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
-        memory = self.parts.memory
-        if memory is None or not self.remembering:
+        person = now.ask.person
+        if not self.recollection.serves(person):
             return
         began = time.perf_counter()
         try:
-            now.vector = await self._embed(now.ask.text)
-            text, person = now.ask.text, now.ask.person
-            found = await memory.call(engine_calls.recall, text, now.vector, self._recall_k, person)
+            now.vector = await self.recollection.embed(now.ask.text)
+            memory = self.recollection.lane
+            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
             now.recalled = without_echoes(found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
@@ -322,75 +334,50 @@ class Pipeline:
         await self._prepared.make(await self.preview(text))
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
-        memory = self.parts.memory
-        if memory is None or not self.remembering:
+        if now.ask.person == GUEST:
+            self.recollection.guests.add(now.ask, now.reply)
+        if not self.recollection.serves(now.ask.person) or now.traceless:
             return None
+        model_id = self.model_id if now.intent is None else ""
         try:
-            told = _FACT.match(now.ask.text)
-            if told is not None:
-                await self.remember(told["fact"].strip(), now.ask.person)
-            return await memory.call(
-                engine_calls.remember,
-                now.ask,
-                now.reply,
-                now.vector,
-                interrupted,
-                self.model_id if now.intent is None else "",
+            return await self.recollection.remember_turn(
+                now.ask, now.reply, now.vector, model_id, interrupted=interrupted
             )
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")
             return None
-
-    async def _embed(self, text: str) -> Vector | None:
-        if self.parts.embed is None:
-            return None
-        vectors = await self.parts.embed.call(engine_calls.embed, [text])
-        vector: Vector = vectors[0]
-        return vector
 
     async def _enter_conversation(self, ask: Ask) -> None:
         """Make the model's conversation the asked one: continue it, or start it with what is on record."""
         wanted = (ask.person, ask.conversation, self.parts.model.rebuilt)
         if wanted == self._conversation:
             return
-        earlier: list[tuple[str, str]] = []
-        if self.parts.memory is not None:
-            with suppress(PersLMError):  # the turn's own recall has told of it
-                earlier = await self.parts.memory.call(engine_calls.recent, ask.conversation, ask.person)
+        earlier = await self.recollection.recent(ask)
         self._conversation = None
         await self.parts.model.call(engine_calls.begin, earlier)
         self._conversation = wanted
 
-    async def remember(self, text: str, person: str = "owner") -> int:
-        """Store a fact durably, findable by its words and its meaning; returns its id."""
-        if self.parts.memory is None:
-            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
-        return await self.parts.memory.call(engine_calls.remember_fact, text, person, await self._embed(text))
+    async def forget(self, wanted: Wanted) -> Forgotten:
+        """Forget on this disk (`memory_forget.forget_everywhere`), in the running conversation, and elsewhere.
 
-    async def recall(self, text: str, k: int, person: str = "owner") -> list[Recalled]:
-        """At most `k` memories that answer `text`, best first."""
-        if self.parts.memory is None:
-            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
-        return await self.parts.memory.call(engine_calls.recall, text, await self._embed(text), k, person)
-
-    async def forget(
-        self,
-        *,
-        ids: Sequence[int] = (),
-        text: str | None = None,
-        since: datetime | None = None,
-        everything: bool = False,
-    ) -> Receipt:
-        """Forget as `Memory.forget` does, and in the running conversation too: it starts anew."""
-        memory = self.parts.memory
-        if memory is None:
-            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
+        The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
+        """
         async with self._queue.patiently():
-            await self._stop_idling()
-            receipt = await memory.call(engine_calls.forget, ids, text, since, everything)
-            await self.parts.model.call(engine_calls.begin, [])
-            self._conversation = None
-        return receipt
+            return await self._forget(wanted)
+
+    async def _forget(self, wanted: Wanted) -> Forgotten:
+        """The same in a turn, which has no other beside it."""
+        await self._stop_idling()
+        forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
+        if not forgotten.count:
+            return forgotten
+        await self.parts.model.call(engine_calls.forget_conversation)
+        self._conversation = None
+        self.recollection.guests.forget()
+        if self._prepared is not None:
+            self._prepared.drop()
+        left = [phrase for drop in self.elsewhere for phrase in await drop()]
+        return replace(forgotten, beyond=(*forgotten.beyond, *left))
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns; returns its size before and now, in tokens.
@@ -416,7 +403,7 @@ class Pipeline:
             await self._idle_done.wait()
 
     async def _idle(self, scope: anyio.CancelScope, before: anyio.Event, done: anyio.Event) -> None:
-        """Summarise a long conversation, compute missing vectors, back up daily; the next ask stops it at once.
+        """Summarise a long conversation, see to the memory; the next ask stops it at once.
 
         A skill's turn does not wait for it: then the idling before may still be ending.
         """
@@ -426,24 +413,13 @@ class Pipeline:
                 if self.relief is not None:
                     await self.relief()
                 await self.parts.model.call(engine_calls.compact)
-                await self._fill_vectors()
-                if self.parts.memory is not None:
-                    await self.parts.memory.call(engine_calls.back_up)
+                await self.recollection.tidy()
         except PersLMError as error:
             log.warning("idle_failed error=%s", type(error).__name__)
         finally:
             if self._idle_scope is scope:
                 self._idle_scope = None
             done.set()
-
-    async def _fill_vectors(self) -> None:
-        memory, embed = self.parts.memory, self.parts.embed
-        if memory is None or embed is None:
-            return
-        while missing := await memory.call(engine_calls.missing_vectors):
-            vectors = await embed.call(engine_calls.embed, [text for _, text in missing])
-            pairs = list(zip((number for number, _ in missing), vectors, strict=True))
-            await memory.call(engine_calls.set_vectors, pairs, self._embedder)
 
 
 def _ms(since: float) -> float:

@@ -53,23 +53,29 @@ class Device:
 class Wish:
     """Which device (name, part of it, or index; "" the system's own), rate (0: the best) and length of a block.
 
-    `channel` 0 takes the mean of a microphone's channels, n the n-th alone.
+    `channel` 0 takes the mean of a microphone's channels, n the n-th alone. `server_block_ms`, unless 0, is the
+    length where a sound server stands between.
     """
 
     device: str = ""
     rate_hz: int = 0
     channel: int = 0
     block_ms: int = 20
+    server_block_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open stream. `latency_s` is from the device's buffer to the callback, or from it to the air."""
+    """An open stream. `latency_s` is from the device's buffer to the callback, or from it to the air.
+
+    `server` is true where a sound server stands between.
+    """
 
     device: str
     rate_hz: int
     channels: int
     latency_s: float
+    server: bool = False
 
 
 class PortAudio:
@@ -101,6 +107,7 @@ class PortAudio:
 
         opened = self._open("microphone", device, wish, microphone_forms(device, wish), callback, stop)
         sink.append(on_open(opened.rate_hz, opened.channels))
+        self._start("microphone", device)
         return opened
 
     def open_loudspeaker(self, stop: Stop, wish: Wish, on_open: Callable[[int], GiveBlock]) -> Opened:
@@ -116,6 +123,8 @@ class PortAudio:
 
         opened = self._open("loudspeaker", device, wish, loudspeaker_forms(device, wish), callback, stop)
         source.append(on_open(opened.rate_hz))
+        # A stream that starts asks for three blocks at once: without their sound it would begin with silence.
+        self._start("loudspeaker", device)
         return opened
 
     def shut(self, _stop: Stop, side: str) -> None:
@@ -146,6 +155,7 @@ class PortAudio:
     ) -> Opened:
         self.shut(stop, side)
         trouble: OSError | None = None
+        block_ms = wish.server_block_ms if device.server and wish.server_block_ms else wish.block_ms
         for rate_hz, channels in forms:
             stop.check()
             try:
@@ -158,8 +168,9 @@ class PortAudio:
                         output=side == "loudspeaker",
                         input_device_index=device.index if side == "microphone" else None,
                         output_device_index=device.index if side == "loudspeaker" else None,
-                        frames_per_buffer=rate_hz * wish.block_ms // 1000,
+                        frames_per_buffer=rate_hz * block_ms // 1000,
                         stream_callback=callback,
+                        start=False,
                     )
             except OSError as error:
                 trouble = error
@@ -168,8 +179,16 @@ class PortAudio:
                 break
             self._streams[side] = stream
             latency = stream.get_input_latency() if side == "microphone" else stream.get_output_latency()
-            return Opened(device.name, rate_hz, channels, float(latency))
+            return Opened(device.name, rate_hz, channels, float(latency), device.server)
         raise DeviceError(_sentence(side, device, trouble)) from trouble
+
+    def _start(self, side: str, device: Device) -> None:
+        try:
+            with _hushed():
+                self._streams[side].start_stream()
+        except OSError as error:
+            self.shut(Stop(), side)
+            raise DeviceError(_sentence(side, device, error)) from error
 
     def _listed(self) -> tuple[Device, ...]:
         system = self._ready()

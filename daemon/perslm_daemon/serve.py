@@ -18,7 +18,8 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from perslm_daemon import kept, update_book
+from perslm_daemon import forgetting, kept, update_book
+from perslm_daemon.answering import Answering, answering_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -28,6 +29,7 @@ from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.discovery import identity
+from perslm_daemon.home_book import hints
 from perslm_daemon.llms import usable_llms
 from perslm_daemon.patience import Patience
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
@@ -40,6 +42,7 @@ from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
 from perslm_daemon.ways import Running, home_of, open_ways
 from perslm_runtime import __version__
+from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 
 log = logging.getLogger("perslm.serve")
@@ -240,20 +243,35 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes)
         arbitration = Arbitration(config.mqtt.base, config.node)
+        skills: Answering | None = None
+
+        async def knows(text: str) -> Ending | None:
+            return None if skills is None else await skills.ending(text)
+
         if sound is not None:
             loop = open_live(
-                config, assistant, sound, bulletin, table.turn_by_voice, arbitration=arbitration, rings=schedule
+                config,
+                assistant,
+                sound,
+                bulletin,
+                table.turn_by_voice,
+                arbitration=arbitration,
+                rings=schedule,
+                knows=knows,
             )
             table.live = await stack.enter_async_context(loop)
         llms = await anyio.to_thread.run_sync(usable_llms, config)
         found = _settings(assistant, config, table, llms)
+        if table.live is not None and table.home is not None and config.stt.engine == "whisper":
+            table.live.expect(partial(hints, table.home))
         if sound is not None:
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
-        skills = None
         if assistant.intents is not None:
-            skills = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            skills = await answering_of(config, assistant, table.home, everyday)
         assistant.pipeline.skills = skills
+        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,
@@ -271,7 +289,10 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
 async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Updates:
     clock, _ = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
     book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
-    return Updates(config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir))
+    made = partial(
+        Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
+    )
+    return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 
 async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
@@ -289,16 +310,23 @@ async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _
 def _settings(
     assistant: Assistant, config: Config, table: Table, llms: Sequence[str]
 ) -> dict[str, tuple[Setting, SettingValue]]:
-    pipeline = assistant.pipeline
+    recollection = assistant.pipeline.recollection
     found: dict[str, tuple[Setting, SettingValue]] = {}
 
     async def remember(value: SettingValue) -> None:
-        pipeline.remembering = bool(value)
+        recollection.remembering = bool(value)
 
     if assistant.parts.memory is not None:
-        pipeline.remembering = config.memory.remember
+        recollection.remembering = config.memory.remember
         switch = Setting("memory", "switch", "remember and recall", remember, key="memory.remember")
-        found["memory"] = (switch, pipeline.remembering)
+        found["memory"] = (switch, recollection.remembering)
+
+        async def guests(value: SettingValue) -> None:
+            recollection.only_guests = bool(value)
+
+        recollection.only_guests = config.memory.guests
+        about = "whoever is not vouched for asks as a guest, who leaves nothing and is told nothing"
+        found["guests"] = (Setting("guests", "switch", about, guests, key="memory.guests"), config.memory.guests)
     if len(llms) > 1:
 
         async def answer_with(value: SettingValue) -> None:

@@ -16,11 +16,13 @@ import anyio.to_thread
 from perslm_daemon import engine_calls, schedule_words
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.clock import clocks
+from perslm_daemon.missing import Missing, question_for
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.schedule_file import Item, Kind, State, adjective
 from perslm_daemon.schedule_words import View
 from perslm_daemon.settings import Settings
 from perslm_daemon.turn import Answered, Ask
+from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
@@ -56,6 +58,7 @@ class Skills:
         self._recognizer, self._running, self._now = recognizer, schedule, now
         self._settings, self._bulletin = settings, bulletin
         self._loud: float | None = None
+        self._missing = Missing()
         self._table: dict[str, Skill] = {
             "set_timer": self._set_timer,
             "timer_status": self._timer_status,
@@ -95,18 +98,37 @@ class Skills:
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """Do what is wanted and say so; None where no intent is recognized."""
+        intent = self._missing.answered(ask)
         try:
-            intent: Intent | None = await self._recognizer.call(engine_calls.understand, ask.text)
+            if intent is None:
+                intent = await self._recognizer.call(engine_calls.understand, ask.text)
         except PersLMError as error:
             log.warning("not_recognized error=%s", type(error).__name__)
             return None
         if intent is None or intent.name not in self._table:
             return None
+        if question := question_for(intent):
+            self._missing.ask_for(ask, intent)
+            return Answered(intent, question)
+        return await self.do(intent)
+
+    async def do(self, intent: Intent) -> Answered:
+        """Carry out an intent, whoever understood it."""
         try:
             said = await self._table[intent.name](intent)
         except PersLMError as error:
             said = f"{schedule_words.capital(str(error))}."
         return Answered(intent, said)
+
+    async def ending(self, text: str) -> Ending | None:
+        """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
+        try:
+            intent: Intent | None = await self._recognizer.call(engine_calls.understand, text)
+        except PersLMError:
+            return None
+        if intent is None or intent.name not in self._table or ends_in_a_number(text):
+            return None
+        return Ending.UNSURE if question_for(intent) else Ending.FINISHED
 
     async def preview(self, text: str) -> str:
         """What a question that only reads would be answered now; "" for what changes something or is none."""
@@ -127,9 +149,7 @@ class Skills:
     # Timers
 
     async def _set_timer(self, intent: Intent) -> str:
-        seconds = intent.seconds()
-        if seconds is None:
-            return "For how long? Say for example: set a timer for ten minutes."
+        seconds = intent.seconds() or 0
         return self._set(await self._schedule.add(Kind.TIMER, seconds=seconds, name=intent.text("name")))
 
     def _set(self, item: Item) -> str:
@@ -209,20 +229,18 @@ class Skills:
     # Alarms and reminders
 
     async def _set_alarm(self, intent: Intent) -> str:
-        return await self._set_at(intent, Kind.ALARM, "At what time? Say for example: wake me at seven tomorrow.")
+        return await self._set_at(intent, Kind.ALARM)
 
     async def _set_reminder(self, intent: Intent) -> str:
-        return await self._set_at(
-            intent, Kind.REMINDER, "When? Say for example: remind me tomorrow at nine to call the dentist."
-        )
+        return await self._set_at(intent, Kind.REMINDER)
 
-    async def _set_at(self, intent: Intent, kind: Kind, question: str) -> str:
+    async def _set_at(self, intent: Intent, kind: Kind) -> str:
         when, seconds = intent.when, intent.seconds()
         name, text = intent.text("name"), intent.text("what")
         if seconds is not None:
             return self._set(await self._schedule.add(kind, seconds=seconds, name=name, text=text))
-        if when is None or (kind is Kind.ALARM and when.hour is None and when.part is None):
-            return question
+        if when is None:
+            raise InputError("say when, for example: tomorrow at nine")
         local = await self._moment(when, waking=kind is Kind.ALARM)
         return self._set(await self._schedule.add(kind, local=local, every=when.every, name=name, text=text))
 

@@ -22,14 +22,17 @@ FRAME_SAMPLES = 320
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """20 ms of the microphone: int16 [320], 16 kHz mono. `at` is `time.monotonic()` of its last sample."""
+    """20 ms of the microphone: int16 [320], 16 kHz mono. `at` is `time.monotonic()` of its last sample.
+
+    While the microphone is patient a frame may be several such: int16 [n * 320].
+    """
 
     samples: NDArray[int16]
     at: float
 
 
 class Microphone(Protocol):
-    """Where frames come from. While `patient`, they may come a few at a time."""
+    """Where frames come from. While `patient`, several may come as one."""
 
     patient: bool
 
@@ -49,5 +52,5 @@ class Speaker(Protocol):
     async def play(self, pieces: AsyncIterable[Pcm]) -> float:
         """Play pieces without gaps and return the seconds that were heard.
 
-        Cancelling it is silence within one buffer of the device. Raises `DeviceError` where there is no device.
+        Cancelling it is silence within what the device holds. Raises `DeviceError` where there is no device.
         """

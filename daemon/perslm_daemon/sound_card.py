@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,16 +21,15 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import ObjectReceiveStream, TaskStatus
 
 from perslm_daemon.config_sections import Audio
+from perslm_daemon.loudspeaker import Loudspeaker, Stream
 from perslm_daemon.machine import sound_traces
 from perslm_daemon.microphone import Intake
 from perslm_daemon.portaudio import Device, Opened, PortAudio, Wish
 from perslm_daemon.sound import Frame
-from perslm_daemon.sound_ring import Ring
 from perslm_daemon.sound_server import EchoCanceller
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import DeviceError, LaneHung
 from perslm_runtime.lane import Lane
-from perslm_runtime.resampler import Resampler
 
 log = logging.getLogger("perslm.sound")
 
@@ -46,9 +45,8 @@ _TRACES_S = 1.0
 _PATIENCE_S = 5.0  # for one call of PortAudio; looking for devices takes 0.1 s here, 2 s with ten cards on a Pi
 _STOP_S = 1.0  # what such a call may then still take before it counts as hanging; shutting down waits as long
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
-_RETURN_S = 2.0  # speech waits so long for a loudspeaker that went; a USB plug that was moved is back by then
-_AHEAD_S = 0.4  # sound in the ring: how long the loop may be held up without a gap
-_SLICE_S = 0.1
+_REST_MS = 100  # length of a block while nothing is played: a quarter of what 20 ms cost, 0.7 % of a core
+_REST_LOST_S = 1.5  # such blocks come less evenly: at 16 times the load 0.65 s lay between two
 
 T = TypeVar("T")
 
@@ -115,16 +113,13 @@ class SoundCard:
         self._echo = echo
         self._echo_told = "off" if echo is None else "not in force yet"
         self._intake = Intake(wanted.microphone_channel)
-        self._ring = Ring(48_000)
+        self._out = Loudspeaker(self._wake, self._why_silent)
         self._lane: Lane[PortAudio] | None = None
         self._microphone: Opened | None = None
-        self._loudspeaker: Opened | None = None
         self._problems: dict[str, str] = {}
         self._muted = self._mute_wanted = self._intake.closed = wanted.muted
-        self._opened_at = self._out_at = self._microphone_at = 0.0
-        self._went_at = -_RETURN_S
+        self._opened_at = self._microphone_at = 0.0
         self._zeros = 0
-        self._playing = anyio.Lock()
         self._woken = anyio.Event()
         self._changed = anyio.Event()
         self._started: Callable[[], None] | None = None
@@ -135,32 +130,32 @@ class SoundCard:
         """How the sound is now."""
         return SoundState(
             self._microphone.device if self._microphone else None,
-            self._loudspeaker.device if self._loudspeaker else None,
+            self._out.device.device if self._out.device else None,
             "; ".join(self._problems.values()) or None,
             self._mute_wanted,
             self._echo_told,
             self._intake.overruns,
-            self._ring.gaps,
+            self._out.ring.gaps,
         )
 
     @property
     def gain(self) -> float:
         """What everything played is multiplied with; a new one is reached within one buffer."""
-        return self._ring.gain
+        return self._out.ring.gain
 
     @gain.setter
     def gain(self, value: float) -> None:
-        self._ring.gain = value
+        self._out.ring.gain = value
 
     @property
     def latency_s(self) -> float:
         """Seconds from the moment a sample is taken from us until it is heard."""
-        return self._loudspeaker.latency_s if self._loudspeaker else 0.0
+        return self._out.latency_s
 
     @property
     def began_at(self) -> float:
         """When the device last took sound from us after silence (`time.monotonic()`)."""
-        return self._ring.began_at
+        return self._out.ring.began_at
 
     # Microphone and speaker
 
@@ -185,21 +180,10 @@ class SoundCard:
         """Play pieces without gaps, one call after the other; returns the seconds that were heard.
 
         A loudspeaker that goes is waited for, for two seconds; then `DeviceError` is raised, as at once where
-        there was none. Cancelling it is silence within one buffer of the device.
+        there was none. Cancelling it is silence at once where a sound server stands between, elsewhere within what
+        the device holds.
         """
-        async with self._playing:
-            await self._loudspeaker_back()
-            ring = self._ring
-            before, ended = ring.heard, False
-            try:
-                await self._fill(ring, pieces)
-                await self._drain(ring)
-                ended = True
-            finally:
-                ring.flowing = False
-                if not ended:
-                    ring.clear()
-            return (ring.heard - before) / ring.rate_hz
+        return await self._out.play(pieces)
 
     async def mute(self, on: bool) -> None:
         """Close the microphone, or open it again. From the call on no frame is given out; the device follows."""
@@ -217,7 +201,7 @@ class SoundCard:
         """Keep the devices open until cancelled; started once it was tried for the first time."""
         self._intake.loop = asyncio.get_running_loop()
         self._started = task_status.started
-        self._went_at = time.monotonic()  # what is said while it opens waits, too
+        self._out.expected()
         try:
             async with Lane("sound", PortAudio, stop_s=_STOP_S) as self._lane:
                 await self._own()
@@ -242,20 +226,18 @@ class SoundCard:
             whole = await self._watch(pause_s)
 
     def _missing(self) -> bool:
-        return self._loudspeaker is None or (self._microphone is None and not self._mute_wanted)
+        return self._out.device is None or (self._microphone is None and not self._mute_wanted)
 
     async def _open(self, *, whole: bool) -> None:
         """Open what is missing; `whole` closes everything first, so that PortAudio sees the devices of now."""
         try:
-            if whole or (self._microphone is None and self._loudspeaker is None):
+            if whole or (self._microphone is None and self._out.device is None):
                 self._close()
                 await self._do("", PortAudio.reset)
             await self._see_to_microphone()
-            if self._loudspeaker is None:
-                wish = Wish(self._wanted.loudspeaker, self._wanted.loudspeaker_rate_hz, 0, self._wanted.buffer_ms)
-                self._loudspeaker = await self._do("loudspeaker", PortAudio.open_loudspeaker, wish, self._wants)
-            if self._echo is not None and self._loudspeaker is not None and self._microphone is not None:
-                self._echo_told = (await self._echo.bind()).told
+            if self._out.device is None:
+                await self._open_loudspeaker()
+            await self._lead_past_echo()
         except DeviceError as error:
             self._problems["sound"] = str(error)
         else:
@@ -273,6 +255,41 @@ class SoundCard:
             self._microphone = await self._do("microphone", PortAudio.open_microphone, wish, self._intake.device)
             self._microphone_at = time.monotonic()
         self._muted = self._mute_wanted
+
+    async def _open_loudspeaker(self) -> None:
+        """Open it, anew where it is open, for what it is needed for."""
+        wanted, stream = self._wanted, self._out.wanted
+        rests = stream is Stream.RESTING and not self._out.steady
+        wish = Wish(
+            wanted.loudspeaker,
+            wanted.loudspeaker_rate_hz,
+            block_ms=wanted.buffer_ms,
+            server_block_ms=max(wanted.buffer_ms, _REST_MS) if rests else 0,
+        )
+        opened = await self._do("loudspeaker", PortAudio.open_loudspeaker, wish, self._out.wants)
+        self._out.opened(opened, stream)
+
+    async def _exchange(self) -> bool:
+        """Open the loudspeaker's stream anew; false when that failed and everything has to be."""
+        try:
+            await self._open_loudspeaker()
+        except DeviceError as error:
+            self._problems["sound"] = str(error)
+            self._out.gone()
+        return self._out.device is not None
+
+    async def _lead_past_echo(self) -> None:
+        """Lead both streams through the echo canceller; a stream that goes there only when moved is kept."""
+        if self._echo is None or self._out.device is None or self._microphone is None:
+            return
+        bound = await self._echo.bind()
+        if bound.in_force and self._out.device.server:
+            await self._open_loudspeaker()
+            self._out.steady = not await self._echo.leads()
+            if self._out.steady:
+                await self._open_loudspeaker()
+                bound = await self._echo.bind()
+        self._echo_told = bound.told
 
     async def _do(self, side: str, work: Callable[..., T], *args: object) -> T | None:
         """Have PortAudio do something; None, with the reason in `_problems`, where a device does not open.
@@ -301,14 +318,18 @@ class SoundCard:
         began = looked = traced = time.monotonic()
         traces = await anyio.to_thread.run_sync(sound_traces) if pause_s else None
         while True:
-            self._woken = anyio.Event()
-            with anyio.move_on_after(_LOOK_S):
-                await self._woken.wait()
+            look_s = _LOOK_S if pause_s else self._lost_in_s(looked)
+            if not self._out.due:
+                self._woken = anyio.Event()
+                with anyio.move_on_after(look_s):
+                    await self._woken.wait()
+            if self._out.due and not await self._exchange():
+                return True
             now = time.monotonic()
             if self._muted != self._mute_wanted:
                 return False
             # A process that was held up itself heard nothing either: it looks once more.
-            if now - looked < LOST_S and self._trouble(now):
+            if now - looked < look_s + LOST_S / 2 and self._trouble(now):
                 return True
             looked = now
             if pause_s is None:
@@ -320,16 +341,27 @@ class SoundCard:
                 if await anyio.to_thread.run_sync(sound_traces) != traces:
                     return True
 
+    def _sides(self) -> Iterator[tuple[str, Opened, float, float]]:
+        """Each open device: side, device, when its last block came, and when it counts as lost."""
+        for side, opened, last, opened_at in (
+            ("microphone", self._microphone, self._intake.block_at, self._opened_at),
+            ("loudspeaker", self._out.device, self._out.block_at, self._out.opened_at),
+        ):
+            if opened is not None:
+                since = max(last, opened_at)
+                rests = side == "loudspeaker" and self._out.rests
+                silent_s = _REST_LOST_S if rests else LOST_S
+                yield side, opened, since, since + (silent_s if last > opened_at else _FIRST_S)
+
+    def _lost_in_s(self, now: float) -> float:
+        """How long nothing has to be looked at: ten looks a second were a tenth of what idle listening costs."""
+        until = min((lost_at for *_, lost_at in self._sides()), default=now)
+        return min(LOST_S, max(_LOOK_S / 2, until - now + 0.01))
+
     def _trouble(self, now: float) -> bool:
         """Look whether a device was lost; if so say it, and count both as closed."""
-        for side, opened, last in (
-            ("microphone", self._microphone, self._intake.block_at),
-            ("loudspeaker", self._loudspeaker, self._out_at),
-        ):
-            if opened is None:
-                continue
-            since = max(last, self._opened_at)
-            if now - since > (LOST_S if last > self._opened_at else _FIRST_S):
+        for side, opened, since, lost_at in self._sides():
+            if now > lost_at:
                 log.warning("device_lost side=%s silent_ms=%d", side, (now - since) * 1000)
                 self._lose(f"the {side} {opened.device!r} was lost: plug it in again, or start the sound server")
                 return True
@@ -344,7 +376,7 @@ class SoundCard:
             self._zeros = 0
             if self._problems.pop("zeros", None):
                 self._publish()
-        if now - since < ZEROS_S[min(self._zeros, len(ZEROS_S) - 1)] or self._playing.locked():
+        if now - since < ZEROS_S[min(self._zeros, len(ZEROS_S) - 1)] or self._out.playing:
             return False
         self._zeros += 1
         log.warning("microphone_zeros seconds=%d", now - since)
@@ -360,9 +392,17 @@ class SoundCard:
 
     def _close(self) -> None:
         """Count both as closed; speech waits for the loudspeaker from now on."""
-        if self._loudspeaker is not None:
-            self._went_at = time.monotonic()
-        self._microphone = self._loudspeaker = None
+        self._microphone = None
+        self._out.gone()
+        if self._echo is not None:
+            self._echo.let_go()
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    def _why_silent(self) -> str:
+        why = self._problems.get("sound", "the sound card is not open yet: try again in a moment")
+        return self._problems.get("loudspeaker", f"the loudspeaker is not open: {why}")
 
     def _publish(self) -> None:
         if self._started is not None:
@@ -380,60 +420,3 @@ class SoundCard:
                 state.muted,
             )
             self._tell(state)
-
-    # The loudspeaker's side
-
-    def _wants(self, rate_hz: int) -> Callable[[int, bool], bytes]:
-        """Called in PortAudio's thread once a loudspeaker is open; a ring of its rate goes on where it was."""
-        if self._ring.rate_hz != rate_hz:
-            ring = Ring(rate_hz)
-            ring.gain, ring.gaps = self._ring.gain, self._ring.gaps
-            self._ring = ring
-        ring = self._ring
-
-        def want(samples: int, dry: bool) -> bytes:
-            self._out_at = time.monotonic()
-            ring.gaps += dry and ring.flowing
-            return ring.take(samples).tobytes()
-
-        return want
-
-    async def _loudspeaker_back(self) -> None:
-        """Return when there is a loudspeaker. Raises `DeviceError` when none comes."""
-        if self._went_at + _RETURN_S > time.monotonic():
-            with anyio.move_on_after(self._went_at + _RETURN_S - time.monotonic()):
-                while self._loudspeaker is None:
-                    await self._changed.wait()
-        if self._loudspeaker is None:
-            why = self._problems.get("sound", "the sound card is not open yet: try again in a moment")
-            raise DeviceError(self._problems.get("loudspeaker", f"the loudspeaker is not open: {why}"))
-
-    async def _fill(self, ring: Ring, pieces: AsyncIterable[Pcm]) -> None:
-        resampler: Resampler | None = None
-        async for piece in pieces:
-            if resampler is None or resampler.from_hz != piece.rate_hz:
-                if resampler is not None:
-                    ring.put(resampler.flush())
-                resampler = Resampler(piece.rate_hz, ring.rate_hz)
-            step = max(1, round(_SLICE_S * piece.rate_hz))
-            for start in range(0, len(piece.samples), step):
-                ring.put(resampler.feed(piece.samples[start : start + step]))
-                ring.flowing = True
-                await self._until_queued(ring, _AHEAD_S)
-            # Between two pieces nothing is owed: whoever speaks may be slower than the loudspeaker.
-            ring.flowing = False
-        if resampler is not None:
-            ring.put(resampler.flush())
-
-    async def _drain(self, ring: Ring) -> None:
-        await self._until_queued(ring, 0.0)
-        await anyio.sleep(self.latency_s)
-
-    async def _until_queued(self, ring: Ring, most_s: float) -> None:
-        """Wait until so much is queued at most. Raises `DeviceError` when the loudspeaker goes and stays away."""
-        while ring.queued_s > most_s:
-            if self._loudspeaker is None:
-                await self._loudspeaker_back()
-            if self._ring is not ring:
-                raise DeviceError("the loudspeaker was replaced by another in the midst of it: say it again")
-            await anyio.sleep(max(0.005, ring.queued_s - most_s))

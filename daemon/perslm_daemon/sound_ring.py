@@ -32,6 +32,8 @@ class Ring:
         """Set by the loop while a sound is being put whose end has not come: running dry then is a gap."""
         self.began_at = 0.0
         """When the callback last took sound after silence (`time.monotonic()`)."""
+        self.sounded_at = 0.0
+        """When it last took sound at all."""
         self._chunks: deque[tuple[int, NDArray[np.int16]]] = deque()
         self._era = 0
         self._put = self._gone = 0
@@ -61,6 +63,16 @@ class Ring:
         """Drop what waits: the next `take` fades out within 4 ms and is silent after."""
         self._era += 1
 
+    def anew(self) -> None:
+        """Another stream takes from now on: what was cleared went with the one before, with no end to fade out.
+
+        Called where no `take` runs.
+        """
+        self._dry = True
+        while (len(self._rest) or self._refill()) and self._rest_era != self._era:
+            self._gone += len(self._rest)
+            self._rest = self._rest[:0]
+
     def take(self, count: int) -> NDArray[np.int16]:
         """The next `count` samples; silence where there are none."""
         out = np.zeros(count, np.int16)
@@ -84,6 +96,8 @@ class Ring:
                 self.began_at = time.monotonic()
             self.heard += len(some)
             filled += len(some)
+        if filled:
+            self.sounded_at = time.monotonic()
         if filled < count:
             self.gaps += self.flowing and not self._dry and not faded
             self._dry = True

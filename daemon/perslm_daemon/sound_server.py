@@ -22,6 +22,7 @@ import anyio.to_thread
 log = logging.getLogger("perslm.sound")
 
 ECHO_SOURCE, ECHO_SINK = "perslm_echo_source", "perslm_echo_sink"
+_WAYS = {"PULSE_SOURCE": ECHO_SOURCE, "PULSE_SINK": ECHO_SINK}
 _PATIENCE_S = 3.0
 # Its gain control turned the microphone of the whole machine down to 33 % and left it so; gain and noise are ours.
 _AEC = "analog_gain_control=0 digital_gain_control=0 noise_suppression=0 high_pass_filter=1"
@@ -114,6 +115,7 @@ class EchoCanceller:
     def __init__(self, server: SoundServer) -> None:
         self._server = server
         self._module: str | None = None
+        self._before: dict[str, str | None] = {}
 
     async def bind(self) -> Bound:
         """Load it where it is not, and lead our streams through it; may be called again at any time."""
@@ -129,12 +131,32 @@ class EchoCanceller:
             await self._server.pactl("move-source-output", str(stream["index"]), ECHO_SOURCE)
         for stream in played:
             await self._server.pactl("move-sink-input", str(stream["index"]), ECHO_SINK)
-        if await self._led():
+        if await self.leads():
+            self._point()
             return Bound(True, "module-echo-cancel (webrtc)")
         return Bound(False, "the sound server does not lead our streams through its echo canceller")
 
+    def _point(self) -> None:
+        """Have streams that are opened from now on go its way from their first sample on.
+
+        libpulse reads both names when it connects. Set once per binding: the environment is the whole process's.
+        """
+        if not self._before:
+            self._before = {name: os.environ.get(name) for name in _WAYS}
+            os.environ.update(_WAYS)
+
+    def let_go(self) -> None:
+        """Have new streams go to the devices themselves: the server may have forgotten the canceller."""
+        before, self._before = self._before, {}
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
     async def unload(self) -> None:
         """Take it out again, if we brought it; our streams go back to their devices."""
+        self.let_go()
         module, self._module = self._module, None
         if module is not None:
             await self._server.pactl("unload-module", module)
@@ -160,7 +182,8 @@ class EchoCanceller:
     async def _loaded(self) -> bool:
         return any(sink.get("name") == ECHO_SINK for sink in await self._server.listed("sinks"))
 
-    async def _led(self) -> bool:
+    async def leads(self) -> bool:
+        """Whether both our streams go through it now."""
         heard, played = await self._ours("source-outputs"), await self._ours("sink-inputs")
         sources = [await self._name("sources", stream.get("source")) for stream in heard]
         sinks = [await self._name("sinks", stream.get("sink")) for stream in played]

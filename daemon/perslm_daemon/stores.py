@@ -35,7 +35,7 @@ def open_memory(config: Config, embedder: str | None = None) -> Memory:
     raises MemoryDamaged with the last good backup and the commands that put it back: none is made in its place.
     """
     from perslm_runtime.memory import Memory  # noqa: PLC0415 - only commands that touch memory pay
-    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
+    from perslm_runtime.memory_files import backups, folder_of  # noqa: PLC0415 - as above
 
     make_data_dir(config)
     path = memory_file(config)
@@ -47,11 +47,23 @@ def open_memory(config: Config, embedder: str | None = None) -> Memory:
     try:
         return Memory(path, key=memory_key(config, path), embedder=embedder)
     except MemoryDamaged as error:
+        if (half := _half_changed_key(config)) is not None:
+            raise MemoryDamaged(
+                f"{error}, perhaps because a change of the key was interrupted ({half} is there): finish it with "
+                "`perslm memory rekey`"
+            ) from error
         raise MemoryDamaged(f"{error}: {_how_to_restore(config)}") from error
 
 
+def _half_changed_key(config: Config) -> Path | None:
+    """The new key of a change that was not finished."""
+    kept = config.memory.key_file or config.data_dir / "memory.key"
+    fresh = kept.with_name(f"{kept.name}.new")
+    return fresh if fresh.exists() else None
+
+
 def _how_to_restore(config: Config) -> str:
-    from perslm_runtime.memory_backup import backups, folder_of  # noqa: PLC0415 - as above
+    from perslm_runtime.memory_files import backups, folder_of  # noqa: PLC0415 - as above
 
     folder = folder_of(memory_file(config))
     newest = next(iter(backups(folder)), None)
@@ -83,6 +95,8 @@ def make_data_dir(config: Config) -> Path:
 
 def memory_key(config: Config, database: Path) -> bytes | None:
     """Return the 32 bytes that encrypt the memory, or None; a key file that is missing is made once."""
+    from perslm_runtime.memory_db import is_plain  # noqa: PLC0415 - as above
+
     if not config.memory.encrypt:
         return None
     given = config.memory.key_hex or credential("memory_key")
@@ -93,9 +107,50 @@ def memory_key(config: Config, database: Path) -> bytes | None:
     path = config.memory.key_file or config.data_dir / "memory.key"
     try:
         if not path.exists():
+            if database.exists() and is_plain(database):
+                raise ConfigError(f"{database} is not encrypted yet: do that with `perslm memory rekey`")
             if database.exists() or database.with_name("backups").exists():
                 raise ConfigError(f"the key file {path} is missing and {database} needs it: put it back")
             _make_key(path)
+    except OSError as error:
+        raise ConfigError(f"the key file {path} cannot be used ({error}): see memory.key_file") from error
+    return _key_in(path)
+
+
+def change_memory_key(config: Config, to: Path | None) -> list[Path]:
+    """Give the memory and its copies another key, or none where `memory.encrypt` is false; the files changed.
+
+    The new key is the one in the file `to`, else a new one, which lies durably beside the key file (`.new`) before
+    anything is encrypted with it, and takes its place at the end: what was interrupted is gone on with by doing it
+    again. Raises `ConfigError` where the key comes from elsewhere and `to` is not given.
+    """
+    from perslm_runtime.memory_db import is_plain  # noqa: PLC0415 - only commands that touch memory pay
+    from perslm_runtime.memory_rekey import rekey  # noqa: PLC0415 - as above
+
+    database = memory_file(config)
+    if not database.exists():
+        raise MemoryStoreError(f"there is no memory at {database} yet: its first start makes it with its key")
+    given = config.memory.key_hex or credential("memory_key")
+    kept = config.memory.key_file or config.data_dir / "memory.key"
+    old = None if is_plain(database) else bytes.fromhex(given) if given else _key_in(kept)
+    if not config.memory.encrypt:
+        return rekey(database, old, None)
+    if given and to is None:
+        raise ConfigError(
+            "the key comes from a credential: write the new one into a file, name it with --to, and put it into "
+            "the credential when this is done"
+        )
+    fresh = kept.with_name(f"{kept.name}.new") if to is None else to
+    if not fresh.exists():
+        _make_key(fresh)
+    changed = rekey(database, old, _key_in(fresh))
+    if to is None:
+        fresh.replace(kept)
+    return changed
+
+
+def _key_in(path: Path) -> bytes:
+    try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key file {path} cannot be used ({error}): see memory.key_file") from error

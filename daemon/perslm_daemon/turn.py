@@ -28,8 +28,8 @@ from perslm_runtime.tts import Piper
 log = logging.getLogger("perslm.turn")
 
 GUEST = "(guest)"
-"""Who asks where nobody is known: no configuration can name a person so. What the owner told is never recalled for
-a guest, and a guest may not unlock, disarm or open anything."""
+"""Who asks where nobody is known: no configuration can name a person so. Nothing is recalled for a guest and
+nothing remembered, and a guest may not unlock, disarm or open anything."""
 
 Vector = NDArray[float32]
 
@@ -39,7 +39,10 @@ class Ask:
     """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
 
     `conversation` names a conversation to go on with; "" is this process's own. `source` is the way it came in by,
-    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `turn` is the id of its turn.
+    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `turn` is the id of its turn. `vouched`
+    says that the way in knows who `person` is.
+    for the log ("mqtt", "socket", "wyoming", "satellite", "cli", "demo"); `area` the room it was said in, ""
+    where the configuration knows that; `turn` is the id of its turn.
     """
 
     text: str = ""
@@ -47,7 +50,9 @@ class Ask:
     speak: bool = False
     conversation: str = ""
     person: str = "owner"
+    vouched: bool = False
     source: str = "local"
+    area: str = ""
     turn: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -99,11 +104,25 @@ Tell = Callable[[Event], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What came of one intent about the home: the devices it meant, and how that ended.
+
+    `outcome` is done, partly, failed, told (nobody reports back), asked (it waits for a yes), unclear, nothing,
+    forbidden or answered.
+    """
+
+    intent: Intent
+    targets: tuple[str, ...] = ()
+    outcome: str = "done"
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """What a skill answered to an intent; "" says nothing, as after "stop"."""
+    """What a skill answered to an intent; "" says nothing, as after "stop". `done` has each of several."""
 
     intent: Intent
     text: str
+    done: tuple[Done, ...] = ()
 
 
 Skills = Callable[[Ask], Awaitable[Answered | None]]
@@ -146,6 +165,7 @@ class Turn:
     problems: tuple[str, ...] = ()
     end: ReplyEnd | None = None
     intent: Intent | None = None
+    done: tuple[Done, ...] = ()
 
 
 @dataclass(slots=True)
@@ -161,7 +181,7 @@ class Parts:
 
 @dataclass(slots=True)
 class Progress:
-    """The turn while it runs."""
+    """The turn while it runs. One that is `traceless` is not remembered, and what was heard is told nobody."""
 
     ask: Ask
     tell: Tell
@@ -173,6 +193,8 @@ class Progress:
     reply: str = ""
     end: ReplyEnd | None = None
     intent: Intent | None = None
+    traceless: bool = False
+    done: tuple[Done, ...] = ()
     problems: list[str] = field(default_factory=list)
 
     def since_known_ms(self) -> float:
@@ -195,8 +217,23 @@ def timings_data(timings: Timings) -> dict[str, float | None]:
 
 
 def intent_data(turn: Turn) -> dict[str, Any] | None:
-    """The intent that was answered, by name and slots; None for a reply of the model."""
-    return None if turn.intent is None else {"name": turn.intent.name, "slots": slots_data(turn.intent)}
+    """The (first) intent that was answered; None for a reply of the model."""
+    return next(iter(intents_data(turn)), None)
+
+
+def intents_data(turn: Turn) -> list[dict[str, Any]]:
+    """Every intent that was answered, by name and slots; of those about the home also devices and outcome."""
+    if turn.done:
+        return [
+            {
+                "name": one.intent.name,
+                "slots": slots_data(one.intent),
+                "targets": list(one.targets),
+                "outcome": one.outcome,
+            }
+            for one in turn.done
+        ]
+    return [] if turn.intent is None else [{"name": turn.intent.name, "slots": slots_data(turn.intent)}]
 
 
 def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perslm_daemon.update_book import KEYS, Book
+from perslm_runtime import __version__
 from perslm_runtime.bundle import Manifest, unfit
 
 
@@ -57,4 +58,33 @@ def offer_data(manifest: Manifest) -> dict[str, Any]:
         "what": manifest.what,
         "licence": manifest.licence,
         "bytes": manifest.size,
+    }
+
+
+def status_data(book: Book, found: Found | None, in_use: Mapping[str, str], problem: str) -> dict[str, Any]:
+    """How the updates are, for people and programs."""
+    watch = book.watch
+    return {
+        "in_use": dict(in_use),
+        "on_probation": None if watch is None else {"name": watch.name, "former": watch.former},
+        "offered": [offer_data(one) for one in found.wanted] if found else [],
+        "not_taken": dict(found.not_taken) if found else {},
+        "refused": book.refused,
+        "pinned": book.pinned,
+        "checked_at": book.checked_s,
+        "problem": problem,
+        "history": [{"at": one.at_s, "name": one.name, "step": one.step, "why": one.why} for one in book.history],
+    }
+
+
+def report_data(book: Book, in_use: Mapping[str, str], profile: str) -> dict[str, Any]:
+    """What the host is told of this board: versions and outcomes, nothing that anybody said."""
+    watch = book.watch
+    return {
+        "version": __version__,
+        "profile": profile,
+        "in_use": dict(in_use),
+        "on_probation": watch.name if watch else None,
+        "errors": watch.errors if watch else 0,
+        "refused": book.refused,
     }

@@ -27,11 +27,12 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.stores import open_models
 from perslm_daemon.update_book import KEYS, Book, Watch
-from perslm_daemon.update_choice import Board, Found, offer_data, why_not
+from perslm_daemon.update_choice import Board, Found, report_data, status_data, why_not
+from perslm_daemon.update_host import follow, followed, report
 from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
-from perslm_runtime.bundles import Apply, Bringing, bring, forget_partial, installed, look_up, remove
+from perslm_runtime.bundles import Bringing, bring, forget_partial, installed, look_up, remove
 from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
 from perslm_runtime.fetch import Progress
 from perslm_runtime.lane import Stop
@@ -64,11 +65,10 @@ class Updates:
         *,
         book: Book,
         board_id: Callable[[], str],
-        apply: Apply | None = None,
         after_start_s: float = _AFTER_START_S,
     ) -> None:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
-        self._board_id, self._apply, self._after_start_s = board_id, apply, after_start_s
+        self._board_id, self._after_start_s = board_id, after_start_s
         self._one_at_a_time = anyio.Lock()
         self._book = book
         self._problem = ""
@@ -76,6 +76,7 @@ class Updates:
         self._last_turn = -math.inf
         self._latencies: deque[float] = deque(maxlen=64)
         self._percent: int | None = None
+        self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
 
@@ -86,7 +87,7 @@ class Updates:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
             tasks.start_soon(self._probation)
-            if self._config.sync.mirrors:
+            if self.followed:
                 tasks.start_soon(self._look_again_and_again)
 
     async def _look_again_and_again(self) -> None:
@@ -171,29 +172,12 @@ class Updates:
 
     def status(self) -> dict[str, Any]:
         """What is in use, on probation, offered, refused and pinned, and the latest steps."""
-        book, found = self._book, self._found
-        offered = [offer_data(one) for one in found.wanted] if found else []
-        watch = book.watch
-        return {
-            "in_use": {kind: self._in_use(kind) for kind in KEYS},
-            "on_probation": None if watch is None else {"name": watch.name, "former": watch.former},
-            "offered": offered,
-            "not_taken": dict(found.not_taken) if found else {},
-            "refused": book.refused,
-            "pinned": book.pinned,
-            "checked_at": book.checked_s,
-            "problem": self._problem,
-            "history": [
-                {"at": one.at_s, "name": one.name, "step": one.step, "why": one.why} for one in book.history
-            ],
-        }
+        return status_data(self._book, self._found, self._all_in_use(), self._problem)
 
     async def check(self, *, take: bool) -> dict[str, Any]:
         """Look at the mirrors; with `take`, take what is offered. Returns the status. Raises `PersLMError`."""
-        if not self._config.sync.mirrors:
-            raise InputError(
-                "no training host is configured: set sync.mirrors and sync.root_file (docs/updates.md)"
-            )
+        if not self.followed:
+            raise InputError("no training host is followed: `perslm sync enroll URL` (docs/updates.md)")
         async with self._one_at_a_time:
             trust, found = await self._thread_with_stop(self._look)
             self._found, self._problem = found, ""
@@ -205,6 +189,7 @@ class Updates:
                 for manifest in found.wanted:
                     await self._take(trust, manifest)
         self._post()
+        await _thread(report, self._config, report_data(self._book, self._all_in_use(), self._config.profile))
         return self.status()
 
     async def roll_back(self, kind: str) -> str:
@@ -230,19 +215,9 @@ class Updates:
     # -------------------------------------------------------------- the steps
 
     def _look(self, stop: Stop) -> tuple[Trust, Found]:
-        from perslm_runtime.trust import Trust  # noqa: PLC0415 - 15 MB that only who follows a host should have
-
-        wanted = self._config.sync
-        if wanted.root_file is None:
-            raise CatalogError("sync.root_file is missing: it is the host's metadata/1.root.json")
-        try:
-            anchor = wanted.root_file.read_bytes()
-        except OSError as error:
-            raise CatalogError(f"sync.root_file {wanted.root_file} cannot be read ({error.strerror})") from error
-        mirrors = [part.strip() for part in wanted.mirrors.split(",") if part.strip()]
-        trust = Trust(self._config.data_dir / "trust", anchor, mirrors, now=self._clock.wall_s, stop=stop)
+        trust = follow(self._config, self._clock.wall_s, stop)
         trust.refresh()
-        channel = read_channel(trust.read(channel_path(wanted.channel)))
+        channel = read_channel(trust.read(channel_path(self._config.sync.channel)))
         return trust, self._sorted_out(trust, channel)
 
     def _sorted_out(self, trust: Trust, channel: Channel) -> Found:
@@ -287,11 +262,13 @@ class Updates:
             self._post()
 
     def _bring(self, trust: Trust, manifest: Manifest, stop: Stop) -> None:
+        from perslm_runtime.delta import apply  # noqa: PLC0415 - numpy and zstandard wait for the first update
+
         how = Bringing(
             report=self._arrived,
             stop=stop,
             bytes_per_s=self._config.sync.rate_kb_s * 1000,
-            apply=self._apply,
+            apply=apply,
             known=self._known_files(),
         )
         bring(trust, manifest, self._config.models_dir, how)
@@ -355,13 +332,16 @@ class Updates:
 
     def _tidy(self) -> None:
         """Keep the models in use and the ones before them; older bundles go."""
-        keep = {self._in_use(kind) for kind in KEYS} | set(self._book.former.values())
+        keep = set(self._all_in_use().values()) | set(self._book.former.values())
         for manifest in installed(self._config.models_dir):
             if manifest.name not in keep:
                 remove(self._config.models_dir, manifest.name)
         forget_partial(self._config.models_dir, ())
 
     # -------------------------------------------------------------- inside
+
+    def _all_in_use(self) -> dict[str, str]:
+        return {kind: self._in_use(kind) for kind in KEYS}
 
     def _in_use(self, kind: str) -> str:
         section, _, key = KEYS[kind].partition(".")
@@ -394,7 +374,7 @@ class Updates:
 
     def _post(self) -> None:
         """The value `update`, as Home Assistant's update entity reads it; a board without a host has none."""
-        if not self._config.sync.mirrors:
+        if not self.followed:
             return
         latest = next((one for one in self._found.wanted if one.kind == "llm"), None) if self._found else None
         now = self._in_use("llm")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -25,11 +24,13 @@ from perslm_daemon.home import Home
 from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
+from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import (
+    GUEST,
     Ask,
     Event,
     Heard,
@@ -39,6 +40,7 @@ from perslm_daemon.turn import (
     Told,
     Turn,
     intent_data,
+    intents_data,
     timings_data,
 )
 from perslm_daemon.updates import Updates
@@ -46,7 +48,7 @@ from perslm_daemon.utterance import Priority
 from perslm_daemon.verbs import Args, Request, TextArgs, Verb, Verbs
 from perslm_runtime import __version__
 from perslm_runtime.errors import BusyError, DeviceError, InputError, PersLMError
-from perslm_runtime.memory import Recalled
+from perslm_runtime.memory_prune import Budget
 
 _NO_VOICE = "there is no voice: set voice.enabled=true, or see `perslm status` for why it did not start"
 
@@ -63,19 +65,6 @@ class SayArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
     """`priority` orders what waits to be said."""
 
     priority: Literal["answer", "reminder", "alarm"] = "answer"
-
-
-class RecallArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
-    """At most `k` memories."""
-
-    k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
-
-
-class ForgetArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
-    """What says all the words of `text`, the memory `id`, or all since `since` (ISO 8601 with its time zone)."""
-
-    id: int | None = None
-    since: str | None = None
 
 
 class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
@@ -124,13 +113,18 @@ class Table:
         ]
         absent: dict[str, str] = {}
         if self.assistant.parts.memory is not None:
+            budget = Budget(self.config.memory.most_rows, self.config.memory.most_mb)
+            kept = MemoryVerbs(self.assistant.pipeline, self.config.person, budget)
             table += [
-                Verb("remember", TextArgs, "remember a fact", self.remember, changes_world=True),
-                Verb("recall", RecallArgs, "find memories", self.recall),
-                Verb("forget", ForgetArgs, "erase memories", self.forget, changes_world=True),
+                Verb("remember", RememberArgs, "remember a fact", kept.remember, changes_world=True),
+                Verb("recall", RecallArgs, "find memories", kept.recall),
+                Verb("forget", ForgetArgs, "erase memories", kept.forget, changes_world=True),
+                Verb("memory", MemoryArgs, "look at the memory and tend it", kept.memory),
             ]
         else:
-            absent |= dict.fromkeys(("remember", "recall", "forget"), "the memory is off or did not start")
+            absent |= dict.fromkeys(
+                ("remember", "recall", "forget", "memory"), "the memory is off or did not start"
+            )
         if self.speaks:
             table.append(Verb("say", SayArgs, "speak a text", self.say, changes_world=True))
         else:
@@ -181,9 +175,16 @@ class Table:
 
     async def ask(self, args: AskArgs, request: Request, tell: Tell) -> Mapping[str, Any]:
         """One turn; its events go to `tell`, its state to the bulletin."""
-        person = request.person or self.config.person
+        vouched = request.person is not None or request.source == "socket"
         speak = args.speak and self.speaks
-        wanted = Ask(args.text, speak=speak, conversation=args.conversation, person=person, source=request.source)
+        wanted = Ask(
+            args.text,
+            speak=speak,
+            conversation=args.conversation,
+            person=request.person or self.config.person,
+            vouched=vouched,
+            source=request.source,
+        )
         done = await (self.turn_aloud(wanted, tell) if speak else self.turn(wanted, tell))
         if args.speak and not speak:
             done = replace(done, problems=(*done.problems, f"the reply could not be spoken: {_NO_VOICE}"))
@@ -229,17 +230,20 @@ class Table:
     async def turn(self, wanted: Ask, tell: Tell, *, tells_activity: bool = True) -> Turn:
         """Run a turn and keep the bulletin up to date."""
         pipeline, bulletin = self.assistant.pipeline, self.bulletin
+        recollection = pipeline.recollection
+        asker = recollection.asker(wanted.person, vouched=wanted.vouched)
+        leaves_words = asker != GUEST and recollection.remembering
 
         async def told(event: Event) -> None:
             if isinstance(event, Sentence) and tells_activity:
                 bulletin.post("activity", "responding")
-            elif isinstance(event, Heard):
+            elif isinstance(event, Heard) and leaves_words:
                 self._heard(event.text)
             await tell(event)
 
         if tells_activity:
             bulletin.post("activity", "processing")
-        if wanted.text:
+        if wanted.text and leaves_words:
             self._heard(wanted.text)
         try:
             done = await pipeline.ask(wanted, told)
@@ -254,10 +258,11 @@ class Table:
         finally:
             if tells_activity:
                 bulletin.post("activity", self.live.state.value if self.live else "idle")
-        bulletin.post("last_reply", done.reply)
+        if leaves_words:  # both are retained on the broker
+            bulletin.post("last_reply", done.reply)
         bulletin.post("latency_ms", round(_latency_ms(done)))
-        if done.intent is not None:
-            bulletin.tell("intent", turn=done.id, **(intent_data(done) or {}))
+        for intent in intents_data(done):
+            bulletin.tell("intent", turn=done.id, **intent)
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
@@ -294,27 +299,6 @@ class Table:
         if self.mouth is None:
             raise InputError(_NO_VOICE)
         return {"spoken_ms": round(await self.mouth.say(args.text, Priority[args.priority.upper()]) * 1000)}
-
-    async def remember(self, args: TextArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Store a fact."""
-        if not args.text.strip():
-            raise InputError("there is nothing to remember: send a text")
-        return {"id": await self.assistant.pipeline.remember(args.text.strip(), self._person(request))}
-
-    async def recall(self, args: RecallArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Memories that answer a text, best first."""
-        if not args.text.strip():
-            raise InputError("there is nothing to look for: send a text")
-        found = await self.assistant.pipeline.recall(args.text, args.k, self._person(request))
-        return {"memories": [memory_data(memory) for memory in found]}
-
-    async def forget(self, args: ForgetArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Erase memories, also from the running conversation."""
-        ids = () if args.id is None else (args.id,)
-        receipt = await self.assistant.pipeline.forget(
-            ids=ids, text=args.text.strip() or None, since=_time(args.since)
-        )
-        return {"count": receipt.count, "receipt": {"ids": list(receipt.ids), "at": receipt.at.isoformat()}}
 
     async def model(self, args: ModelArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """The language model in use, those that could be, or a change to another of them."""
@@ -392,9 +376,6 @@ class Table:
         self.restart()
         return {"restarting": True}
 
-    def _person(self, request: Request) -> str:
-        return request.person or self.config.person
-
 
 def ask_data(turn: Turn) -> dict[str, Any]:
     """A turn as the verb `ask` answers it."""
@@ -417,26 +398,6 @@ def _latency_ms(turn: Turn) -> float:
     """Milliseconds until the answer began to be heard or, unspoken, to be there."""
     times = turn.timings
     return times.first_audio or times.first_token or times.intent or 0.0
-
-
-def memory_data(memory: Recalled) -> dict[str, Any]:
-    """A memory as the verb `recall` answers it."""
-    return {
-        "id": memory.id,
-        "text": memory.text,
-        "score": round(memory.score, 3),
-        "when": memory.when.isoformat(),
-        "why": memory.why,
-    }
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"{text[:40]!r} is no time: send ISO 8601, as 2026-01-31T18:00+01:00") from error
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,7 @@ detector of speech there is a mouth and nobody listens.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from perslm_daemon.settings import Setting, SettingValue
 from perslm_daemon.sound_card import SoundCard, SoundState
 from perslm_daemon.sound_server import EchoCanceller, OtherStreams, SoundServer
 from perslm_daemon.voice_turn import RunTurn
+from perslm_runtime.completeness import Ending
 
 log = logging.getLogger("perslm.voice")
 
@@ -92,8 +93,12 @@ async def open_live(
     *,
     arbitration: Arbitration | None = None,
     rings: Rings | None = None,
+    knows: Callable[[str], Awaitable[Ending | None]] | None = None,
 ) -> AsyncIterator[Live | None]:
-    """The voice loop over `sound`, running; None where nobody can be recognized. `ask` runs a turn aloud."""
+    """The voice loop over `sound`, running; None where nobody can be recognized.
+
+    `ask` runs a turn aloud, `knows` tells how finished a command is.
+    """
     stt, vad = assistant.parts.stt, assistant.vad
     if stt is None or vad is None:
         yield None
@@ -111,6 +116,7 @@ async def open_live(
         echo_cancelled=sound.echo_cancelled,
         english=config.stt.language == "en",
     )
+    ears.knows = knows
     live = Live(
         ears,
         mouth,

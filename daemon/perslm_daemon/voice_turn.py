@@ -65,6 +65,7 @@ class Answer:
     error: PersLMError | None = None
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _runs: bool = False
+    _interrupted: bool = False
 
     async def run(self, ask: RunTurn, person: str) -> None:
         """Ask, and tell the caller on the way; an error is kept."""
@@ -90,9 +91,10 @@ class Answer:
             self.done.set()
 
     def interrupt(self, interrupt_turn: Callable[[], bool]) -> None:
-        """No further token; what was said until now is remembered as interrupted."""
-        if self.done.is_set():
+        """No further token; what was said until now is remembered as interrupted. Only the first time counts."""
+        if self.done.is_set() or self._interrupted:
             return
+        self._interrupted = True
         if not (self._runs and self.turn is None and interrupt_turn()):
             self._scope.cancel()
 

@@ -18,13 +18,14 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from perslm_daemon import forgetting
 from perslm_daemon.addresses import LOOPBACK
 from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.broker import Own, own_broker, service_broker, session_name
 from perslm_daemon.broker_address import address_of, found_again
 from perslm_daemon.broker_check import check
-from perslm_daemon.broker_file import url_host
+from perslm_daemon.broker_file import child_place, url_host
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
 from perslm_daemon.control import ControlSocket
@@ -282,6 +283,14 @@ async def _open_mqtt(
         _warn(running, f"MQTT is off: {error}")
         return ""
     used.address = address
+    home_assistant = HomeAssistant.from_config(
+        config,
+        version=__version__,
+        verbs=running.verbs.names,
+        settings=running.settings.table,
+        values=running.bulletin.current,
+        device_id=device_id,
+    )
     link = BrokerLink(
         replace(config.mqtt, identities=config.mqtt.identities or binds_names),
         address=address,
@@ -290,14 +299,7 @@ async def _open_mqtt(
         bulletin=running.bulletin,
         settings=running.settings,
         journal=journal,
-        home_assistant=HomeAssistant.from_config(
-            config,
-            version=__version__,
-            verbs=running.verbs.names,
-            settings=running.settings.table,
-            values=running.bulletin.current,
-            device_id=device_id,
-        ),
+        home_assistant=home_assistant,
         arbitration=running.arbitration,
         past=Past(config.data_dir / "mqtt.announced", _trace(config)),
         session_of=partial(
@@ -307,6 +309,11 @@ async def _open_mqtt(
         find_again=find_again,
     )
     await tasks.start(link.run)
+    topics = Topics(config.mqtt.base, config.node)
+    words = (*map(topics.value, forgetting.WORDS), *home_assistant.text_topics)
+    place = child_place(config.data_dir) if own is not None and config.mqtt.own == "child" else None
+    left = forgetting.OnBroker(link, address, config.node, words, place)
+    running.assistant.pipeline.elsewhere.append(left.drop)
     return f"{url_host(address.host)}:{address.port}"
 
 

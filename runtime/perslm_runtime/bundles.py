@@ -9,6 +9,7 @@ A bundle appears by one rename when it is whole, and then is a model like any ot
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +28,7 @@ from perslm_runtime.bundle import (
     read_manifest,
 )
 from perslm_runtime.catalog_file import Catalog
-from perslm_runtime.errors import BundleRefused, CatalogError
+from perslm_runtime.errors import BundleRefused, CatalogError, InputError
 from perslm_runtime.fetch import PATIENCE, Patience, Progress
 from perslm_runtime.fingerprint import fingerprint, sync, sync_tree, write_stamp
 from perslm_runtime.lane import Stop
@@ -35,11 +36,13 @@ from perslm_runtime.lane import Stop
 if TYPE_CHECKING:
     from perslm_runtime.trust import Trust
 
+log = logging.getLogger("perslm.updates")
+
 _PARTIAL = ".partial"
 _RESERVE_BYTES = 50 << 20
 _LONGEST_MANIFEST = 1 << 20
 
-Apply = Callable[[Path, Path, Path], None]
+Apply = Callable[[Path, Path, Path], object]
 """Makes a file out of a base file and a difference: base, difference, target."""
 
 
@@ -200,7 +203,11 @@ def _bring_file(
     for delta in file.deltas:
         base = here.get(delta.base)
         if how.apply is not None and base is not None and base.is_file():
-            _by_difference(trust, delta, base, target, work, arrived, how)
+            try:
+                _by_difference(trust, delta, base, target, work, arrived, how)
+            except InputError as error:  # what differs from what was meant: the whole file is the way that is left
+                log.warning("difference_not_applied bundle=%s error=%s", manifest.name, error)
+                continue
             trust.verify(path, target)
             return
     trust.fetch(path, target, arrived, how.patience)

@@ -66,36 +66,87 @@ _NUMBER = re.compile(
     r"sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand"
 )
 _MEASURED = frozenset({"timer", "alarm", "reminder", "minutes", "for", "in", "wait", "remind"})
+_TIMED = frozenset({"alarm", "alarms", "remind", "reminder", "wake", "at"})  # what a time of day is said of
+_COURTESY = frozenset({"please", "thanks"})
+_WH = _set("what who whom whose when where why which how")
+_HELPS = _set("is are was were am do does did has have had can could will would should shall may might must")
+_DOES = frozenset({"do", "does", "did"})
+_OF_THINGS = _set("what who whom which how")
+_PEOPLE = _set("he she they we i")
+_MAIN_VERBS = frozenset({"have", "do", "mean"})  # that end a question: "what timers do I have"
+_STRANDS = _set("for of in to from about with at on into by like over")  # "what does it end in", "what is it for"
+_QUANTITIES = frozenset({"more", "less", "much", "many", "most", "not"})
+_SAID_OF_THAT = _set("cancel repeat stop do did undo forget delete say catch knew know like mean get that's")
 
 
 def ending_of(text: str) -> Ending:
     """How finished `text` sounds. A text without words is unfinished."""
     words = re.findall(r"[a-z0-9][a-z0-9'.:]*", text.lower().replace("’", "'"))
     words = [word.rstrip(".:") for word in words]
+    while len(words) > 1 and words[-1] in _COURTESY:
+        words.pop()
     if not words:
         return Ending.UNFINISHED
     if " ".join(words) in _ALONE_PHRASES or (len(words) == 1 and words[0] in _ALONE):
         return Ending.FINISHED
-    if text.rstrip().endswith(("...", "…", ",", "-", ":")) or _goes_on(words):
+    if text.rstrip().endswith(("...", "…", ",", "-", ":")):
         return Ending.UNFINISHED
+    if _goes_on(words):
+        return _perhaps_a_question(words)
+    return _after_a_number(words) or _of_a_sentence(words)
+
+
+def _of_a_sentence(words: list[str]) -> Ending:
     if len(words) == 1:
         return Ending.UNFINISHED if words[0] in _VERBS | _ASKS else Ending.UNSURE
-    asks = words[0] in _ASKS
-    if _NUMBER.fullmatch(words[-1]) and not asks:
-        # "set a timer for ten" goes on with "minutes"; "set the volume to ten" may be all.
-        return Ending.UNFINISHED if _MEASURED & set(words) else Ending.UNSURE
-    return Ending.FINISHED if asks or _VERBS & set(words) else Ending.UNSURE
+    return Ending.FINISHED if words[0] in _ASKS or _VERBS & set(words) else Ending.UNSURE
+
+
+def ends_in_a_number(text: str) -> bool:
+    """Whether the last word is a number: minutes, "thirty" or "am" may follow."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return bool(words) and _NUMBER.fullmatch(words[-1]) is not None
+
+
+def _after_a_number(words: list[str]) -> Ending | None:
+    """What a number at the end tells: "a timer for ten" lacks its minutes, "an alarm for seven" may be all."""
+    last = words[-1]
+    if not _NUMBER.fullmatch(last) or words[0] in _ASKS or len(words) == 1:
+        return None
+    if ":" in last:
+        return Ending.FINISHED
+    if last.isdigit() and len(last) > 2:
+        return Ending.UNSURE  # a year, a code: no number of minutes
+    return Ending.UNFINISHED if _MEASURED & set(words) and not _TIMED & set(words) else Ending.UNSURE
+
+
+def _perhaps_a_question(words: list[str]) -> Ending:
+    """Judge what ends in a word after which English goes on: a question may end so all the same."""
+    first, last = words[0], words[-1]
+    helped = [at for at, word in enumerate(words[1:-1], 1) if word in _HELPS]
+    if first in _WH and helped and len(words) > 3:
+        if last in _MAIN_VERBS:  # "what timers do I have"; of "when do I have" it is not sure
+            return Ending.FINISHED if first in _OF_THINGS else Ending.UNSURE
+        # "what is the weather in" goes on; "what does it end in", "which town is it in", "what is it made of" may
+        # be all.
+        at = helped[0]
+        apart = at > 1 or words[at] in _DOES or words[at + 1] in _POINTERS | _PEOPLE or last == "for"
+        if last in _STRANDS and apart and first in _OF_THINGS - {"how"} and len(words) > at + 2:
+            return Ending.UNSURE
+    return Ending.UNSURE if last in _QUANTITIES | {"be"} and len(words) > 2 else Ending.UNFINISHED
 
 
 def _goes_on(words: list[str]) -> bool:
     first, last = words[0], words[-1]
+    before = words[-2] if len(words) > 1 else ""
     if last in _PARTICLES:
         return len(words) < 3 and first in _PARTICLE_VERBS  # "turn on" lacks what; "turn it on" does not
-    if last == "it" and words[-2:-1] and words[-2] in _MEASURED:
+    if last == "it" and before in _MEASURED:
         return True  # what Whisper makes of "a timer for"
+    if (last == "that" and before in _SAID_OF_THAT) or (last == "am" and _NUMBER.fullmatch(before)):
+        return False
     asked = bool(_ASKS & set(words[:-1]))
-    if asked and len(words) > 2 and last in _POINTERS:
-        return False  # "who is that", "how are you"
-    if asked and len(words) > 3 and last in _ENDS_QUESTIONS:
-        return False  # "what is this song about", "tell me what that is"
-    return last in _GOES_ON
+    # "who is that", "how are you"; "what is this song about", "tell me what that is"
+    whole = asked and (last in _POINTERS if len(words) == 3 else last in _POINTERS | _ENDS_QUESTIONS)
+    alone = len(words) == 2 and first in _HELPS and last in _PEOPLE | {"you"}  # "can you"
+    return alone or (last in _GOES_ON and not (whole and len(words) > 2))

@@ -72,6 +72,21 @@ class Aside:
     ms: float = 0.0
 
 
+class Run:
+    """What one generation has done so far; read even when it ends early."""
+
+    __slots__ = ("decode_ms", "first_token_at", "prefill_ms", "prefilled", "started", "tokens", "why")
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.why = "stopped"
+        self.started = False
+        self.prefilled = 0
+        self.prefill_ms = 0.0
+        self.decode_ms = 0.0
+        self.first_token_at: float | None = None
+
+
 class LastList:
     """The cache's state after the last list of messages and its reply."""
 

@@ -78,6 +78,7 @@ def download(
     arrived: Callable[[int], None],
     stop: Stop,
     patience: Patience,
+    tls: ssl.SSLContext | None = None,
 ) -> bool:
     """Fetch `url` into `target`, going on where an earlier call ended; return whether it went on.
 
@@ -93,7 +94,9 @@ def download(
     while True:
         stop.check()
         try:
-            resumed |= _one_try(url, target, size, arrived=arrived, stop=stop, timeout_s=patience.timeout_s)
+            resumed |= _one_try(
+                url, target, size, arrived=arrived, stop=stop, timeout_s=patience.timeout_s, tls=tls
+            )
         except _TransientError as error:
             reached = _size_of(target)
             failures = 0 if reached > furthest else failures + 1
@@ -107,14 +110,15 @@ def download(
             return resumed
 
 
-def read_url(url: str, *, timeout_s: float, stop: Stop) -> Iterator[bytes]:
+def read_url(url: str, *, timeout_s: float, stop: Stop, tls: ssl.SSLContext | None = None) -> Iterator[bytes]:
     """The body behind an https address, piece by piece; the caller counts and ends it.
 
-    Raises `FetchError` (its `status` is the server's refusal), and `Cancelled` between pieces.
+    `tls` says who is trusted and what is shown, where that is not the system's. Raises `FetchError` (its `status`
+    is the server's refusal), and `Cancelled` between pieces.
     """
     request = urllib.request.Request(url, headers={"User-Agent": f"perslm/{__version__}"})  # noqa: S310 - as below
     try:
-        with urllib.request.build_opener(_OnlyHttps).open(request, timeout=timeout_s) as response:
+        with _opener(tls).open(request, timeout=timeout_s) as response:
             while chunk := response.read1(CHUNK):
                 stop.check()
                 yield chunk
@@ -153,8 +157,19 @@ class _OnlyHttps(urllib.request.BaseHandler):
     https_request = ftp_request = http_request
 
 
+def _opener(tls: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_OnlyHttps, *([urllib.request.HTTPSHandler(context=tls)] if tls else []))
+
+
 def _one_try(
-    url: str, target: Path, size: int | None, *, arrived: Callable[[int], None], stop: Stop, timeout_s: float
+    url: str,
+    target: Path,
+    size: int | None,
+    *,
+    arrived: Callable[[int], None],
+    stop: Stop,
+    timeout_s: float,
+    tls: ssl.SSLContext | None,
 ) -> bool:
     have, validator = _size_of(target), _validator_of(target)
     request = urllib.request.Request(  # noqa: S310 - _OnlyHttps sees it
@@ -163,7 +178,7 @@ def _one_try(
     if have and validator.is_file():  # only what is known to be the same version may be continued
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", validator.read_text(encoding="ascii"))
-    opener = urllib.request.build_opener(_OnlyHttps)
+    opener = _opener(tls)
     try:
         with opener.open(request, timeout=timeout_s) as response:
             return _receive(response, target, size, arrived, stop)

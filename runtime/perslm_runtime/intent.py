@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from perslm_runtime.when import When
 
-Slot = str | int | When
+Slot = str | int | float | When
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Intent:
         return value if isinstance(value, When) else None
 
 
-def slots_data(intent: Intent) -> dict[str, str | int]:
+def slots_data(intent: Intent) -> dict[str, str | int | float]:
     """Slots as they go over a wire: a day and time as text."""
     return {name: _said(value) if isinstance(value, When) else value for name, value in intent.slots.items()}
 

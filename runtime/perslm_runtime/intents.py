@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -123,13 +124,7 @@ class _Own:
     def _without_politeness(self, words: list[str]) -> list[str]:
         """Without what is said around a command. "Okay" alone stays: there has to be something left."""
         words = [word for word in words if word.lower() not in self._hesitation]
-        low = [word.lower() for word in words]
-        start, end = 0, len(low)
-        while (phrase := _starts(low[start:end], self._before)) and start + phrase < end:
-            start += phrase
-        while (phrase := _starts(low[start:end][::-1], self._after, backwards=True)) and end - phrase > start:
-            end -= phrase
-        return words[start:end]
+        return without_politeness(words, self._before, self._after)
 
     def _slots(self, result: RecognizeResult, marked: _Marked) -> dict[str, Slot] | None:
         """The slots of a result, or None where a name cannot be one."""
@@ -152,6 +147,63 @@ class _Own:
                 value = before.with_day_of(value)  # "a daily alarm for seven"
             slots[entity.name] = value
         return slots | _whose(result.intent.name, slots)
+
+
+def without_politeness(
+    words: list[str], before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]
+) -> list[str]:
+    """The words without the phrases of `before` and `after` at their ends; something is always left."""
+    low = [word.lower() for word in words]
+    start, end = 0, len(low)
+    while (phrase := _starts(low[start:end], before)) and start + phrase < end:
+        start += phrase
+    while (phrase := _starts(low[start:end][::-1], after, backwards=True)) and end - phrase > start:
+        end -= phrase
+    return words[start:end]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A sentence that fits: its intent, the block's own slots, and (list, value, words) of each list in it."""
+
+    intent: str
+    slots: Mapping[str, Any]
+    entities: tuple[tuple[str, Any, str], ...]
+
+
+class Sentences:
+    """A table of sentences in hassil's form, with lists that stay; others come with each sentence."""
+
+    def __init__(
+        self, blocks: Iterable[Mapping[str, Any]], rules: Mapping[str, str], lists: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        intents: dict[str, Any] = {}
+        self.words: set[str] = set()
+        """Every word that the sentences have."""
+        for one in blocks:
+            data = {"sentences": one["sentences"], "slots": one.get("slots", {})}
+            intents.setdefault(one["name"], {"data": []})["data"].append(data)
+        for text in (
+            *rules.values(),
+            *(line for one in intents.values() for data in one["data"] for line in data["sentences"]),
+        ):
+            self.words.update(re.findall(r"[a-z']+", re.sub(r"[{<][^}>]*[}>]", " ", text)))
+        self._intents = Intents.from_dict({"language": "en", "intents": intents, "expansion_rules": dict(rules)})
+        self._static = {name: _text_list(name, values) for name, values in lists.items()}
+
+    def match(self, text: str, lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Matched]:
+        """Every way that the whole text fits, as they stand in the table."""
+        made = {name: _text_list(name, values) for name, values in lists.items()}
+        slots = {**self._static, **made, "what": WildcardSlotList("what")}
+        for result in recognize_all(text, self._intents, slot_lists=slots, language="en"):
+            entities = result.entities_list
+            own = result.intent_data.slots if result.intent_data is not None else {}
+            said = tuple((one.name, one.value, one.text) for one in entities if one.name not in own)
+            yield Matched(result.intent.name, own, said)
+
+
+def _text_list(name: str, values: Mapping[str, Any]) -> SlotList:
+    return TextSlotList.from_tuples(values.items(), allow_template=False, name=name)
 
 
 def _whose(intent: str, slots: dict[str, Slot]) -> dict[str, Slot]:
@@ -301,3 +353,42 @@ def _of_stock(result: RecognizeResult) -> Intent:
         if isinstance(step, int | float):
             slots["step"] = abs(int(step))
     return Intent(name, slots)
+
+
+@dataclass(frozen=True, slots=True)
+class StockMatch:
+    """One of Home Assistant's sentences that fits: its intent, its values by slot, and the kind of its answer."""
+
+    intent: str
+    values: Mapping[str, Any]
+    template: str
+
+
+class StockSentences:
+    """Home Assistant's sentences for some of its intents, areas, floors and names included."""
+
+    def __init__(self, language: str, wanted: Sequence[str]) -> None:
+        source = get_intents(language) or {}
+        common = ("language", "settings", "lists", "expansion_rules", "skip_words")
+        slim: dict[str, Any] = {key: source[key] for key in common if key in source}
+        kept = {name: source["intents"][name] for name in wanted if name in source.get("intents", {})}
+        self._intents = Intents.from_dict({"language": language, **slim, "intents": kept})
+        self._language = language
+
+    def match(
+        self, text: str, lists: Mapping[str, Mapping[str, Any]], domains: Sequence[str]
+    ) -> Iterator[StockMatch]:
+        """Every sentence that fits. A name is offered as each of the `domains`: which it is, is found later."""
+        slots: dict[str, SlotList] = {
+            name: TextSlotList.from_tuples(values.items(), allow_template=False, name=name)
+            for name, values in lists.items()
+            if name != "name"
+        }
+        named = [(name, ids, {"domain": domain}) for name, ids in lists["name"].items() for domain in domains]
+        slots["name"] = TextSlotList.from_tuples(named, allow_template=False, name="name")
+        # "Turn on the light" is said in some room: which one, is found later as well.
+        here = {"area": "here"}
+        found = recognize_all(text, self._intents, slot_lists=slots, intent_context=here, language=self._language)
+        for result in found:
+            values = {entity.name: entity.value for entity in result.entities_list}
+            yield StockMatch(result.intent.name, values, result.response or "")

@@ -10,6 +10,8 @@ import collections
 import ctypes
 import os
 
+from perslm_runtime.llama_variant import use_best_variant
+
 # llama.cpp's threads meet at a barrier hundreds of times per token. OpenMP lets them spin there (for milliseconds)
 # or sleep. Measured on two cores, tokens per second idle / with one core taken by another process: spinning
 # 142 / 32, and at times a 213-token prefill took 9 s; sleeping at once 42 / 40; spinning 1,000 times and then
@@ -17,7 +19,9 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-import llama_cpp as c
+use_best_variant()
+
+import llama_cpp as c  # noqa: E402 - the variant is chosen before its library is loaded
 
 __all__ = ["BINDING_VERSION", "c", "last_words"]
 

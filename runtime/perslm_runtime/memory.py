@@ -10,7 +10,6 @@ counts a fifth. A small model invents; its own replies must not come back to it 
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -19,22 +18,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perslm_runtime import recall as scoring
+from perslm_runtime.documents import pieces_of
 from perslm_runtime.errors import InputError, MemoryDamaged
-from perslm_runtime.memory_db import Database, Row
-from perslm_runtime.memory_lines import (
-    Entry,
-    believable_us,
-    clean,
-    from_line,
-    from_us,
-    header,
-    read_header,
-    sameness,
-    to_line,
-    to_us,
-)
-from perslm_runtime.memory_search import candidates, match_all, understand
-from perslm_runtime.memory_vectors import Vector, Vectors, usable
+from perslm_runtime.memory_claims import Claims
+from perslm_runtime.memory_db import Database
+from perslm_runtime.memory_documents import Documents, Learned
+from perslm_runtime.memory_erase import Erased, Wanted, erase, matching
+from perslm_runtime.memory_files import folder_of, next_backup
+from perslm_runtime.memory_lines import Entry, believable_us, clean, from_us, sameness
+from perslm_runtime.memory_portable import Imported, export_lines, import_lines
+from perslm_runtime.memory_prune import Budget, Plan, plan
+from perslm_runtime.memory_rows import ENTRY, entry_of
+from perslm_runtime.memory_search import candidates, understand
+from perslm_runtime.memory_summaries import Summaries
+from perslm_runtime.memory_vectors import Vector, Vectors
 from perslm_runtime.recall import Weights
 
 _PERSON = "SELECT id FROM person WHERE name = ?"
@@ -44,34 +41,41 @@ INSERT INTO memory (uid, kind, person, at_us, conversation, said, reply, interru
 VALUES (?, 'turn', (SELECT id FROM person WHERE name = ?), ?, ?, ?, ?, ?, ?) RETURNING id
 """
 _ADD_FACT = """
-INSERT INTO memory (uid, kind, person, at_us, said, reply, source, same)
-VALUES (?, 'fact', (SELECT id FROM person WHERE name = ?), ?, ?, '', ?, ?)
+INSERT INTO memory (uid, kind, person, at_us, said, reply, source, same, teller, kept)
+VALUES (?, 'fact', (SELECT id FROM person WHERE name = ?), ?, ?, '', ?, ?,
+        (SELECT id FROM person WHERE name = ?), 1)
 ON CONFLICT (person, same) WHERE same IS NOT NULL DO UPDATE SET at_us = excluded.at_us RETURNING id
 """
-_IMPORT = """
-INSERT INTO memory (uid, kind, person, at_us, said, reply, conversation, interrupted, model, source, same)
-VALUES (?, ?, (SELECT id FROM person WHERE name = ?), ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id
+_GET = ENTRY + "WHERE memory.id = ?"
+_LIST = f"""{ENTRY}
+WHERE (?1 IS NULL OR kind = ?1) AND (?4 IS NULL OR person.name = ?4) ORDER BY memory.id DESC LIMIT ?2 OFFSET ?3
 """
-_ENTRY = """
-SELECT memory.id, uid, kind, person.name, at_us, said, reply, conversation, interrupted, model, source
-FROM memory JOIN person ON person.id = memory.person
-"""
-_GET = _ENTRY + "WHERE memory.id = ?"
-_LIST = _ENTRY + "WHERE (?1 IS NULL OR kind = ?1) ORDER BY memory.id DESC LIMIT ?2 OFFSET ?3"
-_AFTER = _ENTRY + "WHERE memory.id > ? ORDER BY memory.id LIMIT ?"
-_RECENT = _ENTRY + "WHERE conversation = ? ORDER BY memory.id DESC LIMIT ?"
+_RECENT = ENTRY + "WHERE conversation = ? ORDER BY memory.id DESC LIMIT ?"
 _CONVERSATIONS = """
 SELECT conversation, count(*), min(at_us), max(at_us) FROM memory WHERE conversation IS NOT NULL
 GROUP BY conversation ORDER BY max(id) DESC
 """
 _COUNT = "SELECT count(*) FROM memory WHERE (?1 IS NULL OR kind = ?1)"
-_SAYING = "SELECT rowid FROM words WHERE words MATCH ?"
-_SINCE = "SELECT id FROM memory WHERE at_us >= ?"
-_THESE = "SELECT id FROM memory WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
-_FORGET = "DELETE FROM memory WHERE id IN (SELECT value FROM json_each(?))"
-_WORDS_TRIGGER = "SELECT sql FROM sqlite_schema WHERE name = 'memory_words_delete'"
-_NOBODY = "DELETE FROM person WHERE id NOT IN (SELECT person FROM memory)"
-_PAGE = 500
+_UIDS = "SELECT uid, id FROM memory"
+_PEOPLE = """
+SELECT person.name, count(memory.id), max(memory.at_us) FROM person LEFT JOIN memory ON memory.person = person.id
+GROUP BY person.id ORDER BY person.name
+"""
+_SHARE = """
+UPDATE OR IGNORE memory SET teller = coalesce(teller, person), person = (SELECT id FROM person WHERE name = ?1)
+WHERE id = ?2
+"""
+_UNSHARE = "UPDATE OR IGNORE memory SET person = teller, teller = NULL WHERE id = ? AND teller IS NOT NULL"
+_SIGN_FOLLOWS = "UPDATE sign SET person = (SELECT person FROM memory WHERE memory.id = sign.id) WHERE id = ?"
+_KEEP = "UPDATE memory SET kept = ? WHERE id = ?"
+_USED = """
+INSERT INTO used (id, times, last_us) SELECT id, 1, ?2 FROM memory WHERE id = ?1
+ON CONFLICT (id) DO UPDATE SET times = times + 1, last_us = excluded.last_us
+"""
+_MOST_NOTED = 64  # memories whose use waits for the next write
+
+EVERYBODY = "(everybody)"
+"""Whose the shared memories are: everyone who is known recalls them. No configuration can name a person so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +101,22 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who has told something: how many memories are theirs, and when the last one was told."""
+
+    name: str
+    memories: int
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was forgotten, and when."""
+    """What was forgotten, and when; `erased` tells what went with it."""
 
     count: int
     ids: tuple[int, ...]
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """How many lines became memories, how many were here already, and (line number, mistake) of the others."""
-
-    added: int
-    skipped: int
-    errors: tuple[tuple[int, str], ...]
+    erased: Erased
 
 
 Turn = Entry
@@ -121,6 +126,8 @@ _Conversations = list[Conversation]
 _Texts = list[tuple[int, str]]
 _Scored = list[scoring.Scored]
 _Ids = list[int]
+_People = list[Person]
+_Uids = dict[str, int]
 
 
 def embedding_text(said: str, reply: str) -> str:
@@ -134,6 +141,7 @@ class Memory:
 
     `key` is 32 raw bytes and encrypts the file. `embedder` names what makes the vectors handed in: under another
     name than the store's, the store's are dropped and reported by `missing_vectors`; None keeps the store's name.
+    A file of an older format is backed up before it is changed, unless it is itself a copy (`is_copy`).
     """
 
     name = "memory"
@@ -146,13 +154,19 @@ class Memory:
         embedder: str | None = None,
         weights: Weights = Weights(),  # noqa: B008 - frozen
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_copy: bool = False,
     ) -> None:
         self.file: Path | None = path
         self.key = key
         self._weights = weights
         self._clock = clock
-        self._database = Database(path, key)
+        before = None if is_copy else next_backup(folder_of(path))
+        self._database = Database(path, key, before_migration=before)
+        self._helped: dict[int, None] = {}
         self._vectors = Vectors(self._database)
+        self.claims = Claims(self._database)
+        self.documents = Documents(self._database)
+        self.summaries = Summaries(self._database)
         if embedder is not None:
             self._vectors.speak(embedder)
 
@@ -176,16 +190,30 @@ class Memory:
             memory = int(self._database.value(_ADD_TURN, row))
             if vector is not None:
                 self._vectors.put(memory, vector)
+            for helped in self._helped:
+                self._database.rows(_USED, (helped, row[2]))
+        self._helped.clear()
         return memory
 
     def remember_fact(
-        self, text: str, *, person: str = "owner", source: str = "told", vector: Vector | None = None
+        self,
+        text: str,
+        *,
+        person: str = "owner",
+        source: str = "told",
+        vector: Vector | None = None,
+        shared: bool = False,
     ) -> int:
-        """Store a fact durably. Told again (but for case, spacing, full stop) it keeps its id and is as new."""
+        """Store a fact durably. Told again (but for case, spacing, full stop) it keeps its id and is as new.
+
+        A shared one is recalled for everybody who is known.
+        """
         text, person = _filled(text, "fact"), _filled(person, "person")
-        row = (_uid(), person, self._now_us(), text, clean(source), sameness(text))
+        whose, teller = (EVERYBODY, person) if shared else (person, None)
+        row = (_uid(), whose, self._now_us(), text, clean(source), sameness(text), teller)
         with self._database.writing():
-            self._database.rows(_ADD_PERSON, (person,))
+            for name in {whose, person}:
+                self._database.rows(_ADD_PERSON, (name,))
             memory = int(self._database.value(_ADD_FACT, row))
             if vector is not None:
                 self._vectors.put(memory, vector)
@@ -202,7 +230,9 @@ class Memory:
     ) -> _Recalled:
         """At most `k` memories of the person that answer `query`, best first; none if none is relevant."""
         scored = self._rank(query, vector, person, exclude_conversation)
-        return [_recalled(item) for item in scored if item.relevant][:k]
+        found = [_recalled(item) for item in scored if item.relevant][:k]
+        self._helped |= dict.fromkeys(one.id for one in found if len(self._helped) < _MOST_NOTED)
+        return found
 
     def search(self, query: str, *, vector: Vector | None = None, k: int = 50, person: str = "owner") -> _Recalled:
         """As `recall`, for a person who looks for something: without the floor, so weak matches come last."""
@@ -210,7 +240,7 @@ class Memory:
 
     def recent_turns(self, conversation: str, n: int) -> _Entries:
         """The last `n` turns of a conversation, oldest first."""
-        return [_entry(row) for row in self._database.rows(_RECENT, (clean(conversation), n))][::-1]
+        return [entry_of(row) for row in self._database.rows(_RECENT, (clean(conversation), n))][::-1]
 
     def conversations(self) -> _Conversations:
         """All conversations, the latest first."""
@@ -224,52 +254,86 @@ class Memory:
         text: str | None = None,
         since: datetime | None = None,
         everything: bool = False,
+        person: str | None = None,
+        until: datetime | None = None,
+        owner: str | None = None,
     ) -> Receipt:
-        """Erase memories from the rows, the words index, the vectors and the log; returns what was erased.
+        """Erase what fits (`memory_erase.Wanted`) from this file and its log; the receipt says what it was.
 
-        Either `ids`, or `everything`, or what says all words of `text` and/or was remembered since `since`. The
-        freed bytes are zeroed and the write-ahead log is emptied. What it cannot reach: exports, backups, and old
-        copies inside a flash card's wear-levelling.
+        What was made of it goes too: claims, summaries, pieces of documents, vectors, words in the index. Freed
+        bytes are zeroed and the log is emptied. Copies of the file are `memory_forget.forget_everywhere`'s.
         """
-        chosen = sorted(set(ids))
-        if (bool(chosen), text is not None or since is not None, everything).count(True) != 1:
-            raise InputError("say what to forget: ids, or everything, or a text and/or a time")
-        with self._database.writing():
-            if everything:
-                chosen = self._forget_everything()
-            else:
-                if chosen:
-                    chosen = [row[0] for row in self._database.rows(_THESE, (json.dumps(chosen),))]
-                else:
-                    chosen = self._matching(text, since)
-                self._database.rows(_FORGET, (json.dumps(chosen),))
-            self._database.rows(_NOBODY)
-        self._database.wipe_freed()
-        return Receipt(len(chosen), tuple(chosen), self._clock())
+        wanted = Wanted(tuple(ids), text, person, since, until, everything, owner)
+        return self.erase(matching(self._database, wanted))
 
-    def matching(self, *, text: str | None = None, since: datetime | None = None) -> _Ids:
-        """The ids that `forget` with the same `text` and `since` would erase; for asking before it is done."""
-        return self._matching(text, since)
+    def erase(self, ids: _Ids) -> Receipt:
+        """Erase exactly these memories, as `forget` does."""
+        with self._database.writing():
+            erased = erase(self._database, ids)
+        self._helped.clear()
+        self.summaries.forget_look()
+        self._database.wipe_freed()
+        return Receipt(len(erased.ids), erased.ids, self._clock(), erased)
+
+    def matching(self, wanted: Wanted) -> _Ids:
+        """The ids of what would be forgotten; for asking before it is done."""
+        return matching(self._database, wanted)
+
+    def people(self) -> _People:
+        """Everybody who has told something, by name; shared memories are `EVERYBODY`'s."""
+        rows = self._database.rows(_PEOPLE)
+        return [Person(name, count, None if last is None else from_us(last)) for name, count, last in rows]
+
+    def share(self, memory: int, shared: bool = True) -> bool:
+        """Make a memory everybody's, or its teller's alone again; False where there is none to change."""
+        with self._database.writing():
+            self._database.rows(_ADD_PERSON, (EVERYBODY,))
+            self._database.rows(_SHARE if shared else _UNSHARE, (EVERYBODY, memory) if shared else (memory,))
+            changed = self._database.changed_rows > 0
+            self._database.rows(_SIGN_FOLLOWS, (memory,))
+        return changed
+
+    def keep(self, memory: int, kept: bool = True) -> bool:
+        """Ask that a memory is never pruned, or may be; False where there is none."""
+        with self._database.writing():
+            self._database.rows(_KEEP, (kept, memory))
+            return self._database.changed_rows > 0
+
+    def learn_file(self, path: Path, *, person: str = "owner", shared: bool = False) -> Learned:
+        """Learn a document, or what changed of it; its pieces are recalled with their place."""
+        return self.documents.learn_file(
+            path, person=EVERYBODY if shared else person, now_us=believable_us(self._clock(), None)
+        )
+
+    def learn_text(self, title: str, text: str, *, person: str = "owner") -> Learned:
+        """Learn a text under a title, in whose place a later one of the same title comes."""
+        now_us = believable_us(self._clock(), None)
+        return self.documents.learn_text(title, pieces_of(text), person=person, now_us=now_us)
+
+    def plan_pruning(self, budget: Budget) -> Plan:
+        """What would have to go for the budget, the least worth first; nothing is changed."""
+        return plan(self._database, self._vectors, budget, self._clock())
+
+    def summarise(self) -> int:
+        """Summarise days, weeks and months that are over, by this machine's time zone; how many."""
+        return self.summaries.make(self._clock().astimezone())
+
+    def uids(self) -> _Uids:
+        """Every memory's uid with its id."""
+        return dict(self._database.rows(_UIDS))
 
     def get(self, memory: int) -> Entry | None:
         """The memory with this id, or None."""
         rows = self._database.rows(_GET, (memory,))
-        return _entry(rows[0]) if rows else None
+        return entry_of(rows[0]) if rows else None
 
     def count(self, kind: str | None = None) -> int:
         """How many memories there are."""
         return int(self._database.value(_COUNT, (kind,)))
 
     def export_lines(self, *, vectors: bool = False) -> Iterator[str]:
-        """The whole memory as lines of JSON (memory_lines.py): a header, then oldest first; read page by page."""
-        yield header(self._vectors.embedder if vectors else "")
-        last = 0
-        while rows := self._database.rows(_AFTER, (last, _PAGE)):
-            entries = [_entry(row) for row in rows]
-            packed = self._vectors.packed(entry.id for entry in entries) if vectors else {}
-            for entry in entries:
-                yield to_line(entry, packed.get(entry.id))
-            last = entries[-1].id
+        """The whole memory as lines of JSON (memory_portable.py), read page by page."""
+        return export_lines(self._database, self._vectors, with_vectors=vectors)
 
     def import_lines(self, lines: Iterable[str]) -> Imported:
         """Add what an export holds, in one transaction; what is here already (same uid, same fact) is skipped.
@@ -277,23 +341,7 @@ class Memory:
         A wrong line is reported with its number and the others are added; a wrong header raises `InputError`.
         Vectors are taken only from the embedder whose name this store has (or takes, when it has none yet).
         """
-        numbered = enumerate(lines, start=1)
-        embedder = read_header(next(numbered, (1, ""))[1])
-        if embedder and not self._vectors.embedder:
-            self._vectors.speak(embedder)
-        take_vectors = bool(embedder) and embedder == self._vectors.embedder
-        added, skipped, errors = 0, 0, []
-        with self._database.writing():
-            for number, line in numbered:
-                if not line.strip():
-                    continue
-                try:
-                    new = self._import(*from_line(line), take_vectors=take_vectors)
-                except InputError as error:
-                    errors.append((number, f"line {number} {error}"))
-                    continue
-                added, skipped = added + new, skipped + (not new)
-        return Imported(added, skipped, tuple(errors))
+        return import_lines(self._database, self._vectors, lines)
 
     def missing_vectors(self, limit: int) -> _Texts:
         """(id, text to embed) of memories without a vector of the store's embedder, newest first."""
@@ -326,52 +374,26 @@ class Memory:
         """Close the file."""
         self._database.close()
 
-    def list(self, kind: str | None = None, limit: int = 50, offset: int = 0) -> _Entries:
-        """Memories of `kind` (all when None), newest first."""
-        return [_entry(row) for row in self._database.rows(_LIST, (kind, limit, offset))]
+    def list(
+        self, kind: str | None = None, limit: int = 50, offset: int = 0, person: str | None = None
+    ) -> _Entries:
+        """Memories of `kind` and of `person` (all when None), newest first."""
+        return [entry_of(row) for row in self._database.rows(_LIST, (kind, limit, offset, person))]
 
     def _rank(self, query: str, vector: Vector | None, person: str, without: str | None) -> _Scored:
-        known = self._database.value(_PERSON, (clean(person),))
-        if known is None:
+        known = [self._database.value(_PERSON, (name,)) for name in (clean(person), EVERYBODY)]
+        whose = [one for one in known if one is not None]
+        if not whose:
             return []
         question = understand(self._database, clean(query), has_vector=vector is not None, weights=self._weights)
-        found = candidates(self._database, self._vectors, question, vector, person=known, without=without)
+        found = [
+            candidate
+            for one in whose
+            for candidate in candidates(
+                self._database, self._vectors, question, vector, person=one, without=without
+            )
+        ]
         return scoring.rank(question, found, self._clock(), self._weights)
-
-    def _matching(self, text: str | None, since: datetime | None) -> _Ids:
-        found: set[int] | None = None
-        if text is not None:
-            words = [word for _, word in self._database.stems(clean(text))]
-            if not words:
-                raise InputError("there is no word in what to forget: name at least one")
-            found = {row[0] for row in self._database.rows(_SAYING, (match_all(words),))}
-        if since is not None:
-            if since.tzinfo is None:
-                raise InputError("a time needs its time zone: 2025-01-31T18:00+01:00")
-            later = {row[0] for row in self._database.rows(_SINCE, (to_us(since),))}
-            found = later if found is None else found & later
-        return sorted(found or ())
-
-    def _forget_everything(self) -> _Ids:
-        """As deleting every row, but the words index is emptied at once: 100,000 take 2 s, not 27."""
-        ids = [row[0] for row in self._database.rows("SELECT id FROM memory ORDER BY id")]
-        trigger = self._database.value(_WORDS_TRIGGER)
-        self._database.rows("DROP TRIGGER memory_words_delete")
-        self._database.rows("DELETE FROM memory")
-        self._database.rows("INSERT INTO words (words) VALUES ('delete-all')")
-        self._database.rows(trigger)
-        return ids
-
-    def _import(self, entry: Entry, vector: bytes | None, *, take_vectors: bool) -> bool:
-        if vector is not None and not usable(vector):
-            raise InputError("has a 'vector' that is no embedding")
-        same = sameness(entry.said) if entry.kind == "fact" else None
-        row = (entry.uid, entry.kind, entry.person, to_us(entry.when), entry.said, entry.reply, entry.conversation)
-        self._database.rows(_ADD_PERSON, (entry.person,))
-        memory = self._database.value(_IMPORT, (*row, entry.interrupted, entry.model, entry.source, same))
-        if memory is not None and vector is not None and take_vectors:
-            self._vectors.put_packed(memory, vector)
-        return memory is not None
 
     def _now_us(self) -> int:
         latest = self._database.value("SELECT at_us FROM memory ORDER BY id DESC LIMIT 1")
@@ -386,12 +408,6 @@ def _filled(text: str, what: str) -> str:
 
 def _uid() -> str:
     return uuid.uuid4().hex
-
-
-def _entry(row: Row) -> Entry:
-    memory, uid, kind, person, at_us, said, reply, conversation, interrupted, model, source = row
-    when = from_us(at_us)
-    return Entry(memory, uid, kind, person, when, said, reply, conversation, bool(interrupted), model, source)
 
 
 def _recalled(item: scoring.Scored) -> Recalled:

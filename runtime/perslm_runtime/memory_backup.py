@@ -1,4 +1,4 @@
-"""Copies of the memory for the day its file is damaged: made daily, few, checked, and without what was forgotten.
+"""Copies of the memory for the day its file is damaged: made daily, few, checked.
 
 A backup is the whole database under the same key, in a folder beside it. Backups are numbered, not dated: a board
 has no clock when it starts, and the newest has to be the newest.
@@ -6,7 +6,6 @@ has no clock when it starts, and the newest has to be the newest.
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -16,22 +15,9 @@ from pathlib import Path
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_db import sync, users_of
+from perslm_runtime.memory_files import ENDS, backups, next_backup
 
 DAY_S = 86_400.0
-_NAME = re.compile(r"memory-(\d{6,})\.db")
-_ENDS = ("", "-wal", "-shm")
-_ALL = 1_000_000_000
-
-
-def folder_of(file: Path) -> Path:
-    """Where the backups of the memory `file` lie."""
-    return file.parent / "backups"
-
-
-def backups(folder: Path) -> list[Path]:
-    """The automatic backups in `folder`, the newest first."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_number, reverse=True)
 
 
 def due(folder: Path, *, clock: Callable[[], float] = time.time) -> bool:
@@ -53,32 +39,11 @@ def back_up(memory: Memory, folder: Path, keep: int = 3) -> Path:
         raise MemoryStoreError(
             f"cannot make the folder {folder}: {error.strerror}: check its permissions"
         ) from error
-    there = backups(folder)
-    path = folder / f"memory-{_number(there[0]) + 1 if there else 1:06d}.db"
+    there, path = backups(folder), next_backup(folder)
     memory.backup(path)
     for old in there[max(0, keep - 1) :]:
         old.unlink(missing_ok=True)
     return path
-
-
-def forget_in_backups(memory: Memory) -> int:
-    """Erase from the automatic backups what `memory` no longer holds; returns how many memories that were.
-
-    Called after `Memory.forget`, whose promise would otherwise last only until a backup is put back. A backup that
-    cannot be opened and changed is deleted: nothing would be known of what it still holds.
-    """
-    copies = backups(folder_of(memory.file)) if memory.file is not None else []
-    kept = {entry.uid for entry in memory.list(limit=_ALL)} if copies else set()
-    erased = 0
-    for path in copies:
-        try:
-            with closing(Memory(path, key=memory.key)) as copy:
-                gone = [entry.id for entry in copy.list(limit=_ALL) if entry.uid not in kept]
-                erased += copy.forget(ids=gone).count if gone else 0
-        except MemoryStoreError:
-            for end in _ENDS:
-                path.with_name(path.name + end).unlink(missing_ok=True)
-    return erased
 
 
 def restore(path: Path, backup: Path, *, key: bytes | None = None) -> Path | None:
@@ -96,7 +61,7 @@ def restore(path: Path, backup: Path, *, key: bytes | None = None) -> Path | Non
     try:
         _copy(backup, part)
         try:
-            with closing(Memory(part, key=key)) as copy:
+            with closing(Memory(part, key=key, is_copy=True)) as copy:
                 copy.check()
         except MemoryStoreError as error:
             told = str(error).replace(str(part), str(backup))
@@ -108,7 +73,7 @@ def restore(path: Path, backup: Path, *, key: bytes | None = None) -> Path | Non
     except OSError as error:
         raise MemoryStoreError(f"{backup} could not be restored: {error.strerror}: check the disk") from error
     finally:
-        for end in _ENDS:
+        for end in ENDS:
             part.with_name(part.name + end).unlink(missing_ok=True)
     return aside
 
@@ -121,19 +86,14 @@ def _copy(backup: Path, part: Path) -> None:
 
 def _move_aside(path: Path) -> Path | None:
     """Rename the file, then its log: a crash between leaves no file, which is told, and never an old log."""
-    if not any(path.with_name(path.name + end).exists() for end in _ENDS):
+    if not any(path.with_name(path.name + end).exists() for end in ENDS):
         return None
     number = 1
-    while any(path.with_name(f"{path.name}.damaged-{number}{end}").exists() for end in _ENDS):
+    while any(path.with_name(f"{path.name}.damaged-{number}{end}").exists() for end in ENDS):
         number += 1
     aside = path.with_name(f"{path.name}.damaged-{number}")
-    for end in _ENDS:
+    for end in ENDS:
         file = path.with_name(path.name + end)
         if file.exists():
             file.rename(aside.with_name(aside.name + end))
     return aside
-
-
-def _number(path: Path) -> int:
-    found = _NAME.fullmatch(path.name)
-    return int(found[1]) if found else 0

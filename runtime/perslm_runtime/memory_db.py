@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,8 @@ _PLAIN_HEADER = b"SQLite format 3\x00"
 # More than the sign bits of 100,000 memories (6.5 MB), so that a scan stays decrypted in RAM.
 _CACHE_KIB = 12_000
 _BUSY_MS = 5_000
+VFS: str | None = None
+"""How SQLite reaches files; None is its own way. Tests name one that records what reaches the disk, and when."""
 
 _SENTENCES: tuple[tuple[tuple[type[apsw.Error], ...], str], ...] = (
     ((apsw.NotADBError,), "{path} does not open with this key: check the key, or choose another file"),
@@ -80,11 +82,13 @@ class Database:
     `key` is 32 raw bytes (ChaCha20-Poly1305; no password stretching). Opening creates a missing file (readable by
     its owner only, and whole or not at all: an empty one is damage, never a new memory), checks its pages
     (`quick_check`), runs missing migrations and empties the write-ahead log, so that words forgotten just before a
-    power cut are gone.
+    power cut are gone. A file of an older format is first copied to `before_migration`, where one is given.
     Methods raise `MemoryStoreError` for what the disk or the file does: `MemoryDamaged` where it is the file.
     """
 
-    def __init__(self, path: Path, key: bytes | None, *, new: bool = False) -> None:
+    def __init__(
+        self, path: Path, key: bytes | None, *, new: bool = False, before_migration: Path | None = None
+    ) -> None:
         if key is not None and len(key) != KEY_BYTES:
             raise InputError(f"a memory key is {KEY_BYTES} bytes, this one has {len(key)}: pass its raw bytes")
         self.path = path
@@ -95,7 +99,7 @@ class Database:
             self._connection = self._open()
         try:
             with self._errors():
-                self._prepare(new=new)
+                self._prepare(new=new, keep=before_migration)
         except BaseException:
             self._connection.close()
             raise
@@ -223,7 +227,7 @@ class Database:
                 part.with_name(part.name + end).unlink(missing_ok=True)
 
     def _open(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=VFS)
         if self._key is not None:
             connection.pragma("cipher", "chacha20")
             connection.pragma("key", "raw:" + self._key.hex())
@@ -233,12 +237,13 @@ class Database:
     def _damaged_pages(self) -> list[str]:
         return [row[0] for row in self._connection.execute("PRAGMA quick_check") if row[0] != "ok"]
 
-    def _prepare(self, *, new: bool) -> None:
+    def _prepare(self, *, new: bool, keep: Path | None) -> None:
         db = self._connection
-        with self.path.open("rb") as file:
-            plain = file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
-        if self._key is not None and plain:
-            raise MemoryStoreError(f"{self.path} is not encrypted, but a key was given: open it without the key")
+        if self._key is not None and is_plain(self.path):
+            raise MemoryStoreError(
+                f"{self.path} is not encrypted, but a key was given: open it without the key, or encrypt it with "
+                "`perslm memory rekey`"
+            )
         version = db.pragma("user_version")
         application = db.pragma("application_id")
         if not new and application != APPLICATION_ID:
@@ -258,13 +263,17 @@ class Database:
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
         db.pragma("secure_delete", True)
-        db.pragma("foreign_keys", True)
+        db.pragma("foreign_keys", False)  # a migration that makes a table anew must not lose what refers to it
         db.pragma("temp_store", "memory")
         db.pragma("cache_size", -_CACHE_KIB)
         db.enable_load_extension(True)
         db.load_extension(sqlite_vec.loadable_path())
         db.enable_load_extension(False)
+        if not new and version < len(migrations) and keep is not None:
+            keep.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.backup(keep)
         self._migrate(migrations)
+        db.pragma("foreign_keys", True)
         db.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', 'words', 'row')")
         self._empty_log()
 
@@ -313,6 +322,25 @@ def _migrations() -> list[str]:
     if numbers != list(range(1, len(numbers) + 1)):
         raise MemoryStoreError("memory.sql is damaged, its migrations are not 1, 2, 3, …: install PersLM again")
     return scripts
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file is a database that no key encrypts."""
+    with path.open("rb") as file:
+        return file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER
+
+
+def change_key(path: Path, old: bytes | None, new: bytes | None) -> None:
+    """Encrypt a closed database anew, or for the first time, or no more. Use a copy: a crash may damage it."""
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.pragma("cipher", "chacha20")
+            if old is not None:
+                connection.pragma("key", "raw:" + old.hex())
+            connection.pragma("journal_mode", "delete")  # a log cannot change its key
+            connection.pragma("rekey", "" if new is None else "raw:" + new.hex())
+    except apsw.Error as error:
+        raise MemoryStoreError(f"the key of {path} could not be changed ({error}): check the disk") from error
 
 
 def sync(path: Path) -> None:

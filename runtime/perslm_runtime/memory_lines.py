@@ -1,11 +1,14 @@
 """One memory as a value, and as one line of JSON: the format of `perslm memory export`.
 
-Knows no database. First line of an export: `{"format": "perslm-memory", "version": 1, "embedder": NAME}`. Every
-further line is one memory, oldest first:
+Knows no database. First line of an export: `{"format": "perslm-memory", "version": 2, "embedder": NAME}`. Every
+further line has a kind; those of memories, oldest first:
 
-    uid, kind ("turn"|"fact"), person, at (ISO 8601, UTC, microseconds), said, and
-    for a turn: conversation, reply, interrupted, model;  for a fact: source;
-    optionally vector: base64 of little-endian float16.
+    uid, kind ("turn"|"fact"|"chunk"), person, at (ISO 8601, UTC, microseconds), said, and
+    for a turn: conversation, reply, interrupted, model;  for the others: source;  for a chunk: document (its uid);
+    optionally teller (who told what is everybody's), kept (true), used (times, last as at),
+    vector: base64 of little-endian float16.
+
+The other kinds (document, entity, claim, summary) are memory_portable.py's. Version 1 had turns and facts only.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from typing import Any
 from perslm_runtime.errors import InputError
 
 FORMAT = "perslm-memory"
-VERSION = 1
+KINDS = ("turn", "fact", "chunk")
+VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_BEFORE = datetime(2025, 1, 1, tzinfo=UTC)  # PersLM is younger: an earlier clock is not set
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,7 +35,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One remembered turn or fact. `id` is its row (0 outside a store); `uid` is the same in every store."""
+    """One remembered turn, fact or piece of a document (`document` is that one's uid).
+
+    `id` is its row (0 outside a store); `uid` is the same in every store. `teller` told what is everybody's,
+    `kept` was asked to be kept, `used` is how often and when last it helped with a question.
+    """
 
     id: int
     uid: str
@@ -44,6 +52,10 @@ class Entry:
     interrupted: bool = False
     model: str = ""
     source: str = ""
+    teller: str | None = None
+    kept: bool = False
+    document: str | None = None
+    used: tuple[int, datetime] | None = None
 
     @property
     def text(self) -> str:
@@ -95,7 +107,7 @@ def read_header(line: str) -> str:
         raise InputError(
             "this is not a PersLM memory export (its first line is no header): use `perslm memory export`"
         )
-    if head.get("version") != VERSION:
+    if head.get("version") not in range(1, VERSION + 1):
         raise InputError(
             f"this export has format version {head.get('version')!r}, known is {VERSION}: update PersLM"
         )
@@ -120,6 +132,14 @@ def to_line(entry: Entry, vector: bytes | None) -> str:
         }
     else:
         row["source"] = entry.source
+    if entry.document is not None:
+        row["document"] = entry.document
+    if entry.teller is not None:
+        row["teller"] = entry.teller
+    if entry.kept:
+        row["kept"] = True
+    if entry.used is not None:
+        row["used"] = [entry.used[0], entry.used[1].isoformat(timespec="microseconds")]
     if vector is not None:
         row["vector"] = base64.b64encode(vector).decode()
     return json.dumps(row, ensure_ascii=False)
@@ -127,33 +147,40 @@ def to_line(entry: Entry, vector: bytes | None) -> str:
 
 def from_line(line: str) -> tuple[Entry, bytes | None]:
     """The memory (with id 0) and its vector; `InputError` with a whole sentence if the line is wrong."""
+    row = object_of(line)
+    kind = row.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"has kind {kind!r}, which is none that is known")
+    turn = kind == "turn"
+    entry = Entry(
+        id=0,
+        uid=_text(row, "uid"),
+        kind=kind,
+        person=_text(row, "person"),
+        when=_moment(row.get("at")),
+        said=_text(row, "said"),
+        reply=_text(row, "reply", "") if turn else "",
+        conversation=_text(row, "conversation") if turn else None,
+        interrupted=_switch(row, "interrupted"),
+        model=_text(row, "model", "") if turn else "",
+        source="" if turn else _text(row, "source", ""),
+        teller=_text(row, "teller") if "teller" in row else None,
+        kept=_switch(row, "kept"),
+        document=_text(row, "document") if kind == "chunk" else None,
+        used=_used(row.get("used")),
+    )
+    return entry, _vector(row)
+
+
+def object_of(line: str) -> dict[str, Any]:
+    """The JSON object in a line; `InputError` where there is none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON ({error})") from error
     if not isinstance(row, dict):
         raise InputError("is not a JSON object")
-    kind = row.get("kind")
-    if kind not in ("turn", "fact"):
-        raise InputError(f"has kind {kind!r}, allowed are 'turn' and 'fact'")
-    turn = kind == "turn"
-    interrupted = row.get("interrupted", False)
-    if not isinstance(interrupted, bool):
-        raise InputError("has an 'interrupted' that is neither true nor false")
-    entry = Entry(
-        id=0,
-        uid=_text(row, "uid"),
-        kind=kind,
-        person=_text(row, "person"),
-        when=_moment(row),
-        said=_text(row, "said"),
-        reply=_text(row, "reply", "") if turn else "",
-        conversation=_text(row, "conversation") if turn else None,
-        interrupted=interrupted,
-        model=_text(row, "model", "") if turn else "",
-        source="" if turn else _text(row, "source", ""),
-    )
-    return entry, _vector(row)
+    return row
 
 
 def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
@@ -163,9 +190,24 @@ def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
     return clean(value)
 
 
-def _moment(row: Mapping[str, Any]) -> datetime:
+def _switch(row: Mapping[str, Any], name: str) -> bool:
+    value = row.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"has a {name!r} that is neither true nor false")
+    return value
+
+
+def _used(value: object) -> tuple[int, datetime] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int or not 0 < value[0] < 2**62:
+        raise InputError("has a 'used' that is not how often and when last")
+    return value[0], _moment(value[1])
+
+
+def _moment(value: object) -> datetime:
     try:
-        when = datetime.fromisoformat(_text(row, "at"))
+        when = datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError as error:
         raise InputError("has an 'at' that is no ISO 8601 time") from error
     if when.tzinfo is None:

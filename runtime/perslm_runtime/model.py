@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from perslm_runtime.choosing import Choice, Form, SideHead, choose
-from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, complete, prompt_of
+from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, Run, complete, prompt_of
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
@@ -181,6 +181,17 @@ class ChatModel:
         for said, reply in turns:
             self._talk.add(self.tokens(said), self.tokens(reply))
 
+    def forget(self, stop: Stop) -> None:
+        """Start another conversation and overwrite the cache's memory, in which the words of this one still are.
+
+        Files need nothing: only heads are saved, and those hold no word that anybody said.
+        """
+        self._talk = self._new_talk()
+        self._last_list.forget()
+        self._llama.clear()
+        self._cached = []
+        self._fill_head(stop)
+
     def reply(self, stop: Stop, text: str, max_tokens: int | None = None) -> Generator[str | ReplyEnd, None, None]:
         """Answer `text` (as prompt.user_text makes it): pieces of text, then one `ReplyEnd`.
 
@@ -190,7 +201,7 @@ class ChatModel:
         limit = max_tokens or self.max_reply_tokens
         user = self.tokens(text)
         prompt = self._talk.prompt(user, limit)
-        run = _Run()
+        run = Run()
         parts: list[str] = []
         try:
             for piece in self._pieces(prompt, limit, stop, run):
@@ -312,9 +323,9 @@ class ChatModel:
     # The cache
 
     def _pieces(
-        self, prompt: Sequence[int], limit: int, stop: Stop, run: _Run | None = None
+        self, prompt: Sequence[int], limit: int, stop: Stop, run: Run | None = None
     ) -> Generator[str, None, None]:
-        run = run or _Run()
+        run = run or Run()
         llama = self._llama
         began = time.perf_counter()
         run.prefilled = self._cache(prompt, stop)
@@ -394,10 +405,18 @@ class ChatModel:
             save_snapshot(self._snapshots, self._key, self._llama.state())
         return "prefill", took
 
-    def _snapshot_key(self, head: Sequence[int]) -> str:
+    def save_head_for(self, system: str, folder: Path) -> bool:
+        """Save the head's state under the name that a board looks for whose llama.cpp says `system` of itself.
+
+        The state's form does not depend on the processor, so a card can carry one that was made elsewhere. Call it
+        before any turn. False when the disk would not take it.
+        """
+        return save_snapshot(folder, self._snapshot_key(self._talk.head, system), self._llama.state())
+
+    def _snapshot_key(self, head: Sequence[int], system: str | None = None) -> str:
         options = self._llama.options
         shape = f"{self._llama.context_tokens} {self._llama.kv} {options.flash_attention} {options.batch_tokens}"
-        build = f"{BINDING_VERSION} {system_info()}"
+        build = f"{BINDING_VERSION} {system_info() if system is None else system}"
         return snapshot_key(model_identity(self.file), build, shape, head)
 
     def _new_talk(self) -> Conversation:
@@ -427,18 +446,3 @@ class ChatModel:
             return work(self._llama)
         finally:
             self._llama.clear()
-
-
-class _Run:
-    """What one generation has done so far; read even when it ends early."""
-
-    __slots__ = ("decode_ms", "first_token_at", "prefill_ms", "prefilled", "started", "tokens", "why")
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.why = "stopped"
-        self.started = False
-        self.prefilled = 0
-        self.prefill_ms = 0.0
-        self.decode_ms = 0.0
-        self.first_token_at: float | None = None

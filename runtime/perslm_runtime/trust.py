@@ -7,6 +7,7 @@ signed things expire, the mirrors, and the sentences. Every method blocks: on th
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ class Trust:
 
     `folder` keeps the metadata and the clock's floor, `anchor` is the root metadata (bytes) that came with the
     board or by enrolment. `now` gives Unix seconds. Setting `stop` ends what is under way with Cancelled.
+    `tls`: who is trusted and what is shown, where that is not the system's.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class Trust:
         now: Callable[[], float],
         stop: Stop | None = None,
         timeout_s: float = 20.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._folder, self._anchor, self._now = folder, anchor, now
         self._mirrors = [Mirror(url) for url in mirrors]
         self.stop = Stop() if stop is None else stop
-        self._fetcher = _Fetcher(timeout_s, lambda: self.stop)
+        self._fetcher = _Fetcher(timeout_s, lambda: self.stop, tls)
+        self._tls = tls
         self._updater: Updater | None = None
 
     def trusted_now(self) -> datetime:
@@ -143,7 +147,9 @@ class Trust:
         for mirror in self._mirrors:
             url = mirror.target(path, info.hashes["sha256"])
             try:
-                download(url, target, info.length, arrived=arrived, stop=self.stop, patience=patience)
+                download(
+                    url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
+                )
             except FetchError as error:
                 failed.append(error)
                 continue
@@ -216,11 +222,11 @@ class Trust:
 class _Fetcher(FetcherInterface):
     """Metadata over our own https rules; ngclient counts the bytes."""
 
-    def __init__(self, timeout_s: float, stop: Callable[[], Stop]) -> None:
-        self._timeout_s, self._stop = timeout_s, stop
+    def __init__(self, timeout_s: float, stop: Callable[[], Stop], tls: ssl.SSLContext | None) -> None:
+        self._timeout_s, self._stop, self._tls = timeout_s, stop, tls
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        pieces = read_url(url, timeout_s=self._timeout_s, stop=self._stop())
+        pieces = read_url(url, timeout_s=self._timeout_s, stop=self._stop(), tls=self._tls)
         try:
             first = next(pieces, b"")  # a refusal is told before anything is yielded
         except FetchError as error:

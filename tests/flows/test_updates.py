@@ -29,6 +29,8 @@ from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.ways import Running
 from perslm_runtime.bundle import Question, Trial
 from perslm_runtime.errors import PersLMError
+from perslm_training_host.cli import run as perslm_host
+from perslm_training_host.delta import make
 from perslm_training_host.repository import Repository
 from real_models import model_path
 from test_serve import ask
@@ -58,6 +60,12 @@ def emptied(data: bytearray) -> None:
     """It loads, and what it says is nonsense."""
     half = len(data) // 2
     data[half : half + (16 << 20)] = bytes(16 << 20)
+
+
+def touched(data: bytearray) -> None:
+    """A few codes of the last blocks, which is what teaching changes: the model says the same."""
+    for at in range(len(data) - 2000, len(data) - 1000, 100):
+        data[at] ^= 1
 
 
 def longer(data: bytearray) -> None:
@@ -198,6 +206,35 @@ async def test_a_signed_model_comes_is_used_and_a_bad_one_after_it_is_not(host: 
         back = await one.sync("rollback")
         await one.online()
         assert (back["back_to"], one.model) == (BASE, BASE)
+        assert await one.answers()
+
+
+def next_version(folder: Path, gguf: Path) -> Path:
+    """A second version's bundle, with the difference to the first."""
+    first, second, difference = folder / "first.gguf", folder / "second.gguf", folder / "home.delta"
+    first.write_bytes(derived(gguf, renamed))
+    second.write_bytes(derived(gguf, lambda data: (renamed(data), touched(data))[0]))
+    assert not make(first, second, difference).whole_file
+    words = ["--id", "home", "--version", "2", "--licence", "Apache-2.0", "--memory-mb", "200", "--base", BASE]
+    out = folder / "second"
+    assert perslm_host(["bundle", str(second), *words, "--delta", str(difference), "--out", str(out)]) == 0
+    return out
+
+
+async def test_the_next_version_comes_as_a_difference(host: House, tmp_path: Path, small_gguf: Path) -> None:
+    folder = await anyio.to_thread.run_sync(next_version, tmp_path, small_gguf)
+    async with followed(host) as one:
+        await one.offered(1, small_gguf, renamed)
+        await one.sync("install")
+        await one.online()
+        await anyio.to_thread.run_sync(one.repo.publish, folder)
+        await anyio.to_thread.run_sync(one.repo.promote, "home", 2, "stable")
+        await anyio.to_thread.run_sync(one.show)
+        before = one.site.sent_bytes
+        await one.sync("install")
+        await one.online()
+        assert one.model == "home-v2"
+        assert one.site.sent_bytes - before < 200_000, "98 MB were not sent again"
         assert await one.answers()
 
 

@@ -18,11 +18,11 @@ import typer
 
 from perslm_runtime import __version__
 from perslm_runtime.errors import EngineError, InputError, PersLMError
-from perslm_training_host import publishing
+from perslm_training_host import adapter, bundling, delta, evaluate, publishing, qad, quantize, serving
 from perslm_training_host.console import Session, note
 
 # One module a verb, in the order of the story; each has `register(app)`.
-VERBS: tuple[ModuleType, ...] = (publishing,)
+VERBS: tuple[ModuleType, ...] = (quantize, qad, evaluate, delta, adapter, bundling, publishing, serving)
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70

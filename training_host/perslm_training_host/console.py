@@ -86,8 +86,9 @@ class Progress:
     _begun: float = field(default_factory=time.monotonic)
     _next: float = 0.0
 
-    def at(self, done: int, figures: str = "") -> None:
-        """Say that `done` of the parts are done; `figures` stand at the line's end."""
+    def at(self, done: int, total: int | None = None, figures: str = "") -> None:
+        """Say that `done` of the parts are done, of `total` where that is known only now."""
+        self.total = total or self.total
         now = time.monotonic()
         if self.quiet or (now < self._next and done < self.total):
             return

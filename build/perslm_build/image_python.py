@@ -1,0 +1,141 @@
+"""The Python side of a board, put together on the host: wheels for arm64 by hash, PersLM itself, and byte code.
+
+No pip runs under emulation. Byte code has to be in the image: the service may write nothing into /opt/perslm, so
+without it every start on a board would compile 2,000 files again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from perslm_build import aarch64, image_llama, image_tools, locks, wheels
+from perslm_build.environment import Environment, pip_progress
+from perslm_build.image_boards import PYTHON
+from perslm_build.terminal import SetupError, step, watch
+
+HOME = Path("opt/perslm")
+SITE = HOME / "lib" / f"python{PYTHON}" / "site-packages"
+FROM_DEBIAN = ("pyaudio", "systemd-python")  # as python3-pyaudio and python3-systemd: no wheels exist
+_LAUNCHER = """#!/opt/perslm/bin/python
+import sys
+
+from perslm_daemon.cli import main
+
+sys.exit(main())
+"""
+
+
+def packages(env: Environment, cache: Path) -> Path:
+    """The folder with every wheel of the board's lock, unpacked for arm64; cached by the lock."""
+    finished = cache / f"site-{locks.digest('board')[:16]}"
+    if finished.is_dir():
+        return finished
+    fresh = cache / f".{finished.name}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    pins = aarch64.applicable(locks.read("board"), PYTHON)
+    with step(f"Python packages for arm64: {len(pins)}"), tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text("\n".join(pin.text() for pin in pins) + "\n", encoding="utf-8")
+        argv: list[str | Path] = [env.python, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"]
+        argv += ["--require-hashes", *aarch64.platform_arguments(PYTHON), "--target", fresh, "-r", wanted]
+        watch(argv, env.logs / "image-pip.log", reading=pip_progress(len(pins)))
+    shutil.rmtree(fresh / "bin", ignore_errors=True)
+    fresh.rename(finished)
+    return finished
+
+
+def own_wheels(env: Environment) -> list[Path]:
+    """The wheels of pure Python that exist nowhere and are built here (Vosk's `srt`)."""
+    pins = [
+        pin
+        for pin in locks.read("board-sdists")
+        if pin.name not in FROM_DEBIAN and not wheels.RECIPES[pin.name].native
+    ]
+    return wheels.provide(pins, env.logs)
+
+
+def install(root: Path, env: Environment, cache: Path, llama: Path) -> None:
+    """Fill `root`/opt/perslm as a virtual environment of the board's own Python."""
+    site = root / SITE
+    shutil.rmtree(root / HOME, ignore_errors=True)
+    shutil.copytree(packages(env, cache), site, symlinks=True)
+    shutil.copytree(llama, site, dirs_exist_ok=True)
+    with step("PersLM itself"), tempfile.TemporaryDirectory() as folder:
+        argv: list[str | Path] = [env.python, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+        watch([*argv, "--no-index", "-w", folder, locks.ROOT], env.logs / "image-wheel.log")
+        for wheel in (*sorted(Path(folder).glob("*.whl")), *own_wheels(env)):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
+    _environment_files(root)
+
+
+def _environment_files(root: Path) -> None:
+    """What makes the folder an environment: its Python, its marker, its command."""
+    programs = root / HOME / "bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    (programs / "python").symlink_to("/usr/bin/python3")
+    marker = f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {PYTHON}\n"
+    (root / HOME / "pyvenv.cfg").write_text(marker, encoding="utf-8")
+    command = programs / "perslm"
+    command.write_text(_LAUNCHER, encoding="utf-8")
+    command.chmod(0o755)
+
+
+def compile_bytecode(root: Path, cache: Path, logs: Path) -> None:
+    """Byte code for /opt/perslm and Debian's Python, by the same Python version on this machine.
+
+    It carries no times and is not compared with its sources, so it is the same bytes every time.
+    """
+    with step("Byte code"):
+        for folder in (root / SITE, root / f"usr/lib/python{PYTHON}", root / "usr/lib/python3/dist-packages"):
+            argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode"]
+            argv += ["unchecked-hash", "-s", str(root), "-p", "/", "-x", r"lib2to3|/test(s)?/", str(folder)]
+            found = subprocess.run(argv, capture_output=True, text=True, check=False)
+            # Some packages carry templates and broken examples that no Python reads; nothing imports those.
+            if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:
+                raise SetupError(f"byte code for {folder} cannot be made: {(found.stdout + found.stderr)[-300:]}")
+
+
+def _python(cache: Path, logs: Path) -> list[str]:
+    """How to start the board's Python version here: byte code does not depend on the processor."""
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" == PYTHON:
+        return [sys.executable]
+    return image_tools.of_debian(f"bin/python{PYTHON}", cache, logs)
+
+
+def check(root: Path) -> None:
+    """That what was put together is for a board: every native library is arm64's, and both llama.cpps are there.
+
+    Raises SetupError naming the file.
+    """
+    for path in (root / HOME).rglob("*.so*"):
+        header = path.read_bytes()[:20]
+        if header[:4] == b"\x7fELF" and header[18:20] != b"\xb7\x00":
+            raise SetupError(f"{path} is not for arm64: remove the cache's site folder, then run this again.")
+    for variant in (image_llama.BASELINE, image_llama.DOTPROD):
+        if not (root / SITE / "llama_cpp" / variant.folder / "libllama.so").is_file():
+            raise SetupError(
+                f"llama.cpp's {variant.folder} is not in {root}: remove its cache, then run this again."
+            )
+
+
+def versions(root: Path) -> Sequence[tuple[str, str, str]]:
+    """Every installed distribution as (name, version, licence), from its own metadata."""
+    found = []
+    for metadata in sorted((root / SITE).glob("*.dist-info/METADATA")):
+        head = metadata.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+        fields = dict(line.split(": ", 1) for line in reversed(head.splitlines()) if ": " in line)
+        licence = fields.get("License-Expression") or fields.get("License") or _classified(head)
+        found.append((fields["Name"], fields["Version"], licence[:200]))
+    return found
+
+
+def _classified(head: str) -> str:
+    marks = [line.rsplit(" :: ", 1)[-1] for line in head.splitlines() if line.startswith("Classifier: License")]
+    return ", ".join(marks) or "see its files"

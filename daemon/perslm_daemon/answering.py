@@ -1,0 +1,100 @@
+"""Who answers a sentence before the model: everyday skills, the home, PersLM itself; the first to understand.
+
+The home comes first where the conversation is about it: "yes" after its question, "turn that off" after a lamp.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from perslm_daemon.about import About
+from perslm_daemon.app import Assistant
+from perslm_daemon.config_sections import Config
+from perslm_daemon.home import Home
+from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
+from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.skills import Skills
+from perslm_daemon.stores import open_models
+from perslm_daemon.turn import Answered, Ask
+from perslm_runtime.completeness import Ending
+from perslm_runtime.errors import PersLMError
+from perslm_runtime.intent import Intent
+from perslm_runtime.router import Router
+
+log = logging.getLogger("perslm.skills")
+
+_THAT = re.compile(r"\W*(please )?(turn|switch|shut) (that|it) (off|on|down|up)\W*( please)?\W*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Asks each in turn; given to the pipeline as its skills."""
+
+    skills: Skills
+    home: HomeIntents | None
+    about: About
+
+    async def __call__(self, ask: Ask) -> Answered | None:
+        """The first answer there is."""
+        first = self.home is not None and (
+            self.home.waits(ask) or (self.home.speaks_of_it(ask) and _THAT.fullmatch(ask.text))
+        )
+        if self.home is not None and first and (answered := await self.home(ask)) is not None:
+            return answered
+        if (answered := await self.skills(ask)) is not None:
+            return answered
+        if (answered := await self.about(ask)) is not None:
+            return answered
+        return await self.home(ask) if self.home is not None and not first else None
+
+    async def ending(self, text: str) -> Ending | None:
+        """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
+        found = await self.skills.ending(text)
+        return await self.home.ending(text) if found is None and self.home is not None else found
+
+    async def preview(self, text: str) -> str:
+        """What a question that only reads would be answered now; "" for any other."""
+        return await self.skills.preview(text) or (await self.home.preview(text) if self.home is not None else "")
+
+
+async def answering_of(config: Config, assistant: Assistant, home: Home | None, skills: Skills) -> Answering:
+    """What answers in a daemon with these parts; a model chooses actions only where it can."""
+    if assistant.intents is None:
+        raise ValueError("nobody understands sentences here")
+    about = About(assistant.intents, assistant.pipeline.recollection, home)
+    if home is None:
+        return Answering(skills, None, about)
+    understood = HomeIntents(assistant.intents, home, config.home.area)
+    router = await anyio.to_thread.run_sync(_router, config, assistant)
+    if router is not None:
+
+        async def do(intent: Intent, ask: Ask) -> Answered | None:
+            return await about.do(intent, ask) if intent.name == "remember" else await skills.do(intent)
+
+        understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do)
+    return Answering(skills, understood, about)
+
+
+def may_choose(config: Config) -> bool:
+    """Whether the model may choose what is done: `home.tools`, or what the catalogue has of it. Reads files."""
+    if config.home.tools != "auto":
+        return config.home.tools == "on"
+    try:
+        return open_models(config).catalog[config.model.id].tools >= PROVEN_PERCENT
+    except PersLMError:
+        return False
+
+
+def _router(config: Config, assistant: Assistant) -> Router | None:
+    """What lets commands through to the model; None where it may not choose. Reads files."""
+    if assistant.parts.embed is None or not may_choose(config):
+        return None
+    try:
+        return Router(config.embed.id)
+    except PersLMError as error:
+        log.warning("no_router reason=%s", error)
+        return None

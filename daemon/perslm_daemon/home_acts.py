@@ -1,0 +1,227 @@
+"""Wishes as actions: which verb of a device does what was said, and with which value.
+
+One wish may be several actions: "turn on the evening" is a scene to one device and a lamp to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from perslm_daemon.home import Home
+from perslm_daemon.home_colors import color_named
+from perslm_daemon.home_device import Action, Device
+from perslm_daemon.home_resolve import Act, Resolver, Where
+from perslm_runtime.home_wish import Wish
+
+_STEP_PERCENT = 20
+_STEP_DEGREES = 1
+_STEP_VOLUME = 10
+_SPEEDS = {"low": 33.0, "medium": 66.0, "high": 100.0, "silent": 20.0, "turbo": 100.0}
+
+_STEPPED = frozenset(
+    {"change_temperature", "change_volume", "change_speed", "change_brightness", "raise", "lower"}
+)
+
+_VERBS: Mapping[str, tuple[str, ...]] = {
+    "turn_on": ("turn_on", "activate", "start", "press", "play"),
+    "turn_off": ("turn_off", "stop", "pause"),
+    "toggle": ("toggle",),
+    "open": ("open", "unlock"),
+    "raise": ("open", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
+    "lower": ("close", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
+    "close": ("close",),
+    "stop": ("stop", "pause", "turn_off"),
+    "lock": ("lock",),
+    "unlock": ("unlock",),
+    "start": ("start", "turn_on", "activate", "press", "play"),
+    "pause": ("pause", "stop"),
+    "play": ("play", "start"),
+    "next": ("next",),
+    "previous": ("previous",),
+    "press": ("press", "activate", "turn_on"),
+    "activate": ("activate", "press", "turn_on"),
+    "vacuum_dock": ("return_to_base",),
+    "vacuum_locate": ("locate",),
+    "arm_away": ("arm_away",),
+    "arm_home": ("arm_home",),
+    "arm_night": ("arm_night",),
+    "disarm": ("disarm",),
+    "set_position": (
+        "set_position",
+        "set_brightness",
+        "set_percentage",
+        "set_humidity",
+        "set_volume",
+        "set_value",
+    ),
+    "set_humidity": ("set_humidity",),
+    "set_temperature": ("set_temperature",),
+    "change_temperature": ("change_temperature", "set_temperature"),
+    "set_mode": ("set_mode", "set_preset", "set_fan_mode", "set_percentage", "select", "set_fan_speed"),
+    "set_speed": ("set_percentage",),
+    "change_speed": ("set_percentage",),
+    "set_volume": ("set_volume",),
+    "change_volume": ("set_volume",),
+    "set_color_temp": ("set_color_temp",),
+    "set_color": ("set_color",),
+    "set_brightness": (
+        "set_brightness",
+        "set_percentage",
+        "set_position",
+        "set_temperature",
+        "set_humidity",
+        "set_volume",
+        "set_value",
+    ),
+    "change_brightness": ("change_brightness", "set_percentage", "change_temperature", "set_volume"),
+    "set_number": ("set_value",),
+}
+"""For each wish the verbs that do it, the first that a device has."""
+
+_ALONE: Mapping[str, frozenset[str]] = {
+    "turn_on": frozenset({"light"}),
+    "toggle": frozenset({"light"}),
+    "set_brightness": frozenset({"light"}),
+    "change_brightness": frozenset({"light"}),
+    "set_color": frozenset({"light"}),
+    "set_color_temp": frozenset({"light"}),
+    "open": frozenset({"cover"}),
+    "raise": frozenset({"cover"}),
+    "lower": frozenset({"cover"}),
+    "close": frozenset({"cover"}),
+    "stop": frozenset({"cover"}),
+    "set_position": frozenset({"cover"}),
+    "lock": frozenset({"lock"}),
+    "unlock": frozenset({"lock"}),
+    "set_temperature": frozenset({"climate", "water_heater"}),
+    "change_temperature": frozenset({"climate"}),
+    "set_humidity": frozenset({"humidifier"}),
+    "set_mode": frozenset({"climate", "fan"}),
+    "set_speed": frozenset({"fan"}),
+    "change_speed": frozenset({"fan"}),
+    "set_volume": frozenset({"media_player"}),
+    "change_volume": frozenset({"media_player"}),
+    "pause": frozenset({"media_player"}),
+    "play": frozenset({"media_player"}),
+    "next": frozenset({"media_player"}),
+    "previous": frozenset({"media_player"}),
+    "start": frozenset({"vacuum", "lawn_mower"}),
+    "vacuum_dock": frozenset({"vacuum", "lawn_mower"}),
+    "arm_away": frozenset({"alarm_control_panel"}),
+    "arm_home": frozenset({"alarm_control_panel"}),
+    "arm_night": frozenset({"alarm_control_panel"}),
+    "disarm": frozenset({"alarm_control_panel"}),
+}
+"""What a place alone means: "light up the kitchen", "open the bedroom"."""
+
+COMMANDS = frozenset(_VERBS)
+"""The wishes that are actions."""
+
+
+def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
+    """The actions of a wish on the devices that it means. Raises `UnclearError` and `NothingError`."""
+    wanted = _VERBS[wish.name]
+
+    def able(device: Device) -> bool:
+        return _verb(device, wanted, wish) is not None
+
+    def alone(device: Device) -> bool:
+        return device.domain in _ALONE.get(wish.name, ()) and device.kind not in ("gate", "door")
+
+    resolver = Resolver(home, where, able, wish.name)
+    by_action: dict[Action, list[str]] = {}
+    for device in resolver.all(wish, alone):
+        verb = _verb(device, wanted, wish) or wanted[0]
+        by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
+    return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
+
+
+def _verb(device: Device, wanted: Iterable[str], wish: Wish) -> str | None:
+    """The first of the verbs that a device has, as far as the word that was said is one of its own."""
+    for verb in wanted:
+        if verb not in device.capabilities:
+            continue
+        if wish.name == "set_mode" and not _knows(device, verb, wish.word):
+            continue
+        if (
+            wish.name == "turn_off"
+            and verb in ("stop", "pause")
+            and device.domain not in ("vacuum", "lawn_mower", "media_player")
+        ):
+            continue
+        if (
+            wish.name == "stop"
+            and verb == "turn_off"
+            and device.domain not in ("fan", "media_player", "siren", "switch")
+        ):
+            continue
+        if wish.name == "set_brightness" and verb == "set_position" and device.domain not in ("cover", "valve"):
+            continue
+        return verb
+    if wish.name == "turn_off" and device.domain == "climate" and "set_mode" in device.capabilities:
+        return "set_mode"
+    return (
+        "set_mode"
+        if wish.name == "turn_on" and device.domain == "climate" and "set_mode" in device.capabilities
+        else None
+    )
+
+
+def _knows(device: Device, verb: str, word: str) -> bool:
+    if verb == "set_percentage":
+        return word in _SPEEDS
+    prop = {
+        "set_mode": "mode",
+        "set_preset": "preset",
+        "set_fan_mode": "fan_mode",
+        "set_fan_speed": "fan_speed",
+    }.get(verb, "value")
+    options = device.options.get(prop, ())
+    return not options or any(option.lower().replace("_", " ") == word.replace("_", " ") for option in options)
+
+
+def _action(verb: str, wish: Wish, device: Device, home: Home) -> Action:
+    values = home.state(device.id).values
+    sign = -1 if wish.word == "down" else 1
+    build: Callable[[], Action] | None = {
+        "set_mode": lambda: Action(verb, _mode(wish, device)),
+        "set_color": lambda: Action(verb, color_named(wish.word)),
+        "set_color_temp": lambda: Action(verb, _kelvin(wish.number)),
+    }.get(verb)
+    if build is not None:
+        return build()
+    if verb in ("change_brightness", "change_temperature"):
+        step = _STEP_PERCENT if verb == "change_brightness" else _STEP_DEGREES
+        return Action(verb, sign * (wish.number or step))
+    if wish.name in _STEPPED and verb.startswith("set_"):
+        return Action(verb, _stepped(verb, wish, values, sign))
+    if wish.name == "set_mode":
+        return Action(verb, _SPEEDS[wish.word] if verb == "set_percentage" else wish.word)
+    if wish.number is not None and verb.startswith("set_"):
+        return Action(verb, wish.number)
+    return Action(verb)
+
+
+def _mode(wish: Wish, device: Device) -> str:
+    if wish.name == "turn_off":
+        return "off"
+    if wish.name == "turn_on":
+        options = device.options.get("mode", ())
+        return next((mode for mode in ("heat", "auto", "cool", "heat_cool") if mode in options), "heat")
+    return wish.word
+
+
+def _kelvin(number: float | None) -> float:
+    return float(number or 2700)
+
+
+def _stepped(verb: str, wish: Wish, values: Mapping[str, object], sign: int) -> float:
+    """A value that goes up or down from what it is."""
+    prop, step, most = {
+        "set_volume": ("volume", _STEP_VOLUME, 100.0),
+        "set_percentage": ("percentage", 25, 100.0),
+        "set_temperature": ("temperature", _STEP_DEGREES, 35.0),
+    }[verb]
+    now = values.get(prop)
+    start = float(now) if isinstance(now, int | float) else most / 2
+    return round(min(most, max(0.0, start + sign * (wish.number or step))), 1)

@@ -1,0 +1,126 @@
+"""The names of a home as sentences know them, and those that a recognizer of speech should expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perslm_daemon.home import Home
+from perslm_daemon.home_areas import ROOMS
+from perslm_daemon.home_words import NOUNS
+from perslm_runtime.home_names import Entry, Kind
+
+_MOST_HINTS = 60
+_ORDINARY = frozenset(
+    {
+        *NOUNS,
+        *(word for room in ROOMS for word in room.split()),
+        *(
+            "ceiling",
+            "floor",
+            "table",
+            "desk",
+            "bedside",
+            "reading",
+            "front",
+            "back",
+            "main",
+            "side",
+            "wall",
+            "night",
+            "counter",
+        ),
+        *(
+            "left",
+            "right",
+            "small",
+            "big",
+            "upper",
+            "lower",
+            "outdoor",
+            "outside",
+            "house",
+            "home",
+            "kids",
+            "coffee",
+            "window",
+        ),
+        *(
+            "temperature",
+            "humidity",
+            "the",
+            "and",
+            "of",
+            "in",
+            "my",
+            "our",
+            "garage",
+            "mirror",
+            "shelf",
+            "corner",
+            "stairs",
+        ),
+    }
+)
+_HIDDEN_KINDS = frozenset({"signal_strength", "linkquality", "voltage", "timestamp"})
+
+
+_MEASURES = frozenset(
+    (
+        "temperature",
+        "humidity",
+        "battery",
+        "power",
+        "energy",
+        "brightness",
+        "position",
+        "volume",
+        "state",
+        "status",
+        "level",
+        "speed",
+        "mode",
+        "current",
+        "illuminance",
+    )
+)
+"""What is asked for by name, and so never the name of a thing."""
+
+
+def entries_of(home: Home) -> tuple[Entry, ...]:
+    """Every name and alias of devices, rooms and floors; of a device also without its room, and its apparatus'."""
+    return tuple(_entries(home))
+
+
+def _entries(home: Home) -> Iterator[Entry]:
+    for room in home.areas():
+        for name in (room.name, *room.aliases):
+            yield Entry(name, Kind.AREA, room.name)
+    for floor in home.floors():
+        for name in (floor.name, *floor.aliases):
+            yield Entry(name, Kind.FLOOR, floor.name)
+    for device in home.devices():
+        if device.hidden:
+            continue
+        for name in (device.name, *device.aliases):
+            yield Entry(name, Kind.DEVICE, device.id)
+        if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
+            yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
+        if device.domain == "lock" and device.name.lower().endswith(" lock"):
+            yield Entry(device.name[: -len(" lock")], Kind.DEVICE, device.id, 1)
+        if device.physical and device.kind not in _HIDDEN_KINDS:
+            yield Entry(device.physical, Kind.DEVICE, device.id, 2)
+            area = (device.area or "").lower()
+            if area and device.physical.lower().startswith(f"{area} "):
+                yield Entry(device.physical[len(area) + 1 :], Kind.DEVICE, device.id, 3)
+
+
+def hints(home: Home) -> tuple[str, ...]:
+    """The names that speech recognition is shown, the rare ones: rooms first, then what can be worked."""
+    shown = [device for device in home.devices() if device.capabilities and not device.hidden]
+    names = [area.name for area in home.areas()] + [name for one in shown for name in (*one.aliases, one.name)]
+    return tuple(dict.fromkeys(name for name in names if not _is_ordinary(name)))[:_MOST_HINTS]
+
+
+def _is_ordinary(name: str) -> bool:
+    """Whether all its words are those of every day: as hints they would cost words elsewhere (stt_whisper.py)."""
+    return all(word.lower() in _ORDINARY or word.isdigit() for word in name.split())

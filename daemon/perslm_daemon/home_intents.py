@@ -1,0 +1,287 @@
+"""The home by sentences: what is wanted is worked or told, and answered by what happened. A skill of the pipeline.
+
+Keeps for each conversation what was spoken of last ("and the bedroom too", "turn it off"), the question that
+waits for a yes, and the one that waits for a choice. Guests may not do what asks first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from perslm_daemon import engine_calls
+from perslm_daemon.home import Home
+from perslm_daemon.home_acts import acts_of
+from perslm_daemon.home_answers import QUESTIONS, answer, value_wish
+from perslm_daemon.home_book import entries_of
+from perslm_daemon.home_command import Grant
+from perslm_daemon.home_device import Happened, Outcome
+from perslm_daemon.home_naming import named
+from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
+from perslm_daemon.home_talk import Talk, going_on
+from perslm_daemon.turn import GUEST, Answered, Ask, Done
+from perslm_runtime.completeness import Ending, ends_in_a_number
+from perslm_runtime.errors import InputError, PersLMError
+from perslm_runtime.home_names import Entry
+from perslm_runtime.home_wish import Target, Wish
+from perslm_runtime.intent import Intent, Slot
+from perslm_runtime.lane import Lane
+
+log = logging.getLogger("perslm.home")
+
+
+_MOST_CONVERSATIONS = 64
+_GOING_ON = frozenset({"fragment", "value_of", "name", "move_room"})
+_NAMING = frozenset({"name", "move_room", "hide"})
+_LATER = "I can only do that at once: say it when it is time, or let me remind you"
+
+
+@dataclass(slots=True)
+class _Told:
+    """What came of one wish."""
+
+    text: str
+    done: Done
+
+
+Otherwise = Callable[[Ask], Awaitable[Act | Answered | None]]
+"""Chooses an action where no sentence fits, or has done one; None leaves it to the talk."""
+
+
+@dataclass(slots=True)
+class HomeIntents:
+    """Answers what is about the home; None leaves a sentence to others. `area` is this board's room, if any."""
+
+    recognizer: Lane[Any]
+    home: Home
+    area: str = ""
+    otherwise: Otherwise | None = None
+    _talks: OrderedDict[str, Talk] = field(default_factory=OrderedDict)
+    _entries: tuple[object, tuple[Entry, ...]] | None = None
+
+    async def __call__(self, ask: Ask) -> Answered | None:
+        """Do or tell what is wanted of the home."""
+        names, entries = self._names()
+        try:
+            wishes: Sequence[Wish] = await self.recognizer.call(engine_calls.wishes, ask.text, names, entries)
+        except PersLMError as error:
+            log.warning("not_recognized error=%s", type(error).__name__)
+            return None
+        talk = self._talk(ask)
+        wishes = going_on(wishes, ask.text, talk, self.home)
+        if not wishes:
+            await self._withdraw(talk)
+            return await self._without_sentence(ask, talk)
+        told: list[_Told] = []
+        pending = talk.pending
+        if wishes[0].name not in ("yes", "no"):
+            await self._withdraw(replace(talk, choice=None))
+        talk.pending = None
+        for wish in wishes:
+            told.append(await self._one(wish, ask, talk, pending))
+            if told[-1].done.outcome == "unclear":
+                break  # what comes after may depend on the answer
+        return Answered(
+            told[0].done.intent,
+            " ".join(_sentence(one.text) for one in told if one.text),
+            tuple(one.done for one in told),
+        )
+
+    async def ending(self, text: str) -> Ending | None:
+        """How finished `text` is as a sentence about the home; "turn on the kitchen" may go on with "light"."""
+        names, entries = self._names()
+        try:
+            wishes = await self.recognizer.call(engine_calls.wishes, text, names, entries)
+        except PersLMError:
+            return None
+        if not wishes or wishes[-1].name in _GOING_ON or ends_in_a_number(text):
+            return None
+        open_ended = any(target.is_place or target.every for target in wishes[-1].targets)
+        return Ending.UNSURE if open_ended else Ending.FINISHED
+
+    async def preview(self, text: str) -> str:
+        """What a question would be answered now; "" for what changes something or is none."""
+        names, entries = self._names()
+        try:
+            wishes = await self.recognizer.call(engine_calls.wishes, text, names, entries)
+            if len(wishes) == 1 and wishes[0].name in QUESTIONS:
+                return _sentence(answer(wishes[0], self.home, Where(self.area or None))[0])
+        except (PersLMError, UnclearError, NothingError):
+            pass  # the turn itself tells what is wrong
+        return ""
+
+    def waits(self, ask: Ask) -> bool:
+        """Whether a question of the home stands in this conversation: for a yes, or for which one."""
+        talk = self._talks.get(ask.conversation)
+        return (
+            talk is not None
+            and talk.fresh
+            and (talk.choice is not None or (talk.pending is not None and self.home.pending is not None))
+        )
+
+    def speaks_of_it(self, ask: Ask) -> bool:
+        """Whether a conversation has just been about devices: then "turn that off" means those."""
+        talk = self._talks.get(ask.conversation)
+        return talk is not None and bool(talk.it) and talk.fresh
+
+    # One wish
+
+    async def _one(self, wish: Wish, ask: Ask, talk: Talk, pending: str | None) -> _Told:
+        if wish.name != "choose":
+            talk.choice = None
+        where = self._where(ask, talk)
+        try:
+            if wish.name in ("yes", "no"):
+                return await self._confirmed(wish, pending, talk)
+            if wish.name == "undo":
+                return self._outcomes(wish, await self.home.undo(by=ask.source), talk)
+            if wish.name in _NAMING:
+                return await self._named(wish, ask, where)
+            if wish.name in QUESTIONS:
+                return self._answered(wish, where, talk)
+            return await self._act(wish, acts_of(wish, self.home, where), ask, talk)
+        except UnclearError as error:
+            if error.options:
+                talk.choice, talk.at = (wish, error.options), time.monotonic()
+            outcome, said = "unclear", str(error)
+        except NothingError as error:
+            outcome, said = "nothing", str(error)
+        except PersLMError as error:
+            outcome, said = "failed", str(error)
+        return _Told(said, Done(_intent(wish), (), outcome))
+
+    def _answered(self, wish: Wish, where: Where, talk: Talk) -> _Told:
+        asked = value_wish(wish, self.home) if wish.name == "value_of" else wish
+        said, ids = answer(asked, self.home, where)
+        self._spoke_of(talk, asked, ids)
+        return _Told(said, Done(_intent(asked), ids, "answered"))
+
+    async def _act(self, wish: Wish, acts: Sequence[Act], ask: Ask, talk: Talk) -> _Told:
+        grant = Grant.SAFE_ONLY if ask.person == GUEST else Grant.ASK
+        outcomes: list[Outcome] = []
+        self._spoke_of(talk, wish, tuple(id_ for act in acts for id_ in act.devices))
+        for act in acts:
+            outcomes += await self.home.act(act.devices, act.action, grant=grant, by=ask.source)
+        return self._outcomes(wish, outcomes, talk)
+
+    def _outcomes(self, wish: Wish, outcomes: Sequence[Outcome], talk: Talk) -> _Told:
+        asked = [one for one in outcomes if one.happened is Happened.NEEDS_CONFIRMATION]
+        done = [one for one in outcomes if one.happened is not Happened.NEEDS_CONFIRMATION]
+        text = self.home.summary(done) if done else ""
+        pending = self.home.pending
+        if asked and pending is not None and pending.question == asked[0].sentence:  # and nobody else's question
+            talk.pending, talk.at = pending.id, time.monotonic()
+            text = f"{_sentence(text)} {pending.question}".strip()
+        if not outcomes:
+            text = self.home.summary(())
+        return _Told(text, Done(_intent(wish), tuple(one.device for one in outcomes), _how(outcomes)))
+
+    async def _withdraw(self, talk: Talk) -> None:
+        """Take back what waits for an answer: a yes has to be the next word."""
+        pending, talk.pending, talk.choice = talk.pending, None, None
+        if pending is not None:
+            with suppress(InputError):  # it was too late for it anyway
+                await self.home.confirm(False, pending, by="voice")
+
+    async def _confirmed(self, wish: Wish, pending: str | None, talk: Talk) -> _Told:
+        if pending is None:
+            raise InputError("nothing waits for a yes")
+        outcomes = await self.home.confirm(wish.name == "yes", pending, by="voice")
+        if wish.name == "no":
+            return _Told("I leave it as it is", Done(_intent(wish), (), "done"))
+        return self._outcomes(wish, outcomes, talk)
+
+    async def _named(self, wish: Wish, ask: Ask, where: Where) -> _Told:
+        if ask.person == GUEST:
+            return _Told("only somebody who lives here can change that", Done(_intent(wish), (), "forbidden"))
+        said, ids = await named(wish, self.home, where)
+        return _Told(said, Done(_intent(wish), ids, "done"))
+
+    async def _without_sentence(self, ask: Ask, talk: Talk) -> Answered | None:
+        """A command for another time, or one that somebody else can choose."""
+        if await self.recognizer.call(engine_calls.later, ask.text):
+            return Answered(Intent("later"), f"{_LATER}.", (Done(Intent("later"), (), "nothing"),))
+        act = await self.otherwise(ask) if self.otherwise is not None else None
+        if act is None or isinstance(act, Answered):
+            return act
+        wish = Wish(act.action.verb, (Target(devices=tuple((id_,) for id_ in act.devices)),))
+        told = await self._act(wish, (act,), ask, talk)
+        chosen = replace(
+            told.done, intent=Intent(told.done.intent.name, {**told.done.intent.slots, "chosen_by": "model"})
+        )
+        return Answered(chosen.intent, _sentence(told.text), (chosen,))
+
+    # What a conversation goes on with
+
+    def _talk(self, ask: Ask) -> Talk:
+        talk = self._talks.pop(ask.conversation, None) or Talk()
+        if not talk.fresh:
+            talk.it, talk.last, talk.choice = (), None, None
+        self._talks[ask.conversation] = talk
+        while len(self._talks) > _MOST_CONVERSATIONS:
+            self._talks.popitem(last=False)
+        return talk
+
+    @staticmethod
+    def _spoke_of(talk: Talk, wish: Wish, ids: tuple[str, ...]) -> None:
+        talk.at, talk.it, talk.last = time.monotonic(), ids or talk.it, wish
+
+    def _where(self, ask: Ask, talk: Talk) -> Where:
+        area = ask.area or self.area
+        known = {word.lower(): one.name for one in self.home.areas() for word in (one.name, *one.aliases)}
+        return Where(known.get(area.lower()) or area or None, talk.it if talk.fresh else ())
+
+    def _names(self) -> tuple[object, tuple[Entry, ...]]:
+        """The home's names; gathered anew when one of them changed."""
+        stamp = (self.home.generation, self.home.table)
+        if self._entries is None or self._entries[0] != stamp:
+            self._entries = (stamp, entries_of(self.home))
+        return self._entries
+
+
+def _intent(wish: Wish) -> Intent:
+    """A wish as it is told: what was said of places and things, and its value."""
+    slots: dict[str, Slot] = {}
+    said = ", ".join(target.said for target in wish.targets if target.said)
+    areas = [area for target in (*wish.targets, *([wish.place] if wish.place else [])) for area in target.areas]
+    floors = [
+        floor for target in (*wish.targets, *([wish.place] if wish.place else [])) for floor in target.floors
+    ]
+    if said:
+        slots["target"] = said
+    if areas:
+        slots["area"] = ", ".join(areas)
+    if floors:
+        slots["floor"] = ", ".join(floors)
+    if wish.number is not None:
+        slots["number"] = wish.number
+    if wish.word:
+        slots["word"] = wish.word
+    return Intent(wish.name, slots)
+
+
+def _how(outcomes: Sequence[Outcome]) -> str:
+    if not outcomes:
+        return "nothing"
+    kinds = {one.happened for one in outcomes}
+    if Happened.NEEDS_CONFIRMATION in kinds:
+        return "asked"
+    if kinds == {Happened.TOLD}:
+        return "told"
+    if kinds == {Happened.FORBIDDEN}:
+        return "forbidden"
+    good = [one.happened.good for one in outcomes]
+    return "done" if all(good) else "partly" if any(good) else "failed"
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    if not text:
+        return ""
+    said = text[:1].upper() + text[1:]
+    return said if said.endswith((".", "?", "!")) else f"{said}."

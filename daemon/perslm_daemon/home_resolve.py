@@ -1,0 +1,341 @@
+"""From a wish to devices: which ones are meant, what each can do of it, or what has to be asked first.
+
+Names count before classes, a room that was said before the room where it was said, one device before a guess:
+where two fit, the answer is a question. Works nothing and knows no sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from perslm_daemon.home import Home
+from perslm_daemon.home_device import Action, Device
+from perslm_daemon.home_nouns import fits, is_called, is_outside
+from perslm_daemon.home_words import listed, the
+from perslm_runtime.home_wish import Target, Wish
+
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a conversation gives: the room it is in, and what was spoken of last."""
+
+    area: str | None = None
+    it: tuple[str, ...] = ()
+
+
+class UnclearError(Exception):
+    """Several fit: the message is a question, `options` are the devices, one set for each answer."""
+
+    def __init__(self, question: str, options: tuple[tuple[str, ...], ...] = ()) -> None:
+        super().__init__(question)
+        self.options = options
+
+
+class NothingError(Exception):
+    """Nothing fits; the message says so."""
+
+
+Able = Callable[[Device], bool]
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Finds devices for one wish. `able` says which can do it, or can answer."""
+
+    home: Home
+    where: Where
+    able: Able
+    verb: str = ""
+    query: bool = False
+    _pool: tuple[Device, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pool = tuple(device for device in self.home.devices() if not device.hidden)
+
+    def all(self, wish: Wish, default: Callable[[Device], bool]) -> list[Device]:
+        """Every device that is meant. `default` are those that a place alone means. Raises as `one` does."""
+        place = wish.place
+        targets = wish.targets or (Target(many=True),)
+        found: list[Device] = []
+        for number, named in enumerate(targets):
+            target = named if place is None or named.placed else _at(named, place)
+            if target.is_place and number and targets[number - 1].noun:
+                target = replace(target, noun=targets[number - 1].noun, many=True)
+            beside = found[-1].area if found else None
+            found += [device for device in self._one(target, default, beside) if device not in found]
+        return found
+
+    def _one(self, target: Target, default: Able, beside: str | None) -> list[Device]:
+        left_out = {device.id for but in target.but for device in self._left_out(but)}
+        if target.it and not target.noun:
+            found = self._it()
+        elif target.devices:
+            found = self._named(target, beside)
+        elif target.noun:
+            found = self._of_noun(target)
+        elif target.every:
+            found = self._everything(target)
+        else:
+            found = self._of_place(target, default)
+        return [device for device in found if device.id not in left_out]
+
+    def _left_out(self, target: Target) -> Sequence[Device]:
+        """What "except ..." names; nothing that is not there is asked about."""
+        if target.devices:
+            return [
+                device for ids in target.devices for id_ in ids if (device := self.home.device(id_)) is not None
+            ]
+        pool = self._in_place(self._pool, target)
+        return [device for device in pool if not target.noun or fits(device, target.noun)]
+
+    def _it(self) -> list[Device]:
+        found = [device for id_ in self.where.it if (device := self.home.device(id_)) is not None]
+        if not found:
+            raise NothingError("I do not know what you mean by that: say its name")
+        return found
+
+    # By name
+
+    def _named(self, target: Target, beside: str | None) -> list[Device]:
+        found: list[Device] = []
+        for ids in target.devices:
+            known = [device for id_ in ids if (device := self.home.device(id_)) is not None]
+            found += self._of_name(known, target, beside)
+        return found
+
+    def _of_name(self, known: list[Device], target: Target, beside: str | None) -> list[Device]:
+        shown = [device for device in known if not device.hidden] or known
+        placed = self._in_place(shown, target) if target.placed else shown
+        if not placed:
+            raise NothingError(f"there is no {_without_article(target.said) or known[0].name}")
+        able = [device for device in placed if self.able(device)]
+        if not able and self.query:
+            raise NothingError(f"{the(placed[0].name)} does not tell that")
+        found = able or placed
+        if len(found) == 1 or target.many:
+            return found
+        if target.this and (near := [device for device in found if device.id in self.where.it]):
+            return near
+        for area in (beside, self.where.area):
+            near = [device for device in found if area and (device.area or "").lower() == area.lower()]
+            if len(near) == 1:
+                return near
+        if self.query and len({device.physical for device in found}) == 1:
+            return found
+        if len({device.domain for device in found}) > 1 and not target.guessed:
+            # "the living room": its lamp and its plug have one name; the first kind that can do it is meant
+            first = min(found, key=lambda device: _ORDER.index(device.domain) if device.domain in _ORDER else 99)
+            same = [device for device in found if device.domain == first.domain]
+            if len(same) == 1:
+                return same
+        raise UnclearError(_which(found), tuple((device.id,) for device in found))
+
+    # By class
+
+    def _of_noun(self, target: Target) -> list[Device]:
+        pool = [device for device in self._pool if fits(device, target.noun, self.verb) and device.kind != "group"]
+        called = [device for device in pool if is_called(device, target.noun)]
+        able = [device for device in called or pool if self.able(device)] or [
+            device for device in pool if self.able(device)
+        ]
+        if target.it or target.this:
+            near = [device for device in able if device.id in self.where.it]
+            if near:
+                return near
+        if target.placed:
+            return self._of_noun_placed(able, pool, target)
+        able = _called_so(able, target) or able
+        if not able:
+            raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
+        area = (self.where.area or "").lower()
+        near = [device for device in able if area and (device.area or "").lower() == area]
+        if (target.quantity == "all" or (target.quantity and self.query)) and not target.this:
+            return able
+        if near and (target.many or len(near) == 1 or target.noun == "light"):
+            return near
+        return able if target.many else self._single(near or able)
+
+    def _of_noun_placed(self, able: list[Device], pool: list[Device], target: Target) -> list[Device]:
+        """Of a class in a place: "the light in the kitchen" is all of its lamps, "the plug" is one."""
+        found = self._in_place(able, target)
+        if not found:
+            there = self._in_place(pool, target)
+            none = f"there is no {_noun(target)} {self._place_words(target)}"
+            raise NothingError(self._cannot(there) if there else none)
+        found = _called_so(found, target) or found
+        return found if target.many or target.quantity or target.noun in _TOGETHER else self._single(found)
+
+    def _single(self, found: list[Device]) -> list[Device]:
+        if len(found) == 1:
+            return found
+        if self.query:
+            return found
+        raise UnclearError(_which(found), tuple((device.id,) for device in found))
+
+    def _cannot(self, pool: Sequence[Device]) -> str:
+        if not pool:
+            return "there is nothing that can do that"
+        who = the(pool[0].name) if len(pool) == 1 else f"those {len(pool)} devices"
+        if self.query:
+            return f"{who} {'does' if len(pool) == 1 else 'do'} not tell that"
+        return f"{who} cannot {self.verb.replace('_', ' ')}"
+
+    # By place
+
+    def _everything(self, target: Target) -> list[Device]:
+        if self.query:
+            pool = self._in_place(self._pool, target) if target.placed else list(self._pool)
+            return [device for device in pool if self.able(device)]
+        everything = set(self.home.everything())
+        pool = [device for device in self._pool if device.id in everything and self.able(device)]
+        found = self._in_place(pool, target) if target.placed else pool
+        if not found:
+            raise NothingError(f"there is nothing {self._place_words(target)} that could do that")
+        return found
+
+    def _of_place(self, target: Target, default: Able) -> list[Device]:
+        if not target.placed:
+            here = replace(target, here=True)
+            if self.where.area:
+                found = [
+                    device for device in self._in_place(self._pool, here) if default(device) and self.able(device)
+                ]
+                if found:
+                    return found
+            recent = [
+                device
+                for id_ in self.where.it
+                if (device := self.home.device(id_)) is not None and default(device) and self.able(device)
+            ]
+            if recent:
+                return recent
+            pool = [device for device in self._pool if default(device) and self.able(device)]
+            if self.query or len(pool) == 1:
+                return pool
+            raise UnclearError("Where? Say a room or a name")
+        pool = self._in_place(self._pool, target)
+        if self.verb == "turn_off" and not self.query:
+            everything = set(self.home.everything())
+            found = [device for device in pool if device.id in everything and self.able(device)]
+        else:
+            found = [device for device in pool if default(device) and self.able(device) and device.kind != "group"]
+        if not found:
+            raise NothingError(
+                f"there is nothing {self._place_words(target)} that could do that"
+                if not self.query
+                else f"nothing {self._place_words(target)} tells that"
+            )
+        return found
+
+    def _in_place(self, pool: Iterable[Device], target: Target) -> list[Device]:
+        if target.anywhere:
+            return list(pool)
+        if target.outside:
+            return [device for device in pool if is_outside(device)]
+        areas = {area.lower() for area in target.areas}
+        floors = {floor.lower() for floor in target.floors}
+        if target.here and not areas and not floors:
+            if not self.where.area:
+                if not self.where.it:
+                    raise UnclearError("Which room do you mean?")
+                areas = {
+                    (device.area or "").lower()
+                    for id_ in self.where.it
+                    if (device := self.home.device(id_)) is not None
+                }
+            else:
+                areas = {self.where.area.lower()}
+        return [
+            device
+            for device in pool
+            if (
+                not areas
+                or (device.area or "").lower() in areas
+                or (floors and (device.floor or "").lower() in floors)
+            )
+            and (not floors or (device.floor or "").lower() in floors or (device.area or "").lower() in areas)
+        ]
+
+    def _place_words(self, target: Target) -> str:
+        if target.here:
+            return "in this room"
+        if target.outside:
+            return "outside"
+        if target.areas:
+            return f"in {listed([the_room(area) for area in target.areas])}"
+        if target.floors:
+            names = listed([floor.lower() for floor in target.floors])
+            return names if names in ("upstairs", "downstairs") else f"on the {names}"
+        return "that I know"
+
+
+def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
+    """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
+    head = target.said.split(" in ")[0].split()
+    if not head or target.many or target.noun == "light":
+        return []
+    word = re.compile(rf"\b{re.escape(head[-1])}\b", re.IGNORECASE)
+    return [device for device in found if word.search(device.name)]
+
+
+def _at(target: Target, place: Target) -> Target:
+    """A target where a place was said apart from it."""
+    return replace(
+        target,
+        areas=place.areas,
+        floors=place.floors,
+        here=place.here,
+        anywhere=place.anywhere,
+        outside=place.outside,
+    )
+
+
+_TOGETHER = frozenset({"light", "climate", "blind", "cover", "curtain", "shutter", "window"})
+"""Classes of which a place's are meant together, also in the singular."""
+
+_ORDER = ("light", "switch", "fan", "cover", "media_player", "climate", "lock", "vacuum", "humidifier", "valve")
+
+
+def the_room(area: str) -> str:
+    """A room in the middle of a sentence: "the kitchen", but "Anna's room"."""
+    return area if "'" in area else f"the {area.lower()}"
+
+
+def _which(found: Sequence[Device]) -> str:
+    names = [the(device.name) for device in found]
+    if len(set(names)) < len(names):
+        names = [
+            f"{the(device.name)} in {the_room(device.area)}" if device.area else the(device.name)
+            for device in found
+        ]
+    shown = names[:_MOST_NAMED]
+    more = f", or one of {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    if len(shown) == 1:
+        return f"Do you mean {shown[0]}{more}?"
+    head = f"{', '.join(shown)}" if more else f"{', '.join(shown[:-1])} or {shown[-1]}"
+    return f"Which one: {head}{more}?"
+
+
+def _noun(target: Target) -> str:
+    return {"climate": "heating", "media_player": "player", "garage": "garage door"}.get(
+        target.noun, target.noun.replace("_", " ")
+    )
+
+
+def _without_article(said: str) -> str:
+    return said.removeprefix("the ").removeprefix("my ")
+
+
+# What is done
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One action on devices."""
+
+    action: Action
+    devices: tuple[str, ...]

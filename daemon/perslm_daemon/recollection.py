@@ -1,0 +1,129 @@
+"""What a turn takes out of the memory and leaves in it, and what is done for the memory when nobody waits.
+
+Knows people and engines, no turn's course (pipeline.py). A guest takes nothing out and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+
+import anyio
+
+from perslm_daemon import engine_calls
+from perslm_daemon.guests import Guests
+from perslm_daemon.turn import GUEST, Ask, Parts, Vector
+from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
+from perslm_runtime.lane import Lane
+from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_prune import Budget
+
+log = logging.getLogger("perslm.memory")
+
+_TIDY_EVERY_S = 600.0
+TELLS = re.compile(
+    r"\s*(?:please[, ]+)?remember(?P<all>,? for (?:all of us|everybody|everyone|the (?:whole )?family|us all),?)?"
+    r"(?:\s+that|:|,)?\s+(?P<fact>.{3,})",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Recollection:
+    """The memory of `parts` as turns and verbs use it; vectors come from the embedder called `embedder`."""
+
+    def __init__(self, parts: Parts, embedder: str, budget: Budget) -> None:
+        self._parts, self._embedder, self._budget = parts, embedder, budget
+        self._tidied: float | None = None
+        self.remembering = True
+        """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
+        self.only_guests = False
+        """Whether everybody asks as a guest for whom neither the broker nor this machine vouches."""
+        self.guests = Guests()
+
+    @property
+    def lane(self) -> Lane[Memory]:
+        """The memory. Raises `MemoryStoreError` where there is none."""
+        if self._parts.memory is None:
+            raise MemoryStoreError("the memory is switched off: set memory.enabled=true")
+        return self._parts.memory
+
+    def asker(self, person: str, *, vouched: bool) -> str:
+        """Who asks, where `person` says so of themselves or is `vouched` for."""
+        return GUEST if self.only_guests and not vouched else person
+
+    def serves(self, person: str) -> bool:
+        """Whether turns of this person are remembered and recalled."""
+        return self._parts.memory is not None and self.remembering and person != GUEST
+
+    async def embed(self, text: str) -> Vector | None:
+        """The text's vector; None where there is no embedder."""
+        if self._parts.embed is None:
+            return None
+        vectors = await self._parts.embed.call(engine_calls.embed, [text])
+        vector: Vector = vectors[0]
+        return vector
+
+    async def remember_turn(
+        self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool
+    ) -> int:
+        """Store a turn, and the fact in "remember that …"; durable when it returns."""
+        told = TELLS.match(ask.text)
+        if told is not None:
+            await self.remember(told["fact"].strip(), ask.person, shared=told["all"] is not None)
+        return await self.lane.call(engine_calls.remember, ask, reply, vector, interrupted, model_id)
+
+    async def recent(self, ask: Ask) -> list[tuple[str, str]]:
+        """The last (question, reply) pairs of the conversation, as far as they are the asker's; [] in trouble."""
+        if ask.person == GUEST:
+            return self.guests.recent(ask.conversation)
+        if self._parts.memory is None:
+            return []
+        with suppress(PersLMError):  # the turn's own recall has told of it
+            return await self.lane.call(engine_calls.recent, ask.conversation, ask.person)
+        return []
+
+    async def remember(self, text: str, person: str = "owner", *, shared: bool = False) -> int:
+        """Store a fact durably, findable by its words and its meaning; returns its id."""
+        if person == GUEST:
+            raise InputError("nothing is remembered for a guest: ask as somebody who is known")
+        vector = await self.embed(text)
+        return await self.lane.call(engine_calls.remember_fact, text, person, vector, shared)
+
+    async def recall(self, text: str, k: int, person: str = "owner") -> list[Recalled]:
+        """At most `k` memories that answer `text`, best first; none for a guest."""
+        if person == GUEST:
+            return []
+        return await self.lane.call(engine_calls.recall, text, await self.embed(text), k, person)
+
+    async def tidy(self) -> None:
+        """See to what idle time is for; the next ask may cancel it between two steps.
+
+        Read what new memories tell, compute missing vectors; and now and then (`_TIDY_EVERY_S`) learn changed
+        files, summarise, prune, back up.
+        """
+        if self._parts.memory is None:
+            return
+        while await self.lane.call(engine_calls.look_at_new):
+            pass
+        await self._fill_vectors()
+        now = anyio.current_time()
+        if self._tidied is not None and now - self._tidied < _TIDY_EVERY_S:
+            return
+        if await self.lane.call(engine_calls.learn_again):
+            await self._fill_vectors()
+        while await self.lane.call(engine_calls.summarise):
+            pass
+        if pruned := await self.lane.call(engine_calls.prune, self._budget):
+            log.info("memory_pruned count=%d", pruned)
+        await self.lane.call(engine_calls.back_up)
+        self._tidied = now
+
+    async def _fill_vectors(self) -> None:
+        embed = self._parts.embed
+        if embed is None:
+            return
+        while missing := await self.lane.call(engine_calls.missing_vectors):
+            vectors = await embed.call(engine_calls.embed, [text for _, text in missing])
+            pairs = list(zip((number for number, _ in missing), vectors, strict=True))
+            await self.lane.call(engine_calls.set_vectors, pairs, self._embedder)

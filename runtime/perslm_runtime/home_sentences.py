@@ -1,0 +1,349 @@
+"""Sentences about the home, in English, as wishes: what is wanted, of which things, all of it or None.
+
+First the names and places are found (home_chunks.py), then hassil matches what is left against home_en.toml. Two
+commands in one sentence are cut apart where each fits by itself. A name that was not understood exactly is
+repaired only in a sentence that fits otherwise. Knows no device.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+from perslm_runtime.home_chunks import Chunked, chunk
+from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_vocabulary import Vocabulary
+from perslm_runtime.home_wish import Target, Wish
+from perslm_runtime.intents import Matched, Sentences, without_politeness
+from perslm_runtime.time_words import find, words_of
+
+_LONGEST_WORDS = 40
+_MOST_PARTS = 4
+_IT = (
+    "it",
+    "them",
+    "that",
+    "this",
+    "those",
+    "these",
+    "that one",
+    "this one",
+    "these ones",
+    "those ones",
+    "same one",
+)
+_CONTRACTIONS = (
+    (
+        re.compile(
+            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|somebody|he|she)'s\b"
+        ),
+        r"\1 is",
+    ),
+    (re.compile(r"\b(i)'m\b"), r"\1 am"),
+    (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
+    (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
+    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
+    (re.compile(r"\b(i|we|you)'d (rather|prefer)\b"), r"\1 would \2"),
+    (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
+    (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),
+    (re.compile(r"\b(can)'t\b"), r"cannot"),
+    (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
+    (re.compile(r"\bwanna\b"), "want to"),
+    (re.compile(r"\bgonna\b"), "going to"),
+    (re.compile(r"\bgimme\b"), "give me"),
+    (re.compile(r"\blet is\b"), "let us"),
+    (
+        re.compile(
+            r"'s (?=(brightness|colou?r|temperature|volume|speed|position|state|status|battery|humidity)\b)"
+        ),
+        " ",
+    ),
+    (re.compile(r"\bdegs?\b|°"), " degrees"),
+    (re.compile(r"\bcolours?\b"), "color"),
+)
+_CUTS = (
+    ("and", "then", "also"),
+    ("and", "also"),
+    ("and", "then"),
+    ("and",),
+    ("then",),
+    ("after", "that"),
+    ("but",),
+    ("while",),
+    ("plus",),
+)
+
+
+class HomeSentences:
+    """Our English sentences about the home. One recognition takes 1 to 5 ms on a PC."""
+
+    def __init__(self) -> None:
+        self._table = tomllib.loads(files("perslm_runtime").joinpath("home_en.toml").read_text(encoding="utf-8"))
+        table = self._table
+        self._known = Vocabulary(table)
+        self._fillers = frozenset(table["fillers"])
+        self._kept_back = frozenset(table["kept_back"])
+        self._hesitation = frozenset(table["hesitation"])
+        self._before = tuple(
+            sorted((tuple(one.split()) for one in table["politeness_before"]), key=len, reverse=True)
+        )
+        self._after = tuple(
+            sorted((tuple(one.split()) for one in table["politeness_after"]), key=len, reverse=True)
+        )
+        self._misheard = [
+            (re.compile(rf"\b{re.escape(wrong)}\b"), right) for wrong, right in table["misheard"].items()
+        ]
+        self._static: dict[str, Mapping[str, Any]] = {
+            "it": {word: Target(it=True, said=word) for word in _IT},
+            "c": table["colors"],
+            "k": table["whites"],
+            "s": table["states"],
+            "m": table["modes"],
+        }
+        apart = {"yes": 0, "no": 0, "choose": 0, "undo": 1, "do_again": 1}
+        tables: list[list[Any]] = [[], [], []]
+        for one in table["intent"]:
+            tables[apart.get(one["name"], 2)].append(one)
+        self._bare, self._first, self._all = (Sentences(one, table["rules"], self._static) for one in tables)
+        self._grammar = self._all.words | {"and", "the", "in", "room"} | self._fillers
+
+    def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
+        """Every wish of a sentence in order; none where it does not fit as a whole."""
+        spoken = self._spoken(text)
+        for words in self._readings(spoken):
+            if len(words) > _LONGEST_WORDS or not words:
+                continue
+            if found := self._parts(words, book, {}):
+                return found
+        words = self._words(spoken.replace(",", " "))
+        if not words or len(words) > _LONGEST_WORDS:
+            return ()
+        for repaired in self._repairs(words, book):
+            if found := self._parts(words, book, repaired):
+                return found
+        return ()
+
+    def later(self, text: str, book: NameBook) -> bool:
+        """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
+        words = self._words(self._spoken(text).replace(",", " "))
+        spans = find(words)
+        if not spans or len(words) > _LONGEST_WORDS:
+            return False
+        one = spans[0]
+        start = one.start - (
+            one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
+        )
+        found = self._parts([*words[:start], *words[one.end :]], book, {})
+        return bool(found) and all(wish.targets and wish.name not in ("fragment", "name") for wish in found)
+
+    # From text to words
+
+    def _spoken(self, text: str) -> str:
+        said = text.lower().replace("’", "'")
+        for pattern, instead in _CONTRACTIONS:
+            said = pattern.sub(instead, said)
+        return said
+
+    def _readings(self, spoken: str) -> Iterator[list[str]]:
+        plain = self._words(spoken.replace(",", " "))
+        yield plain
+        if "," in spoken or ";" in spoken or "." in spoken.strip()[:-1]:
+            cut = re.sub(r"[,;.!?](?=\s)", " and ", spoken)
+            cut = re.sub(r"\band\s+(and|then)\b", "and", cut)
+            yield self._words(cut)
+        misheard = " ".join(plain)
+        for pattern, right in self._misheard:
+            misheard = pattern.sub(right, misheard)
+        if misheard != " ".join(plain):
+            yield misheard.split()
+
+    def _words(self, spoken: str) -> list[str]:
+        words = [word for word in words_of(spoken) if word not in self._hesitation or word == "like"]
+        return without_politeness(words, self._before, self._after)
+
+    # From words to wishes
+
+    def _parts(
+        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], depth: int = 0
+    ) -> tuple[Wish, ...]:
+        """The wishes of the words, cut where each part fits; () where some part does not."""
+        whole = self._one(words, book, repaired)
+        if whole is not None:
+            return (whole,)
+        if depth >= _MOST_PARTS:
+            return ()
+        for start, end in _cuts(words):
+            left = self._one(
+                without_politeness(words[:start], self._before, self._after), book, _within(repaired, 0, start)
+            )
+            if left is None or left.name in ("fragment", "yes", "no", "choose"):
+                continue
+            rest = self._parts(
+                without_politeness(words[end:], self._before, self._after), book, _moved(repaired, end), depth + 1
+            )
+            if not rest:
+                continue
+            if (
+                rest[0].name == "fragment"
+            ):  # "turn off the light in the hall and the one upstairs": the same with it
+                rest = (
+                    replace(left, targets=rest[0].targets or left.targets, place=rest[0].place or left.place),
+                    *rest[1:],
+                )
+            return (left, *rest)
+        return ()
+
+    def _one(self, words: list[str], book: NameBook, repaired: Mapping[int, Hit]) -> Wish | None:
+        if not words:
+            return None
+        plain = [word for word in words if word not in self._fillers]
+        if (bare := next(self._bare.match(" ".join(plain), {}), None)) is not None:
+            return Wish(bare.intent)  # whatever is called "Yes" in this house
+        chunked = chunk(words, self._known, book, repaired)
+        plain = [word for word in chunked.words if word not in self._fillers]
+        lists = _lists(chunked)
+        if (found := next(self._first.match(" ".join(plain), lists), None)) is not None:
+            return _wish(found, chunked)
+        plain = [word for word in plain if word not in self._kept_back]
+        for text, place in _stray_place(plain, chunked):
+            for found in self._all.match(text, lists):
+                wish = _wish(found, chunked)
+                if wish is not None and _sensible(wish):
+                    return wish if place is None or wish.place is not None else replace(wish, place=place)
+        return None
+
+    # Names that were not understood
+
+    def _repairs(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
+        """What unknown words may have been meant to be, the most likely first."""
+        known = self._grammar | self._known.noun_words
+        unknown = [
+            at
+            for at, word in enumerate(words)
+            if word not in known and word not in book.words and not word[0].isdigit()
+        ]
+        if len(unknown) > 3 or len(words) > 14 or not (set(words) & self._verbs):
+            return
+        spans: list[tuple[float, int, Hit]] = []
+        anchors = unknown or [
+            at for at, word in enumerate(words) if word in book.words and word not in self._all.words
+        ]
+        for start in range(len(words)):
+            for end in range(start + 1, min(len(words), start + 5) + 1):
+                inside = set(range(start, end))
+                if not inside & set(anchors) or words[start] in self._fillers or words[end - 1] in self._fillers:
+                    continue
+                if any(words[at] in self._verbs for at in inside):
+                    continue
+                hit = book.repair(words, start, end, (Kind.DEVICE, Kind.AREA))
+                if hit is not None:
+                    spans.append((hit.alike + 0.02 * (end - start), start, hit))
+        spans.sort(key=lambda one: one[0], reverse=True)
+        for _, start, hit in spans[:3]:
+            yield {start: hit}
+        if len(spans) > 1:
+            best = spans[0]
+            apart = [one for one in spans[1:] if one[1] >= best[2].end or one[2].end <= best[1]]
+            if apart:
+                yield {best[1]: best[2], apart[0][1]: apart[0][2]}
+
+    @cached_property
+    def _verbs(self) -> frozenset[str]:
+        return frozenset(self._table["words"]["commands"].split())
+
+
+def _cuts(words: Sequence[str]) -> Iterable[tuple[int, int]]:
+    """Where two commands may meet: (end of the first, start of the second)."""
+    at = 1
+    while at < len(words) - 1:
+        length = next((len(cut) for cut in _CUTS if tuple(words[at : at + len(cut)]) == cut), 0)
+        if length:
+            yield at, at + length
+            at += length
+        else:
+            at += 1
+
+
+def _within(repaired: Mapping[int, Hit], start: int, end: int) -> dict[int, Hit]:
+    return {at: hit for at, hit in repaired.items() if start <= at and hit.end <= end}
+
+
+def _moved(repaired: Mapping[int, Hit], by: int) -> dict[int, Hit]:
+    return {at - by: replace(hit, end=hit.end - by) for at, hit in repaired.items() if at >= by}
+
+
+def _stray_place(words: list[str], chunked: Chunked) -> Iterator[tuple[str, Target | None]]:
+    """The sentence as it is, and without a place at one of its ends: "in the kitchen turn on the light"."""
+    yield " ".join(words), None
+    if len(words) < 2:
+        return
+    for at in (0, len(words) - 1):
+        place = chunked.places.get(words[at])
+        if place is not None:
+            yield " ".join(words[:at] + words[at + 1 :]), place
+    if not chunked.targets:
+        # "turn off upstairs": the place is what is meant
+        for at, word in enumerate(words):
+            if word in chunked.places:
+                mark = f"xtarget{len(chunked.targets)}x"
+                chunked.targets[mark] = (chunked.places[word],)
+                yield " ".join([*words[:at], mark, *words[at + 1 :]]), None
+                return
+
+
+def _lists(chunked: Chunked) -> dict[str, Mapping[str, Any]]:
+    lists: dict[str, Mapping[str, Any]] = {"t": chunked.targets, "p": chunked.places}
+    return lists | {kind: chunked.values.get(kind, {}) for kind in ("n", "pct", "deg", "kel")}
+
+
+def _wish(found: Matched, chunked: Chunked) -> Wish | None:
+    """A match as a wish."""
+    targets: list[Target] = []
+    number, word, place = found.slots.get("number"), str(found.slots.get("word", "")), None
+    for name, value, said in found.entities:
+        match name:
+            case "t" | "room":
+                targets += value if isinstance(value, tuple) else [value]
+            case "it":
+                targets.append(value)
+            case "p":
+                place = value
+            case "n" | "pct" | "deg" | "kel" | "k":
+                number = value
+            case "c" | "s" | "m":
+                word = value
+            case "what":
+                if not (word := _as_said(said, chunked)):
+                    return None
+    return Wish(found.intent, tuple(targets), number, word, place)
+
+
+def _as_said(text: str, chunked: Chunked) -> str:
+    """Free words as they were said; "" where they hold a number or a place that is no word any more."""
+    said = [
+        chunked.targets[word][0].said if word in chunked.targets and len(chunked.targets[word]) == 1 else word
+        for word in text.split()
+    ]
+    return "" if any(re.fullmatch(r"x[a-z]+\d+x", word) for word in said) else " ".join(said)
+
+
+def _sensible(wish: Wish) -> bool:
+    """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
+    if wish.name in ("set_volume", "change_volume"):
+        return bool(wish.targets)
+    if wish.name in ("name", "move_room", "hide"):
+        return bool(wish.targets) and not wish.targets[0].is_place
+    if wish.name == "turn_on" and wish.word == "light":
+        return all("light" in target.said for target in wish.targets)
+    if wish.name == "change_brightness" and any(
+        target.noun != "light" for target in wish.targets if target.said in ("light", "lights")
+    ):
+        return False
+    if wish.name == "value_of":
+        return len(wish.targets) == 1 and len(wish.targets[0].devices) == 1 and not wish.targets[0].guessed
+    return True

@@ -1,0 +1,204 @@
+"""A board and its host become sure of each other; a guesser, a relay and a revoked board do not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from perslm_runtime.certificates import authority, for_host
+from perslm_runtime.errors import InputError
+from perslm_runtime.fetch import FetchError, read_url
+from perslm_runtime.host_account import HostAccount, enroll
+from perslm_runtime.lane import Stop
+from perslm_runtime.pairing import PairingRefused, digits_of
+from perslm_training_host.boards import TRIES, WINDOW_S, Boards
+from perslm_training_host.service import Service
+from updates import bundle, repository
+
+
+@dataclass
+class Host:
+    boards: Boards
+    url: str
+    now_s: list[float]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    repo = repository(tmp_path / "host")
+    repo.publish(bundle(tmp_path))
+    now = [1_800_000_000.0]
+    boards = Boards(tmp_path / "host/tls", clock=lambda: now[0])
+    service = Service(repo.folder, boards, "127.0.0.1", 0, ["127.0.0.1", "localhost"])
+    with service.running() as port:
+        yield Host(boards, f"https://127.0.0.1:{port}", now)
+
+
+def enrolled(host: Host, folder: Path, name: str = "kitchen") -> HostAccount:
+    enroll(folder, host.url, host.boards.open_window(), name)
+    account = HostAccount.of(folder)
+    assert account is not None
+    return account
+
+
+def read(account: HostAccount, path: str) -> bytes:
+    return b"".join(read_url(f"{account.url}{path}", timeout_s=5, stop=Stop(), tls=account.context()))
+
+
+def test_an_enrolled_board_reads_the_repository_and_reports(host: Host, tmp_path: Path) -> None:
+    account = enrolled(host, tmp_path / "board")
+    assert oct((tmp_path / "board/board.key").stat().st_mode)[-3:] == "600"
+    assert json.loads(read(account, "/metadata/timestamp.json"))["signed"]["_type"] == "timestamp"
+    assert json.loads(account.anchor)["signed"]["_type"] == "root"
+    account.report({"version": "0.1.0", "model": "home-v1"})
+    record = host.boards.known()["kitchen"]
+    assert (record.report["model"], record.seen_s) == ("home-v1", host.now_s[0])
+
+
+@pytest.mark.parametrize("path", ["/metadata/../../keys/root-1.pem", "/keys/root-1.pem", "/metadata/.hidden", "/"])
+def test_nothing_beside_the_repository_is_served(host: Host, tmp_path: Path, path: str) -> None:
+    account = enrolled(host, tmp_path / "board")
+    with pytest.raises(FetchError) as told:
+        read(account, path)
+    assert told.value.status == 404
+
+
+def test_who_shows_no_certificate_gets_nothing(host: Host) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with pytest.raises(FetchError) as told:
+        list(read_url(f"{host.url}/metadata/timestamp.json", timeout_s=5, stop=Stop(), tls=context))
+    assert told.value.status == 403
+
+
+def test_a_code_serves_one_board_once_and_expires(host: Host, tmp_path: Path) -> None:
+    code = host.boards.open_window()
+    enroll(tmp_path / "one", host.url, code.replace("-", " "), "one")
+    with pytest.raises(PairingRefused, match="no board is expected"):
+        enroll(tmp_path / "two", host.url, code, "two")
+    code = host.boards.open_window()
+    host.now_s[0] += WINDOW_S + 1
+    with pytest.raises(PairingRefused, match="has expired"):
+        enroll(tmp_path / "two", host.url, code, "two")
+    assert set(host.boards.known()) == {"one"}
+    assert HostAccount.of(tmp_path / "two") is None
+
+
+def test_a_guesser_has_three_tries(host: Host, tmp_path: Path) -> None:
+    code = host.boards.open_window()
+    wrong = f"{(int(digits_of(code)) + 1) % 10**9:09}"
+    for _ in range(TRIES):
+        with pytest.raises(PairingRefused, match="not the right one"):
+            enroll(tmp_path / "board", host.url, wrong, "guesser")
+    with pytest.raises(PairingRefused, match="too many tries"):
+        enroll(tmp_path / "board", host.url, code, "guesser")
+    assert host.boards.known() == {}
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_relay_in_the_middle_is_noticed_by_both(host: Host, tmp_path: Path) -> None:
+    code = host.boards.open_window()
+    with relay(tmp_path / "relay", int(host.url.rpartition(":")[2])) as port, pytest.raises(PairingRefused):
+        enroll(tmp_path / "board", f"https://127.0.0.1:{port}", code, "kitchen")
+    assert host.boards.known() == {}
+    assert HostAccount.of(tmp_path / "board") is None
+
+
+@contextmanager
+def relay(folder: Path, target: int) -> Iterator[int]:
+    """Somebody who ends the board's TLS with a certificate of their own and passes every byte on."""
+    folder.mkdir()
+    fake = for_host(authority("not the host"), "not the host", ["127.0.0.1"])
+    (folder / "pem").write_bytes(fake.key + fake.certificate)
+    inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inside.load_cert_chain(folder / "pem")
+    outside = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    outside.check_hostname, outside.verify_mode = False, ssl.CERT_NONE
+
+    def pass_on(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            return
+        finally:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_RDWR)
+
+    def accept(listening: socket.socket) -> None:
+        with (
+            listening.accept()[0] as raw,
+            inside.wrap_socket(raw, server_side=True) as board,
+            outside.wrap_socket(socket.create_connection(("127.0.0.1", target))) as server,
+        ):
+            back = threading.Thread(target=pass_on, args=(server, board))
+            back.start()
+            pass_on(board, server)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept, args=(listening,))
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join()
+
+
+def test_a_revoked_board_and_a_replaced_key_are_let_in_no_more(host: Host, tmp_path: Path) -> None:
+    account = enrolled(host, tmp_path / "board")
+    before = tmp_path / "before"
+    before.mkdir()
+    for path in (tmp_path / "board").iterdir():
+        (before / path.name).write_bytes(path.read_bytes())
+    assert not account.renew_if_due()
+    account.renew()
+    assert read(account, "/metadata/timestamp.json")
+    stolen = HostAccount.of(before)
+    assert stolen is not None
+    with pytest.raises(FetchError, match="403"):
+        read(stolen, "/metadata/timestamp.json")
+    host.boards.revoke("kitchen")
+    with pytest.raises(FetchError, match="403"):
+        read(account, "/metadata/timestamp.json")
+    with pytest.raises(PairingRefused):
+        account.report({})
+    with pytest.raises(InputError, match="no board is called 'bath'"):
+        host.boards.revoke("bath")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "pc.local", "https://"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError, match="https://pc"):
+        enroll(tmp_path, url, "123-456-789", "kitchen")
+
+
+def test_a_host_that_is_not_there_and_a_code_that_is_none_are_told(host: Host, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(FetchError, match="cannot be reached"):
+        enroll(tmp_path, f"https://127.0.0.1:{port}", "123-456-789", "kitchen")
+    with pytest.raises(PairingRefused, match="the code has 9 digits"):
+        enroll(tmp_path, host.url, "12-34", "kitchen")
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '{"message": "zz", "certificate": "x"}', '{"message": 5}', "{}"])
+@pytest.mark.parametrize("path", ["/enroll/begin", "/enroll/finish", "/report", "/renew", "/other"])
+def test_garbage_is_refused_and_the_service_goes_on(host: Host, path: str, body: str) -> None:
+    import http.client
+
+    host.boards.open_window()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = int(host.url.rpartition(":")[2])
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    connection.request("POST", path, body)
+    assert connection.getresponse().status in {400, 403, 404}
+    connection.close()

@@ -1,0 +1,242 @@
+"""First boot's program on a folder that stands for the board; only the programs that need a disk are recorded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perslm_build import card as cards
+from perslm_build.locks import ROOT
+from test_card import KEY, WHOLE
+
+
+def program() -> ModuleType:
+    sys.modules["card"] = cards  # lies beside it on the board
+    spec = importlib.util.spec_from_file_location("firstboot", ROOT / "build/image/firstboot.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["firstboot"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+firstboot = program()
+
+
+class Programs:
+    """Stands for the board's programs: the disk's partition tool, ssh-keygen and so on."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, ...]] = []
+        self.words: list[str] = []
+        self.broken: str | None = None
+
+    def __call__(self, *command: str, words: str | None = None) -> str:
+        if self.broken is not None and self.broken in command:
+            raise firstboot.StepError(f"{command[0]}: broken")
+        self.started.append(command)
+        self.words += [words] if words is not None else []
+        return "/dev/mmcblk9p2" if command[0] == "findmnt" else ""
+
+
+@pytest.fixture
+def programs() -> Programs:
+    return Programs()
+
+
+@pytest.fixture
+def board(tmp_path: Path, programs: Programs) -> Any:
+    for folder in ("boot/firmware", "etc/ssh", "root", "run", "usr/share/zoneinfo/Europe"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "usr/share/zoneinfo/Europe/Berlin").touch()
+    disk = tmp_path / "sys/devices/mmcblk9"
+    part = disk / "mmcblk9p2"
+    part.mkdir(parents=True)
+    (tmp_path / "sys/class/block").mkdir(parents=True)
+    (tmp_path / "sys/class/block/mmcblk9p2").symlink_to(part)
+    for file, text in (("size", "1000000"), ("partition", "2"), ("start", "526336")):
+        (part / file).write_text(text)
+    (disk / "size").write_text("60000000")
+    return firstboot.Board(tmp_path, programs)
+
+
+def give(board: Any, text: str) -> None:
+    (board.boot / cards.NAME).write_bytes(text.encode())
+
+
+def log(board: Any) -> str:
+    return (board.boot / "perslm-log.txt").read_text()
+
+
+def test_a_card_with_settings_becomes_that_board(board: Any, programs: Programs) -> None:
+    give(board, WHOLE)
+    assert firstboot.main(board) == 0, log(board)
+    etc = board.root / "etc"
+    assert (etc / "hostname").read_text() == "kitchen\n"
+    assert str((etc / "localtime").readlink()) == "/usr/share/zoneinfo/Europe/Berlin"
+    wifi = etc / "NetworkManager/system-connections/perslm-wifi.nmconnection"
+    assert "psk=correct horse\n" in wifi.read_text()
+    assert "ssid=75;195;164;115;101;32;38;32;66;114;111;116;\n" in wifi.read_text()
+    assert "ieee80211_regdom=DE" in (etc / "modprobe.d/perslm-wifi.conf").read_text()
+    assert (board.root / "root/.ssh/authorized_keys").read_text() == KEY + "\n"
+    assert [path.stat().st_mode & 0o777 for path in (wifi, board.root / "root/.ssh/authorized_keys")] == [
+        0o600
+    ] * 2
+    assert ("sfdisk", "--no-reread", "--force", "-N", "2", "/dev/mmcblk9") in programs.started
+    assert ("resize2fs", "/dev/mmcblk9p2") in programs.started
+    assert ("ssh-keygen", "-A") in programs.started
+    assert programs.words == [", +\n", "battery \\ staple"]
+    assert 'words = ["hey_jarvis"]' in (etc / "perslm/perslm.toml").read_text()
+    assert "ready to start PersLM" in log(board)
+
+
+def test_no_secret_is_left_on_the_boot_partition_nor_in_the_log(board: Any) -> None:
+    give(board, WHOLE)
+    firstboot.main(board)
+    left = b"".join(path.read_bytes() for path in board.boot.iterdir())
+    assert b"correct horse" not in left
+    assert b"staple" not in left
+    assert b'password = "*************"' in left
+
+
+def test_a_second_boot_does_nothing(board: Any, programs: Programs) -> None:
+    give(board, WHOLE)
+    firstboot.main(board)
+    before = log(board)
+    programs.started.clear()
+    assert firstboot.main(board) == 0
+    assert programs.started == []
+    assert log(board) == before
+
+
+def test_a_board_without_settings_draws_a_name_and_lets_nobody_in(board: Any) -> None:
+    assert firstboot.main(board) == 0
+    assert (board.root / "etc/hostname").read_text().startswith("perslm-")
+    assert not (board.root / "root/.ssh/authorized_keys").exists()
+    assert '[mqtt]\nbroker = "own"' in (board.root / "etc/perslm/perslm.toml").read_text()
+
+
+def test_a_wrong_wifi_password_is_corrected_on_a_pc(board: Any) -> None:
+    give(board, WHOLE)
+    firstboot.main(board)
+    text = (board.boot / cards.NAME).read_text()
+    stars = "*" * len("correct horse")
+    (board.boot / cards.NAME).write_text(text.replace(f'"{stars}"', '"wrong horse"'))
+    assert firstboot.main(board) == 0
+    wifi = board.root / "etc/NetworkManager/system-connections/perslm-wifi.nmconnection"
+    assert "psk=wrong horse\n" in wifi.read_text()
+    assert "wrong horse" not in (board.boot / cards.NAME).read_text()
+
+
+def test_stars_keep_the_password_that_is_known_and_are_never_one_themselves(board: Any) -> None:
+    give(board, WHOLE)
+    firstboot.main(board)
+    changed = (board.boot / cards.NAME).read_text().replace("Käse & Brot", "Nachbar")
+    give(board, changed)
+    assert firstboot.main(board) == 0
+    wifi = board.root / "etc/NetworkManager/system-connections/perslm-wifi.nmconnection"
+    assert "psk=correct horse\n" in wifi.read_text()
+    wifi.unlink()
+    give(board, changed + "\n")
+    assert firstboot.main(board) == 1
+    assert "only stars, and no password is known" in log(board)
+
+
+def test_a_mistake_is_told_on_the_card_and_takes_nothing_from_it(board: Any) -> None:
+    give(board, WHOLE.replace('country = "DE"', 'country = "Germany"'))
+    assert firstboot.main(board) == 1
+    assert "`wifi.country` is needed" in log(board)
+    assert "correct horse" not in log(board)
+    assert "correct horse" in (board.boot / cards.NAME).read_text(), (
+        "it is still needed when the mistake is put right"
+    )
+
+
+@pytest.mark.parametrize("broken", ["hostname", "listen", "user", "config"])
+def test_what_failed_is_done_at_the_next_boot_and_no_password_is_lost(
+    board: Any, programs: Programs, broken: str
+) -> None:
+    give(board, WHOLE)
+    programs.broken = broken
+    assert firstboot.main(board) == 1
+    assert "FAILED" in log(board)
+    assert "staple" in (board.boot / cards.NAME).read_text()
+    programs.broken = None
+    assert firstboot.main(board) == 0
+    assert "staple" not in (board.boot / cards.NAME).read_text()
+    assert "battery \\ staple" in programs.words
+
+
+def test_a_card_that_cannot_be_grown_is_somebodys_board_all_the_same(board: Any, programs: Programs) -> None:
+    give(board, WHOLE)
+    programs.broken = "sfdisk"
+    assert firstboot.main(board) == 1
+    assert (board.root / "etc/hostname").read_text() == "kitchen\n"
+    programs.broken = None
+    assert firstboot.main(board) == 0
+    assert ("resize2fs", "/dev/mmcblk9p2") in programs.started
+
+
+class PowerCut(BaseException):
+    """The plug, pulled."""
+
+
+def test_the_plug_may_be_pulled_at_any_write(board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(board, WHOLE)
+    writes = 0
+    real_write = os.fsync
+
+    def cut_at(limit: int) -> None:
+        nonlocal writes
+        writes = 0
+
+        def sync(number: int) -> None:
+            nonlocal writes
+            writes += 1
+            if writes == limit:
+                raise PowerCut
+            real_write(number)
+
+        monkeypatch.setattr(firstboot.os, "fsync", sync)
+
+    for limit in range(1, 60):
+        cut_at(limit)
+        try:
+            assert firstboot.main(board) == 0, f"cut {limit}: {log(board)}"
+        except PowerCut:
+            cards.read((board.boot / cards.NAME).read_bytes())  # readable at every moment
+            continue
+        break
+    assert limit > 5
+    wifi = board.root / "etc/NetworkManager/system-connections/perslm-wifi.nmconnection"
+    assert "psk=correct horse\n" in wifi.read_text()
+    assert "correct horse" not in (board.boot / cards.NAME).read_text()
+    assert json.loads(board.state.read_text())["once"]
+
+
+def test_another_ones_broker_gets_its_password_through_systemds_store(board: Any) -> None:
+    give(board, '[mqtt]\nbroker = "mqtt://192.168.1.2"\nuser = "kitchen"\npassword = "battery"\n')
+    assert firstboot.main(board) == 0, log(board)
+    assert 'broker = "mqtt://kitchen@192.168.1.2"' in (board.root / "etc/perslm/perslm.toml").read_text()
+    secret = board.root / "etc/credstore/perslm.mqtt_password"
+    assert secret.read_text() == "battery"
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_boot_partition_that_is_missing_stops_nothing(board: Any) -> None:
+    board.boot.rmdir()
+    assert firstboot.main(board) == 0
+
+
+def test_the_real_programs_failure_is_a_step_error_with_its_last_words() -> None:
+    with pytest.raises(firstboot.StepError, match="no-such-file"):
+        firstboot.Board().run("ls", "/no-such-file")
+    assert firstboot.Board().run("cat", words="said") == "said"

@@ -1,0 +1,252 @@
+"""The image's recipes, and its assembly out of a small root. The whole is `make image` and `make flash-test`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from perslm_build import (
+    aarch64,
+    image,
+    image_assemble,
+    image_boards,
+    image_files,
+    image_llama,
+    image_manifest,
+    image_python,
+    image_root,
+    image_tools,
+    locks,
+)
+from perslm_build.card import NAME
+from perslm_build.flash import take_settings
+from perslm_build.image_boards import BOARDS, CLOCK
+from perslm_build.image_tools import find
+from perslm_build.terminal import SetupError
+
+SMALL = image_assemble.Sizes(fat_mib=40, spare_mib=8)
+ARM = b"\x7fELF" + bytes(14) + b"\xb7\x00"
+BOARD = BOARDS["generic-arm64"]
+
+
+def mke2fs() -> list[str]:
+    """Debian 13's, where a build has fetched it; else the machine's, where it is new enough to read a tar."""
+    kept = image.cache() / f"tools-{image_boards.SUITE}"
+    if kept.is_dir():
+        return image_tools.of_debian("sbin/mke2fs", image.cache(), Path("/nowhere"))
+    here = find("mke2fs")
+    said = subprocess.run([here or "true", "-V"], capture_output=True, text=True, check=False).stderr
+    if here is None or tuple(said.split()[1:2]) < ("1.47.1",):
+        pytest.skip("mke2fs is older than 1.47.1, and no `make image` has fetched a newer one")
+    return [here]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A board's root with little in it."""
+    folder = tmp_path / "root"
+    for name, content in {
+        "boot/vmlinuz-6.12.1-arm64": b"kernel",
+        "boot/initrd.img-6.12.1-arm64": b"initrd",
+        "usr/lib/systemd/boot/efi/systemd-bootaa64.efi": b"loader",
+        "etc/hostname": b"localhost\n",
+        "opt/perslm/bin/perslm": b"#!/opt/perslm/bin/python\n",
+        "boot/firmware/left-over": b"is on the other partition",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (folder / "opt/perslm/bin/perslm").chmod(0o755)
+    (folder / "opt/perslm/bin/python").symlink_to("/usr/bin/python3")
+    return folder
+
+
+def assembled(root: Path, work: Path) -> Path:
+    for program in ("genimage", "mkfs.fat", "mcopy"):
+        if find(program) is None:
+            pytest.skip(f"{program} is not on this machine: `make image` installs it")
+    return image_assemble.assemble(root, BOARD, "perslm-test.img", work, mke2fs(), work / "logs", SMALL)
+
+
+def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    first = assembled(root, tmp_path / "first")
+    again = tmp_path / "elsewhere/root"
+    shutil.copytree(root, again, symlinks=True)  # other inodes, other times of change, another order of names
+    time.sleep(1.1)
+    second = assembled(again, tmp_path / "second")
+    assert image_assemble.sha256(first) == image_assemble.sha256(second)
+
+
+def test_an_image_has_a_boot_partition_and_a_root_that_say_what_they_are(root: Path, tmp_path: Path) -> None:
+    made = assembled(root, tmp_path / "work")
+    table = json.loads(
+        subprocess.run([str(find("sfdisk")), "--json", made], capture_output=True, text=True, check=True).stdout
+    )["partitiontable"]
+    firmware, system = table["partitions"]
+    assert (table["label"], firmware["start"]) == ("gpt", 2048)
+    assert system["uuid"].lower() == image_assemble.ROOT_UUID
+    assert b"hostname = " in take_settings(made, "README.txt")
+    entry = take_settings(made, "loader/entries/perslm.conf").decode()
+    assert f"root=PARTUUID={image_assemble.ROOT_UUID}" in entry
+    assert take_settings(made, "EFI/BOOT/BOOTAA64.EFI") == b"loader"
+    with pytest.raises(SetupError, match=NAME):
+        take_settings(made)
+    assert shown(tmp_path / "work/root.ext4", "ls -l /opt/perslm/bin").count("perslm") == 1
+    stat = shown(tmp_path / "work/root.ext4", "stat /opt/perslm/bin/perslm")
+    assert "Mode:  0755" in stat
+    assert f"mtime: 0x{CLOCK:08x}" in stat
+    assert "left-over" not in shown(tmp_path / "work/root.ext4", "ls /boot/firmware")
+
+
+def shown(file_system: Path, command: str) -> str:
+    argv = [str(find("debugfs")), "-R", command, file_system]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_root_without_its_one_kernel_is_refused(root: Path, tmp_path: Path) -> None:
+    (root / "boot/vmlinuz-6.12.2-arm64").touch()
+    with pytest.raises(SetupError, match="2 kernels and 1 initrds"):
+        image_assemble.boot_files(root, BOARD, tmp_path / "fat")
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
+def test_a_board_has_a_profile_and_every_package_once(board: image_boards.Board) -> None:
+    assert (locks.ROOT / "edge_configs" / f"{board.profile}.toml").is_file()
+    assert len(board.packages) == len(set(board.packages))
+    assert {"mosquitto", "python3-pyaudio", "python3-systemd", "openssh-server"} <= set(board.packages)
+
+
+def test_an_unknown_board_is_told_with_those_that_exist() -> None:
+    with pytest.raises(SetupError, match="generic-arm64"):
+        image_boards.board("pi7")
+
+
+def test_the_roots_name_changes_with_what_is_in_it() -> None:
+    from dataclasses import replace
+
+    more = replace(BOARD, packages=(*BOARD.packages, "vim"))
+    assert image_root.key(BOARD) != image_root.key(more)
+    assert image_root.key(BOARD) == image_root.key(replace(BOARD, name="other", packages=BOARD.packages[::-1]))
+    argv = [str(word) for word in image_root.command(BOARD, Path("root.tar"), Path("modules"))]
+    assert argv[-2:] == ["trixie", "root.tar"]
+    assert not [word for word in argv if "://" in word], "the machine's own mirrors are used"
+
+
+def test_whatever_has_no_wheel_is_debians_or_built_here() -> None:
+    built = {pin.name for pin in locks.read("board-sdists")}
+    pure = {name for name in built if not image_python.wheels.RECIPES[name].native}
+    assert built == pure | {"llama-cpp-python"} | set(image_python.FROM_DEBIAN)
+    pins = aarch64.applicable(locks.read("board"), image_boards.PYTHON)
+    assert not {pin.name for pin in pins} & built
+
+
+def test_a_library_for_another_machine_is_found_out(tmp_path: Path) -> None:
+    site = tmp_path / image_python.SITE
+    for variant in (image_llama.BASELINE, image_llama.DOTPROD):
+        folder = site / "llama_cpp" / variant.folder
+        folder.mkdir(parents=True)
+        (folder / "libllama.so").write_bytes(ARM)
+    image_python.check(tmp_path)
+    (site / "llama_cpp/lib-dotprod/libllama.so").unlink()
+    with pytest.raises(SetupError, match="lib-dotprod"):
+        image_python.check(tmp_path)
+    (site / "numpy.so").write_bytes(ARM[:18] + b"\x3e\x00")
+    with pytest.raises(SetupError, match=r"numpy\.so is not for arm64"):
+        image_python.check(tmp_path)
+
+
+def test_a_library_of_the_wrong_variant_is_never_shipped(tmp_path: Path) -> None:
+    compiler = shutil.which("aarch64-linux-gnu-gcc")
+    if compiler is None:
+        pytest.skip("no arm64 compiler on this machine: `make image` installs it")
+    source = tmp_path / "dot.c"
+    source.write_text(
+        "int dot(const signed char *a, const signed char *b) {"
+        " int sum = 0; for (int i = 0; i < 64; i++) sum += a[i] * b[i]; return sum; }"
+    )
+    for name in image_llama.LIBRARIES:
+        command = [compiler, "-O3", "-shared", "-fPIC", "-march=armv8.2-a+dotprod", source, "-o", tmp_path / name]
+        subprocess.run(command, check=True)
+    image_llama.check(tmp_path, image_llama.DOTPROD)
+    with pytest.raises(SetupError, match="dot products and was built for armv8-a"):
+        image_llama.check(tmp_path, image_llama.BASELINE)
+
+
+def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("files of several owners are root's to make")
+    if shutil.which("systemd-sysusers") is None:
+        pytest.skip("systemd-sysusers is not on this machine")
+    model = tmp_path / "models/small"
+    model.mkdir(parents=True)
+    (model / "model.gguf").write_bytes(b"GGUF")
+    board = tmp_path / "board"
+    for name in (
+        "etc/ssh/ssh_host_ed25519_key",
+        "var/log/apt/term.log",
+        "etc/resolv.conf",
+        "etc/passwd",
+        "etc/group",
+    ):
+        (board / name).parent.mkdir(parents=True, exist_ok=True)
+        (board / name).write_text("root:x:0:0::/root:/bin/sh\n" if "passwd" in name else "root:x:0:\n")
+    image_files.lay_down(board, BOARD, BOARD.profile, "[Service]\nMemoryMax=1\n", [model])
+    wants = board / "etc/systemd/system/multi-user.target.wants"
+    assert sorted(link.name for link in wants.iterdir()) == sorted(
+        ["perslm.service", "perslm-broker.service", "perslm-firstboot.service"]
+    )
+    for link in wants.iterdir():
+        assert (board / str(link.readlink()).lstrip("/")).is_file()
+    assert os.readlink(board / "etc/systemd/system/mosquitto.service") == "/dev/null"  # noqa: PTH115 - of a link
+    assert not (board / "etc/ssh/ssh_host_ed25519_key").exists()
+    assert not (board / "etc/resolv.conf").exists()
+    assert list((board / "var/log").iterdir()) == []
+    assert "nofail" in (board / "etc/fstab").read_text()
+    assert "perslm:x:417:417:" in (board / "etc/passwd").read_text()
+    placed = board / image_files.MODELS / "small/model.gguf"
+    assert (placed.stat().st_uid, placed.stat().st_mtime_ns) == (417, CLOCK * 10**9)
+    assert (board / "usr/local/lib/perslm/card.py").is_file()
+
+
+def test_the_list_of_contents_names_packages_licences_and_checksums(tmp_path: Path) -> None:
+    status = tmp_path / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    status.write_text(
+        "Package: bash\nStatus: install ok installed\nVersion: 5.2\nArchitecture: arm64\nDescription: x\n y\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: arm64\n"
+    )
+    copyright_file = tmp_path / "usr/share/doc/bash/copyright"
+    copyright_file.parent.mkdir(parents=True)
+    copyright_file.write_text("Files: *\nLicense: GPL-3+\n")
+    metadata = tmp_path / image_python.SITE / "numpy-2.4.6.dist-info/METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Name: numpy\nVersion: 2.4.6\nLicense-Expression: BSD-3-Clause\n\nName: not this\n")
+    (tmp_path / image_files.MODELS / "smollm2-135m-q4_1").mkdir(parents=True)
+    target = tmp_path / "list.json"
+    assert image_manifest.write(tmp_path, BOARD, BOARD.profile, "ab" * 32, target) == 3
+    first = target.read_bytes()
+    bash, numpy, model = json.loads(first)["components"]
+    assert (bash["purl"], bash["licenses"]) == (
+        "pkg:deb/debian/bash@5.2?arch=arm64",
+        [{"license": {"name": "GPL-3+"}}],
+    )
+    assert (numpy["name"], numpy["version"], numpy["licenses"][0]["license"]["name"]) == (
+        "numpy",
+        "2.4.6",
+        "BSD-3-Clause",
+    )
+    assert len(model["components"][0]["hashes"][0]["content"]) == 64
+    image_manifest.write(tmp_path, BOARD, BOARD.profile, "ab" * 32, target)
+    assert target.read_bytes() == first
+
+
+def test_an_image_is_made_by_root_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError, match="sudo make image BOARD=generic-arm64"):
+        image.build()

@@ -1,0 +1,182 @@
+"""The boards a host knows: enrolled, seen, revoked; and the one window in which a new one may enrol.
+
+Files beside the host's keys, each written whole. Several processes read them (the service and the commands), so
+nothing is kept in memory that another one may change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perslm_runtime.certificates import (
+    Identity,
+    authority,
+    for_board,
+    for_host,
+    keep,
+    kept,
+    serial_of,
+    write_secret,
+)
+from perslm_runtime.errors import InputError
+from perslm_runtime.pairing import Pairing, PairingRefused, new_code
+
+WINDOW_S = 300.0
+TRIES = 3
+_LONGEST_REPORT = 64 << 10
+
+
+class BoardRecord(msgspec.Struct):
+    """A board: its certificate's serial number, and what it told last (Unix seconds)."""
+
+    name: str
+    serial: str
+    enrolled_s: float
+    seen_s: float | None = None
+    revoked: bool = False
+    report: dict[str, Any] = {}
+
+
+class _Window(msgspec.Struct):
+    code: str
+    until_s: float
+    tries: int = 0
+
+
+class Boards:
+    """The folder of a host's boards."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._clock = folder, clock
+        self._under_way: dict[str, tuple[Pairing, bytes]] = {}
+
+    # -------------------------------------------------------------- the host's own identity
+
+    def authority(self) -> Identity:
+        """The authority that boards trust, made once."""
+        found = kept(self._folder, "authority")
+        if found is None:
+            keep(self._folder, "authority", found := authority("PersLM authority"))
+        return found
+
+    def server(self, reached_by: list[str]) -> Identity:
+        """The server's identity for these names and addresses, made anew when they change."""
+        names = self._folder / "server.names"
+        known = names.read_text(encoding="utf-8").split() if names.is_file() else []
+        found = kept(self._folder, "server")
+        if found is None or sorted(known) != sorted(reached_by):
+            keep(self._folder, "server", found := for_host(self.authority(), "PersLM host", reached_by))
+            names.write_text("\n".join(reached_by), encoding="utf-8")
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """Where server.pem, server.key and authority.pem lie."""
+        return self._folder
+
+    # -------------------------------------------------------------- enrolment
+
+    def open_window(self) -> str:
+        """Let one board enrol within five minutes; the code it has to be told. An older code is void."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        window = _Window(new_code(), self._clock() + WINDOW_S)
+        write_secret(self._folder / "window.json", msgspec.json.encode(window))
+        return window.code
+
+    def begin(self, board: bytes, host_fingerprint: str, message: bytes) -> bytes:
+        """A board shows its certificate and its message; the host's message. Counts as a try."""
+        window = self._window()
+        if window.tries >= TRIES:
+            self._close()
+            raise PairingRefused("too many tries: the host has to show a new code")
+        window.tries += 1
+        write_secret(self._folder / "window.json", msgspec.json.encode(window))
+        shown = Identity(b"", board).fingerprint
+        pairing = Pairing("host", window.code, board=shown, host=host_fingerprint)
+        pairing.finish(message)
+        self._under_way = {shown: (pairing, board)}
+        return pairing.message
+
+    def finish(self, fingerprint: str, proof: bytes, name: str, root: bytes) -> tuple[bytes, bytes]:
+        """The board proves that it knew the code: what it gets (JSON), and the host's proof over that."""
+        pairing, board = self._under_way.pop(fingerprint, (None, b""))
+        if pairing is None:
+            raise PairingRefused("this board has not begun to enrol")
+        self._window()
+        pairing.check(proof)
+        self._close()
+        certificate = for_board(self.authority(), board, name)
+        self._change(lambda known: known.__setitem__(name, self._new(name, certificate)))
+        given = {
+            "certificate": certificate.decode(),
+            "authority": self.authority().certificate.decode(),
+            "root": root.decode(),
+        }
+        said = msgspec.json.encode(given)
+        return said, pairing.proof(said)
+
+    def renew(self, name: str, certificate: bytes) -> bytes:
+        """A new certificate over a board's new key; the old one is void from now on."""
+        fresh = for_board(self.authority(), certificate, name)
+        self._change(lambda known: setattr(known[name], "serial", serial_of(fresh)))
+        return fresh
+
+    # -------------------------------------------------------------- the fleet
+
+    def known(self) -> dict[str, BoardRecord]:
+        """Every board by its name."""
+        try:
+            return msgspec.json.decode((self._folder / "boards.json").read_bytes(), type=dict[str, BoardRecord])
+        except FileNotFoundError:
+            return {}
+
+    def admitted(self, name: str, serial: str) -> bool:
+        """Whether a certificate is the one that this board has now."""
+        record = self.known().get(name)
+        return record is not None and not record.revoked and record.serial == serial
+
+    def revoke(self, name: str) -> None:
+        """Let a board in no more. Raises `InputError` for one that is not known."""
+        if name not in self.known():
+            raise InputError(f"no board is called {name!r}: `perslm-host boards` lists them")
+        self._change(lambda known: setattr(known[name], "revoked", True))
+
+    def take_report(self, name: str, report: bytes) -> None:
+        """Keep what a board tells of itself. Raises `InputError` for what is no report."""
+        if len(report) > _LONGEST_REPORT:
+            raise InputError(f"a report has at most {_LONGEST_REPORT} bytes")
+        try:
+            told = msgspec.json.decode(report, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise InputError(f"this is no report: {error}") from error
+
+        def keep_it(known: dict[str, BoardRecord]) -> None:
+            known[name].report, known[name].seen_s = told, self._clock()
+
+        self._change(keep_it)
+
+    def _new(self, name: str, certificate: bytes) -> BoardRecord:
+        return BoardRecord(name, serial_of(certificate), self._clock())
+
+    def _change(self, change: Callable[[dict[str, BoardRecord]], object]) -> None:
+        known = self.known()
+        change(known)
+        write_secret(self._folder / "boards.json", msgspec.json.encode(known))
+
+    def _window(self) -> _Window:
+        try:
+            window = msgspec.json.decode((self._folder / "window.json").read_bytes(), type=_Window)
+        except FileNotFoundError as error:
+            raise PairingRefused("no board is expected: `perslm-host enroll` shows a code for one") from error
+        if self._clock() > window.until_s:
+            self._close()
+            raise PairingRefused("the code has expired: the host has to show a new one")
+        return window
+
+    def _close(self) -> None:
+        (self._folder / "window.json").unlink(missing_ok=True)

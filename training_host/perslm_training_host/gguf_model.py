@@ -1,0 +1,154 @@
+"""A GGUF model as a torch model, and a torch model's weights as GGUF tensors: one table of names, both ways.
+
+Maps the llama, qwen2 and qwen3 architectures. GGUF keeps the query and key rows of llama in another order than
+Hugging Face (pairs of the rotary halves side by side); the order is changed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from perslm_runtime.errors import InputError
+from perslm_training_host.gguf_file import BrokenGguf, GgufFile
+
+_TOP = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_IN_BLOCK = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+_PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
+
+
+def torch_name(name: str) -> str:
+    """The Hugging Face name of a GGUF tensor. Raises InputError for one that has none."""
+    if name in _TOP:
+        return _TOP[name]
+    found = _BLOCK.fullmatch(name)
+    if found is None or found[2] not in _IN_BLOCK:
+        raise InputError(f"tensor {name} has no place in a llama or qwen model: this architecture is not mapped")
+    return f"model.layers.{found[1]}.{_IN_BLOCK[found[2]]}.{found[3]}"
+
+
+@dataclass(frozen=True, slots=True)
+class RowOrder:
+    """Heads of the rows of a query or key matrix that lies in pairs; for all others `heads` is 0."""
+
+    heads: int
+
+    def to_torch(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows [rows, …] as Hugging Face has them."""
+        return self._swapped(rows, inner=2) if self.heads else rows
+
+    def to_gguf(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows [rows, …] as GGUF has them."""
+        return self._swapped(rows, inner=rows.shape[0] // self.heads // 2) if self.heads else rows
+
+    def _swapped(self, rows: NDArray[Any], *, inner: int) -> NDArray[Any]:
+        cut = rows.reshape(self.heads, rows.shape[0] // self.heads // inner, inner, *rows.shape[1:])
+        return np.ascontiguousarray(cut.swapaxes(1, 2)).reshape(rows.shape)
+
+
+def row_order(file: GgufFile, name: str) -> RowOrder:
+    """How the rows of tensor `name` lie."""
+    if file.architecture not in _PAIRED:
+        return RowOrder(0)
+    heads = int(file.number("attention.head_count"))
+    if ".attn_q." in name:
+        return RowOrder(heads)
+    if ".attn_k." in name:
+        return RowOrder(int(file.number("attention.head_count_kv", heads)))
+    return RowOrder(0)
+
+
+def needed_bytes(file: GgufFile) -> int:
+    """Memory that the model takes as float32, in bytes: told before it is loaded."""
+    return 4 * sum(int(np.prod(tensor.shape)) for tensor in file.tensors.values())
+
+
+def load(file: GgufFile, dtype: torch.dtype = torch.float32) -> Any:
+    """The model of `file` as Hugging Face's, in evaluation mode. Raises InputError for what is not mapped."""
+    model = AutoModelForCausalLM.from_config(_config(file)).to(dtype).eval()
+    state = {torch_name(name): tensor for name, tensor in _values(file)}
+    missing, unknown = model.load_state_dict(state, strict=False)
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    if set(missing) - tied or unknown:
+        raise BrokenGguf(
+            f"{file.path} lacks {sorted(set(missing) - tied)[:3]} and has {sorted(unknown)[:3]} too much"
+        )
+    return model
+
+
+def _values(file: GgufFile) -> list[tuple[str, torch.Tensor]]:
+    return [
+        (name, torch.from_numpy(np.array(row_order(file, name).to_torch(file.values(name)))))
+        for name in file.tensors
+    ]
+
+
+def _config(file: GgufFile) -> Any:
+    if file.architecture not in {"llama", "qwen2", "qwen3"}:
+        raise InputError(f"{file.path} is a {file.architecture} model: llama, qwen2 and qwen3 can be trained here")
+    if "rope_freqs.weight" in file.tensors or f"{file.architecture}.rope.scaling.type" in file.metadata:
+        raise InputError(
+            f"{file.path} scales its positions (rope scaling), which is not mapped: take another base"
+        )
+    heads = int(file.number("attention.head_count"))
+    width = int(file.number("embedding_length"))
+    return AutoConfig.for_model(
+        file.architecture,
+        vocab_size=file.tensors["token_embd.weight"].shape[0],
+        hidden_size=width,
+        intermediate_size=int(file.number("feed_forward_length")),
+        num_hidden_layers=int(file.number("block_count")),
+        num_attention_heads=heads,
+        num_key_value_heads=int(file.number("attention.head_count_kv", heads)),
+        head_dim=int(file.number("attention.key_length", width // heads)),
+        max_position_embeddings=int(file.number("context_length")),
+        rms_norm_eps=file.number("attention.layer_norm_rms_epsilon"),
+        rope_theta=file.number("rope.freq_base", 10_000.0),
+        tie_word_embeddings="output.weight" not in file.tensors,
+        attn_implementation="sdpa",
+    )
+
+
+def matrices(file: GgufFile) -> list[str]:
+    """GGUF names of the matrices inside the blocks: what is quantized to 4 bits and trained on its grid."""
+    return [name for name, tensor in file.tensors.items() if name.startswith("blk.") and len(tensor.shape) == 2]
+
+
+def gguf_arrays(file: GgufFile, state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of `file` taken out of a torch model's `state`, as float32 in GGUF's order of rows.
+
+    Raises InputError where the state lacks one, or one has another shape.
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in file.tensors.items():
+        values = state.get(torch_name(name))
+        if values is None or tuple(values.shape) != tensor.shape:
+            shape = None if values is None else tuple(values.shape)
+            raise InputError(f"{torch_name(name)} is {shape} in the model and {tensor.shape} in {file.path}")
+        array = values.detach().to("cpu", torch.float32).numpy()
+        found[name] = row_order(file, name).to_gguf(array)
+    return found
