@@ -15,12 +15,11 @@ from real_models import models_dir
 
 
 @asynccontextmanager
-async def house(folder: Path, *more: str) -> AsyncIterator[Running]:
-    """The daemon with a real model and no voice; the block runs while it is online."""
+async def house(folder: Path, *more: str, voice: bool = False) -> AsyncIterator[Running]:
+    """The daemon with a real model, without `voice` with nothing else; the block runs while it is online."""
     wishes, online, seen = Wishes(), anyio.Event(), list[Running]()
     settings = (
-        "voice.enabled=false",
-        "embed.enabled=false",
+        *(() if voice else ("voice.enabled=false", "embed.enabled=false")),
         "discovery.enabled=false",
         "model.max_reply_tokens=24",
         f"models_dir={models_dir()}",

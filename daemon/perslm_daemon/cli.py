@@ -32,6 +32,7 @@ from perslm_daemon import (
     cli_speech,
     cli_sync,
     cli_timers,
+    cli_token,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -124,6 +125,7 @@ def build(session: Session) -> typer.Typer:
         cli_speech,
         cli_sync,
         cli_timers,
+        cli_token,
         cli_audio,
         cli_memory,
         cli_devices,

@@ -125,7 +125,7 @@ def _tell_ready(session: Session, running: Running) -> None:
     note(f"PersLM runs as {node!r}. It answers: {', '.join(verbs)}.")
     note('  terminal   perslm ask "What is the capital of Italy?"')
     if running.http:
-        note(f"  HTTP       {running.http} (curl {running.http}/api/status)")
+        note(f"  HTTP       {running.http} (the dashboard; curl {running.http}/api/status)")
     if running.broker:
         host, _, port = running.broker.rpartition(":")
         at, topic = f"-h {host.strip('[]')} -p {port}", f"{running.config.mqtt.base}/{node}"

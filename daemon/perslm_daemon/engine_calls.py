@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
+from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
@@ -24,6 +25,7 @@ from perslm_runtime.memory_backup import due
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
 from perslm_runtime.memory_forget import Forgotten, forget_everywhere
+from perslm_runtime.memory_lines import Entry as MemoryEntry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
@@ -120,6 +122,18 @@ def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
     return forget_everywhere(memory, wanted)
 
 
+def memory(store: Memory, _stop: Stop, number: int) -> MemoryEntry | None:
+    """The memory with this id, or None."""
+    return store.get(number)
+
+
+def browse(
+    store: Memory, _stop: Stop, person: str, kind: str | None, limit: int, offset: int
+) -> list[MemoryEntry]:
+    """At most `limit` memories of a person, newest first, `offset` passed over."""
+    return store.list(kind, limit=limit, offset=offset, person=person)
+
+
 def back_up(memory: Memory, _stop: Stop) -> Path | None:
     """Add a backup if the newest is a day old; the backup, or None. One long call: seconds for a large memory."""
     if memory.file is None or not due(folder := folder_of(memory.file)):
@@ -199,6 +213,11 @@ def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str)
     """
     choice = model.choose(stop, system, EXAMPLES, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
     return tools.parse(choice.written.text)
+
+
+def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
+    """The reply to a list of messages, beside the conversation."""
+    yield from model.complete(stop, wanted)
 
 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:

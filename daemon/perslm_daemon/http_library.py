@@ -5,18 +5,25 @@ Starlette, which FastAPI is built on, is reached through FastAPI's own names.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query, UploadFile
+from fastapi import Form as FormField
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from fastapi.responses import Response as HttpResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "APIRouter",
+    "BaseModel",
+    "ConfigDict",
     "FastAPI",
+    "Field",
+    "FormField",
     "HttpRequest",
     "HttpResponse",
     "JSONResponse",
+    "Query",
     "RequestValidationError",
-    "StreamingResponse",
+    "UploadFile",
 ]

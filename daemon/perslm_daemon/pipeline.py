@@ -43,8 +43,9 @@ from perslm_daemon.turn import (
     only_error,
     without_echoes,
 )
+from perslm_daemon.turn_queue import TurnQueue
 from perslm_runtime.audio import Pcm, without_lead
-from perslm_runtime.errors import BusyError, EngineError, InputError, PersLMError
+from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory_erase import Wanted
@@ -56,8 +57,6 @@ from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.pipeline")
-
-_MOST_WAITING = 2
 
 
 class Pipeline:
@@ -91,8 +90,7 @@ class Pipeline:
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
-        self._turn = anyio.Lock()
-        self._waiting = 0
+        self._queue = TurnQueue()
         self._scope: anyio.CancelScope | None = None
         self._conversation: tuple[str, str, int] | None = None
         self._idle_scope: anyio.CancelScope | None = None
@@ -125,32 +123,35 @@ class Pipeline:
         trouble with memory or speech is in `Turn.problems` and the reply still comes.
         """
         began = time.perf_counter()
-        await self._take_turn()
+        async with self._in_turn():
+            try:
+                person = self.recollection.asker(ask.person, vouched=ask.vouched)
+                named = replace(ask, conversation=ask.conversation or self._session, person=person)
+                with working_for(ask.turn):
+                    return await self._run(Progress(named, tell, began))
+            except Exception as error:
+                log_failed(ask, error)
+                raise
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """The engines for work that is no turn: it queues, is told busy and is interrupted like one."""
+        async with self._in_turn():
+            await self._stop_idling()
+            with anyio.CancelScope() as self._scope:
+                yield
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        await self._queue.enter()
         try:
             if self._idle_scope is not None:
                 self._idle_scope.cancel()  # told now, awaited only before the model is needed
-            person = self.recollection.asker(ask.person, vouched=ask.vouched)
-            named = replace(ask, conversation=ask.conversation or self._session, person=person)
-            with working_for(ask.turn):
-                return await self._run(Progress(named, tell, began))
-        except Exception as error:
-            log_failed(ask, error)
-            raise
+            yield
         finally:
-            self._turn.release()
+            self._scope = None
+            self._queue.leave()
             self._start_idling()
-
-    async def _take_turn(self) -> None:
-        try:
-            self._turn.acquire_nowait()
-        except anyio.WouldBlock:
-            if self._waiting >= _MOST_WAITING:
-                raise BusyError("two questions are already waiting: ask again in a moment") from None
-            self._waiting += 1
-            try:
-                await self._turn.acquire()
-            finally:
-                self._waiting -= 1
 
     # One turn
 
@@ -360,7 +361,7 @@ class Pipeline:
 
         The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
         """
-        async with self._turn:
+        async with self._queue.patiently():
             return await self._forget(wanted)
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
@@ -382,14 +383,14 @@ class Pipeline:
 
         The conversation goes on, less what no longer fits.
         """
-        async with self._turn:
+        async with self._queue.patiently():
             await self._stop_idling()
             return await self.parts.model.call(engine_calls.resize, context_tokens)
 
     # Between turns
 
     def _start_idling(self) -> None:
-        if self._tasks is not None and not self._waiting:
+        if self._tasks is not None and not self._queue.waiting:
             before, self._idle_done = self._idle_done, anyio.Event()
             scope = self._idle_scope = anyio.CancelScope()
             self._tasks.start_soon(self._idle, scope, before, self._idle_done)

@@ -38,7 +38,7 @@ class TextArgs(Args, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `source` is "mqtt", "socket" or "terminal"; `person` is set where the transport proves it."""
+    """One request. `source` is "mqtt", "socket", "http" or "terminal"; `person` is set where it is proven."""
 
     verb: str
     payload: bytes = b""

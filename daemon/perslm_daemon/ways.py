@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -52,6 +52,9 @@ from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_watch import find_hang, leave_without_joining
+
+if TYPE_CHECKING:
+    from perslm_daemon.http import HttpPort
 
 log = logging.getLogger("perslm.serve")
 
@@ -139,9 +142,12 @@ async def open_ways(running: Running, notifier: Notifier) -> AsyncIterator[Ways]
         elif journal is not None:
             tasks.start_soon(_join_or_bring_broker, tasks, running, journal, used)
         wyoming_port = await _open_wyoming(tasks, running)
-        http = await _open_http(tasks, running, health) if config.http.enabled else ""
-        announcer = await _announcer(stack, running, wyoming_port) if config.discovery.enabled else None
-        yield Ways(broker, own, announcer, http)
+        http = await _open_http(tasks, running, health) if config.http.enabled else None
+        announcer = None
+        if config.discovery.enabled:
+            near = http is None or (http.is_near and config.discovery.interfaces != LOOPBACK)
+            announcer = await _announcer(stack, running, 0 if near or http is None else http.port, wyoming_port)
+        yield Ways(broker, own, announcer, "" if http is None else http.url)
 
 
 def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
@@ -369,23 +375,32 @@ async def _open_wyoming(tasks: TaskGroup, running: Running) -> int:
     return port
 
 
-async def _open_http(tasks: TaskGroup, running: Running, health: Health) -> str:
-    """Open the HTTP port; returns its URL, or "" where it cannot be had."""
+async def _open_http(tasks: TaskGroup, running: Running, health: Health) -> HttpPort | None:
+    """Open the HTTP port; None where it cannot be had."""
     try:  # only who wishes for FastAPI and uvicorn loads them, in a thread: it takes half a second
         await anyio.to_thread.run_sync(import_module, "perslm_daemon.http")
         from perslm_daemon import http, http_api  # noqa: PLC0415 - as above
     except ImportError as error:
         _warn(running, f"HTTP is off, {error.name} is not installed: run `pip install 'perslm[http]'`")
-        return ""
+        return None
     try:
-        board = http_api.Board(running.verbs, running.bulletin, health.metrics)
+        board = http_api.Board(
+            running.verbs,
+            running.settings,
+            running.bulletin,
+            health.metrics,
+            running.assistant.pipeline,
+            running.config.person,
+        )
         opened = await http.open_port(running.config, board)
-    except PersLMError as error:
+    except (PersLMError, OSError) as error:
         _warn(running, f"HTTP is off: {error}")
-        return ""
+        return None
+    if opened.warning:
+        _warn(running, opened.warning)
     await tasks.start(opened.serve)
     running.bulletin.post("http", opened.url)
-    return opened.url
+    return opened
 
 
 async def _find_wyoming(config: Config) -> list[Found]:
@@ -398,14 +413,16 @@ async def _find_wyoming(config: Config) -> list[Found]:
     return [one for one in found if not one.name.startswith(own_id)]
 
 
-async def _announcer(stack: AsyncExitStack, running: Running, wyoming_port: int) -> Announcer | None:
+async def _announcer(
+    stack: AsyncExitStack, running: Running, api_port: int, wyoming_port: int
+) -> Announcer | None:
     config = running.config
     try:
         own_id = await anyio.to_thread.run_sync(identity, config.data_dir)
     except OSError as error:
         _warn(running, f"this assistant is not announced, its id cannot be kept: {error}")
         return None
-    card = Card(config.node, __version__, f"{config.mqtt.base}/{config.node}", 0, own_id)
+    card = Card(config.node, __version__, f"{config.mqtt.base}/{config.node}", api_port, own_id)
     also = [card.wyoming(wyoming_port)] if wyoming_port else []
     return await stack.enter_async_context(Announcer(config.discovery, card, running.bulletin, also=also))
 

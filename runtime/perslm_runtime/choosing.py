@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama import Llama
 from perslm_runtime.llama_grammar import Grammar
+from perslm_runtime.prompt import ChatFormat, start_conversation
 from perslm_runtime.snapshot import load_snapshot, save_snapshot
 
 
@@ -161,3 +163,16 @@ def _following(llama: Llama, grammar: Grammar, form: Form, text: str) -> list[in
         grammar.accept(token)
         accepted.append(token)
     return accepted
+
+
+def prompt_of_call(
+    llama: Llama, chat: ChatFormat, system: str, examples: Sequence[tuple[str, str]], text: str, max_tokens: int
+) -> tuple[list[int], int]:
+    """The tokens of a call's prompt, and how many of them are its head. Raises `InputError` where it is too long."""
+    talk = start_conversation(llama.tokenize, chat, system, examples, llama.context_tokens)
+    if len(talk.head) + max_tokens > llama.context_tokens:
+        raise InputError(
+            f"the tools take {len(talk.head)} tokens and the context has {llama.context_tokens}:"
+            " offer fewer names, or set model.context_tokens higher"
+        )
+    return talk.prompt(llama.tokenize(text, special=False), max_tokens), len(talk.head)

@@ -8,10 +8,10 @@ numbers (docs/recall.md has the figures).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perslm_runtime.prompt import SUMMARY_REPLY, Conversation, memory_line, summary_text
+from perslm_runtime.prompt import SUMMARY_REPLY, Conversation, memory_line, summary_text, user_text
 from perslm_runtime.recall import STOP_WORDS, only_asks
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\d)[^.!?\n]*)*[.!?]*")
@@ -154,3 +154,17 @@ def fitting(memories: Sequence[str], question: str, most_tokens: int, count: Cal
             chosen.append(text)
             left -= cost
     return chosen
+
+
+def text_with_memories(
+    question: str, memories: Sequence[str], sources: Mapping[str, str], room: int, count: Callable[[str], int]
+) -> str:
+    """The user text of `question` with as many of `memories`, best first, as `room` tokens hold.
+
+    `count` tells the tokens of a text, `sources` the documents that memories are pieces of.
+    """
+    chosen, named = [], {}
+    for text in fitting(memories, question, room, lambda one: count(memory_line(one))):
+        chosen.append(text)
+        named[text] = next((source for whole, source in sources.items() if text[:40] in whole), "")
+    return user_text(question, chosen, sources=named)

@@ -56,6 +56,13 @@ class Sampling:
     top_p: float = 0.95
     repeat_penalty: float = 1.0
     seed: int = 0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether words that were used lose weight."""
+        return self.repeat_penalty != 1.0 or self.frequency_penalty != 0.0 or self.presence_penalty != 0.0
 
 
 def system_info() -> str:
@@ -254,13 +261,15 @@ class Llama:
         if self._sampler:
             _c.llama_sampler_free(self._sampler)
         chain = _c.llama_sampler_chain_init(_c.llama_sampler_chain_default_params())
-        if sampling.repeat_penalty != 1.0 or sampling.temperature > 0:
+        if sampling.penalizes or sampling.temperature > 0:
             # Top-k first: what follows looks at 40 candidates, not at a whole vocabulary. The penalty alone took
             # 0.16 ms of a 7 ms token before.
             _c.llama_sampler_chain_add(chain, _c.llama_sampler_init_top_k(40))
-        if sampling.repeat_penalty != 1.0:
+        if sampling.penalizes:
             size = _c.llama_vocab_n_tokens(self.vocab)
-            penalty = _c.llama_sampler_init_penalties(size, 64, sampling.repeat_penalty, 0.0, 0.0)
+            penalty = _c.llama_sampler_init_penalties(
+                size, 64, sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty
+            )
             _c.llama_sampler_chain_add(chain, penalty)
         if sampling.temperature <= 0:
             _c.llama_sampler_chain_add(chain, _c.llama_sampler_init_greedy())
@@ -285,6 +294,11 @@ class Llama:
         return np.ctypeslib.as_array(_c.llama_get_logits_ith(self._ctx, -1), (size,))
 
     # The state of the sequence as bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """How many bytes `state` would give."""
+        return int(_c.llama_state_seq_get_size(self._ctx, 0))
 
     def state(self) -> bytes:
         """The sequence's cache as llama.cpp serializes it (about the KV bytes of its tokens)."""

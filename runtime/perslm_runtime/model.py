@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from perslm_runtime.choosing import Choice, Form, SideHead, choose
-from perslm_runtime.context import Window, divide, fitting
+from perslm_runtime.choosing import Choice, Form, SideHead, choose, prompt_of_call
+from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, ReplyEnd, Run, complete
+from perslm_runtime.completing import prompt_of as prompt_of_list
+from perslm_runtime.context import Window, divide, text_with_memories
 from perslm_runtime.errors import Cancelled, EngineError, InputError
 from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
@@ -26,11 +28,11 @@ from perslm_runtime.prompt import (
     SUMMARY_REQUEST,
     Conversation,
     chat_format,
-    memory_line,
     start_conversation,
-    user_text,
 )
 from perslm_runtime.snapshot import load_snapshot, model_identity, save_snapshot, snapshot_key
+
+__all__ = ["ChatModel", "ReplyEnd"]
 
 T = TypeVar("T")
 
@@ -38,23 +40,6 @@ _SUMMARY_TOKENS = 96
 _KEPT_TURNS = 2
 _TIMED_TOKENS = 16  # fewer tell nothing about the speed
 _COMPACT_ABOVE = 0.65  # of the context: below, a turn with a full reply still fits without dropping any
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyEnd:
-    """How a reply ended and what it cost. Times are milliseconds, `why` is "end", "length" or "stopped".
-
-    `first_token_at` is the `time.perf_counter()` of the first token, None when there was none.
-    """
-
-    text: str
-    why: str
-    prefilled_tokens: int
-    reused_tokens: int
-    generated_tokens: int
-    prefill_ms: float
-    decode_ms: float
-    first_token_at: float | None
 
 
 class ChatModel:
@@ -80,7 +65,8 @@ class ChatModel:
         self.file = file
         self.max_reply_tokens = max_reply_tokens
         self._llama = Llama(file, options)
-        self._llama.set_sampling(sampling or Sampling())
+        self._sampling = sampling or Sampling()
+        self._llama.set_sampling(self._sampling)
         self._system = system
         self._examples = tuple(examples)
         self._snapshots = snapshots
@@ -93,6 +79,7 @@ class ChatModel:
             self._window = Window(self.tokens, max_reply_tokens)
             self._check_room()
             self._side = SideHead(self._llama, snapshots, self._snapshot_key)
+            self._last_list = LastList()
             self._key = self._snapshot_key(self._talk.head)
             self.head_from, self.head_ms = self._fill_head(stop_of_build())
         except Exception:
@@ -170,14 +157,19 @@ class ChatModel:
         self._key = self._snapshot_key(self._talk.head)
         self._cached = []
         self._side.forget()
+        self._last_list.forget()
         self._fill_head(stop)
         return self._llama.context_tokens
 
     # The conversation
 
     def begin(self, stop: Stop, turns: Sequence[tuple[str, str]] = ()) -> None:
-        """Start another conversation, with what was said before as (question, reply) pairs."""
+        """Start another conversation, with what was said before as (question, reply) pairs.
+
+        What a completion left in memory goes too: something that was recalled for it may have been forgotten.
+        """
         stop.check()
+        self._last_list.forget()
         self._talk = self._new_talk()
         for said, reply in turns:
             self._talk.add(self.tokens(said), self.tokens(reply), said)
@@ -192,11 +184,7 @@ class ChatModel:
         """
         free = self._talk.limit - len(self._talk.head) - self.max_reply_tokens - len(self.tokens(question))
         room = divide(free, self._prefill_tokens_per_s).memories
-        chosen, named = [], {}
-        for text in fitting(memories, question, room, lambda one: len(self.tokens(memory_line(one)))):
-            chosen.append(text)
-            named[text] = next((source for whole, source in (sources or {}).items() if text[:40] in whole), "")
-        return user_text(question, chosen, sources=named)
+        return text_with_memories(question, memories, sources or {}, room, lambda one: len(self.tokens(one)))
 
     def forget(self, stop: Stop) -> None:
         """Start another conversation and overwrite the cache's memory, in which the words of this one still are.
@@ -204,6 +192,7 @@ class ChatModel:
         Files need nothing: only heads are saved, and those hold no word that anybody said.
         """
         self._talk = self._new_talk()
+        self._last_list.forget()
         self._llama.clear()
         self._cached = []
         self._fill_head(stop)
@@ -219,7 +208,7 @@ class ChatModel:
         if not self._talk.fits(user, limit):
             self._window.note_what_leaves(self._talk, len(user) + limit)
         prompt = self._talk.prompt(user, limit)
-        run = _Run()
+        run = Run()
         parts: list[str] = []
         try:
             for piece in self._pieces(prompt, limit, stop, run):
@@ -282,34 +271,59 @@ class ChatModel:
         `InputError` when the prompt does not fit the context.
         """
         llama = self._llama
-        talk = start_conversation(llama.tokenize, self._format, system, examples, llama.context_tokens)
-        if len(talk.head) + max_tokens > llama.context_tokens:
-            raise InputError(
-                f"the tools take {len(talk.head)} tokens and the context has {llama.context_tokens}:"
-                " offer fewer names, or set model.context_tokens higher"
-            )
-        prompt = talk.prompt(self.tokens(text), max_tokens)
-        began = time.perf_counter()
-        cached, state = self._cached, llama.state() if self._cached else b""
-        self._cached = []
-        aside_s = time.perf_counter() - began
+        prompt, head = prompt_of_call(llama, self._format, system, examples, text, max_tokens)
+        with self._aside() as aside:
+            choice = choose(llama, self._side, prompt, head, form, max_tokens, stop)
+        return replace(choice, aside_ms=aside.ms)
+
+    def complete(self, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
+        """Answer a list of messages, beside the conversation: pieces of text, then one `CompletionEnd`.
+
+        The conversation's cache is put aside and taken back, also when the consumer leaves. Stopping raises
+        `Cancelled` within one token; raises `InputError` when the messages do not fit the context.
+        """
+        llama = self._llama
+        own = (self._system, self._examples)
+        prompt = prompt_of_list(llama.tokenize, self._format, wanted, own, llama.context_tokens)
+        end: CompletionEnd | None = None
         try:
-            choice = choose(llama, self._side, prompt, len(talk.head), form, max_tokens, stop)
+            with self._aside() as aside:
+                for piece in complete(llama, self._last_list, aside.cached, prompt, wanted, stop):
+                    if isinstance(piece, CompletionEnd):
+                        end = piece
+                    else:
+                        yield piece
+        finally:
+            if wanted.sampling is not None:
+                llama.set_sampling(self._sampling)
+        if end is not None:
+            yield replace(end, aside_ms=aside.ms)
+
+    @contextmanager
+    def _aside(self) -> Iterator[Aside]:
+        """Take the conversation's cache out, which still lies there in the block, and back behind it."""
+        llama = self._llama
+        began = time.perf_counter()
+        aside = Aside(self._cached)
+        state = llama.state() if aside.cached else b""
+        self._cached = []
+        aside.ms = (time.perf_counter() - began) * 1000
+        try:
+            yield aside
         finally:
             back = time.perf_counter()
             if state and llama.restore(memoryview(state)):
-                self._cached = cached
+                self._cached = aside.cached
             else:
                 llama.clear()
-            aside_s += time.perf_counter() - back
-        return replace(choice, aside_ms=aside_s * 1000)
+            aside.ms += (time.perf_counter() - back) * 1000
 
     # The cache
 
     def _pieces(
-        self, prompt: Sequence[int], limit: int, stop: Stop, run: _Run | None = None
+        self, prompt: Sequence[int], limit: int, stop: Stop, run: Run | None = None
     ) -> Generator[str, None, None]:
-        run = run or _Run()
+        run = run or Run()
         llama = self._llama
         began = time.perf_counter()
         run.prefilled = self._cache(prompt, stop)
@@ -432,18 +446,3 @@ class ChatModel:
             return work(self._llama)
         finally:
             self._llama.clear()
-
-
-class _Run:
-    """What one generation has done so far; read even when it ends early."""
-
-    __slots__ = ("decode_ms", "first_token_at", "prefill_ms", "prefilled", "started", "tokens", "why")
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.why = "stopped"
-        self.started = False
-        self.prefilled = 0
-        self.prefill_ms = 0.0
-        self.decode_ms = 0.0
-        self.first_token_at: float | None = None

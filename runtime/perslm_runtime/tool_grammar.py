@@ -124,25 +124,26 @@ def _grammar(tools: Sequence[Tool]) -> str:
 
 
 def _call(tool: Tool, rules: dict[str, str]) -> Iterator[str]:
-    yield _literal(tool.opening)
+    yield literal(tool.opening)
     for number, argument in enumerate(tool.arguments):
         if number:
-            yield _literal(_SEPARATOR)
+            yield literal(_SEPARATOR)
         body = _body(argument)
         yield rules.setdefault(body, f"a{len(rules)}")
-    yield _literal(")")
+    yield literal(")")
 
 
 def _body(argument: Argument) -> str:
     if isinstance(argument, Names):
         return _tree(argument.texts, 0)
     if isinstance(argument, Whole):
-        return _whole(argument.least, argument.most)
+        return whole_numbers(argument.least, argument.most)
     rest = f" {_LETTER}{{0,{argument.most_characters - 1}}}" if argument.most_characters > 1 else ""
     return rf'"\"" {_FIRST_LETTER}{rest} "\""'
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """An expression for exactly `text`."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -150,18 +151,18 @@ def _tree(texts: Sequence[str], depth: int) -> str:
     """An expression for the sorted `texts`, which share their first `depth` characters; none begins another."""
     shared = len(_shared(texts[0], texts[-1]))
     if len(texts) == 1:
-        return _literal(texts[0][depth:])
+        return literal(texts[0][depth:])
     branches: list[str] = []
     start = 0
     while start < len(texts):
         _, end = _beginning_with(texts, texts[start][: shared + 1], start)
         branches.append(_tree(texts[start:end], shared))
         start = end
-    common = _literal(texts[0][depth:shared]) + " " if shared > depth else ""
+    common = literal(texts[0][depth:shared]) + " " if shared > depth else ""
     return f"{common}({' | '.join(branches)})"
 
 
-def _whole(least: int, most: int) -> str:
+def whole_numbers(least: int, most: int) -> str:
     """An expression for the whole numbers from `least` to `most`, as JSON writes them."""
     parts: list[str] = []
     if least < 0:
@@ -186,7 +187,7 @@ def _digits(low: str, high: str) -> str:
     if set(low) == {"0"} and set(high) == {"9"}:
         return f"[0-9]{{{len(low)}}}"
     if low[0] == high[0]:
-        return _literal(low[0]) + (f" ({_digits(low[1:], high[1:])})" if low[1:] else "")
+        return literal(low[0]) + (f" ({_digits(low[1:], high[1:])})" if low[1:] else "")
     if len(low) == 1:
         return f"[{low}-{high}]"
     parts: list[str] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from piper import PiperConfig, PiperVoice
+from piper import PiperConfig, PiperVoice, SynthesisConfig
 
 from perslm_runtime.audio import Pcm, to_int16
 from perslm_runtime.errors import EngineError
@@ -47,17 +47,19 @@ class Piper:
             session=open_session(self.file, threads), config=config, download_dir=folder
         )
 
-    def speak(self, text: str, stop: Stop) -> Iterator[Pcm]:
+    def speak(self, text: str, stop: Stop, *, pace: float = 1.0) -> Iterator[Pcm]:
         """Yield the sound of `text`, a sentence (or a long sentence's part) at a time.
 
         What has nothing to say (blank, punctuation only) yields nothing. `stop` is looked at before each piece.
-        Every piece is brought to the same peak, as Piper does, then turned down to `volume`.
+        Every piece is brought to the same peak, as Piper does, then turned down to `volume`. `pace` 2 is twice as
+        fast as the voice is set to.
         """
         voice = self._ready()
+        form = None if pace == 1.0 else SynthesisConfig(length_scale=voice.config.length_scale / pace)
         for sentence in voice.phonemize(_plain(text)):
             for phonemes in cut_phonemes(sentence, LONGEST_PIECE):
                 stop.check()
-                sound = voice.phoneme_ids_to_audio(voice.phonemes_to_ids(phonemes))
+                sound = voice.phoneme_ids_to_audio(voice.phonemes_to_ids(phonemes), form)
                 if isinstance(sound, tuple):
                     raise EngineError(f"the voice {self.name} returned alignments that nobody asked for")
                 peak = max(float(np.max(np.abs(sound), initial=0.0)), 1e-8)

@@ -1,0 +1,160 @@
+"""A chat whose messages come whole with each request: through the same queue and engines as a turn, beside it.
+
+The person's running conversation is neither seen nor changed. What may be recalled, done and remembered for it is
+said with each request. It knows no transport, and nothing of the words is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from perslm_daemon import engine_calls
+from perslm_daemon.pipeline import Pipeline
+from perslm_daemon.turn import Ask, without_echoes
+from perslm_runtime.completing import Completion, CompletionEnd
+from perslm_runtime.lane_job import working_for
+from perslm_runtime.prompt import user_text
+
+log = logging.getLogger("perslm.turn")
+
+_RECALLED = 3
+
+TellText = Callable[[str], Awaitable[None]]
+"""Where the pieces of the reply go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A completion that is wanted, and for whom.
+
+    `acts` lets what is understood without the model be answered so (timers, the clock, the home), `recalls` puts
+    the person's memories before the model, `keeps` remembers the question and its reply.
+    """
+
+    completion: Completion
+    person: str
+    acts: bool = False
+    recalls: bool = False
+    keeps: bool = False
+    source: str = "http"
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @property
+    def question(self) -> str:
+        """The newest message."""
+        return self.completion.messages[-1].text
+
+
+@dataclass(slots=True)
+class ChatEnd:
+    """What came of a chat. `why` is "end", "length", "stop" or, interrupted, "stopped"; times are milliseconds.
+
+    Token counts are 0 for what was answered without the model; `intent` is then its name.
+    """
+
+    text: str = ""
+    why: str = "stopped"
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    reply_tokens: int = 0
+    recalled: int = 0
+    intent: str | None = None
+    first_token_ms: float | None = None
+    total_ms: float = 0.0
+
+
+class Chats:
+    """Runs chats over a pipeline's engines."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def run(self, chat: Chat, tell: TellText) -> ChatEnd:
+        """Run one; `tell` gets the reply in pieces. Raises as `Pipeline.ask` does; `BusyError` before any piece.
+
+        Cancelling stops the model within one token.
+        """
+        began, end = time.perf_counter(), ChatEnd()
+
+        async def told(piece: str) -> None:
+            if end.first_token_ms is None:
+                end.first_token_ms = _ms(began)
+            end.text += piece
+            await tell(piece)
+
+        async with self._pipeline.alone():
+            with working_for(chat.id):
+                if not await self._acted(chat, told, end):
+                    await self._answered(await self._with_memories(chat, end), told, end)
+                if chat.keeps:
+                    await self._remember(chat, end)
+        end.total_ms = _ms(began)
+        _log(chat, end)
+        return end
+
+    async def _acted(self, chat: Chat, told: TellText, end: ChatEnd) -> bool:
+        """Let the skills have it first, as in a turn."""
+        if not chat.acts or self._pipeline.skills is None:
+            return False
+        asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id)
+        answered = await self._pipeline.skills(asked)
+        if answered is None:
+            return False
+        end.intent, end.why = answered.intent.name, "end"
+        await told(answered.text)
+        return True
+
+    async def _with_memories(self, chat: Chat, end: ChatEnd) -> Completion:
+        """The completion, its newest message with what helps before it."""
+        pipeline, wanted = self._pipeline, chat.completion
+        if not chat.recalls or not pipeline.recollection.serves(chat.person):
+            return wanted
+        found = without_echoes(await pipeline.recollection.recall(chat.question, _RECALLED, chat.person))
+        end.recalled = len(found)
+        newest = replace(wanted.messages[-1], text=user_text(chat.question, [memory.text for memory in found]))
+        return replace(wanted, messages=(*wanted.messages[:-1], newest))
+
+    async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
+        async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, CompletionEnd):
+                    end.why = piece.why
+                    end.prompt_tokens, end.reused_tokens = piece.prompt_tokens, piece.reused_tokens
+                    end.reply_tokens = piece.reply_tokens
+                else:
+                    await told(piece)
+
+    async def _remember(self, chat: Chat, end: ChatEnd) -> None:
+        pipeline = self._pipeline
+        if not pipeline.recollection.serves(chat.person):
+            return
+        asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id, conversation=chat.id)
+        model = pipeline.model_id if end.intent is None else ""
+        await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000
+
+
+def _log(chat: Chat, end: ChatEnd) -> None:
+    log.info(
+        "chat=%s source=%s intent=%s messages=%d reply_chars=%d recalled=%d why=%s prompt=%d reused=%d"
+        " generated=%d first_token_ms=%s total_ms=%d",
+        chat.id,
+        chat.source,
+        end.intent,
+        len(chat.completion.messages),
+        len(end.text),
+        end.recalled,
+        end.why,
+        end.prompt_tokens,
+        end.reused_tokens,
+        end.reply_tokens,
+        None if end.first_token_ms is None else round(end.first_token_ms),
+        end.total_ms,
+    )
