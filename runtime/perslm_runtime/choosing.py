@@ -168,7 +168,7 @@ def _following(llama: Llama, grammar: Grammar, form: Form, text: str) -> list[in
 def prompt_of_call(
     llama: Llama, chat: ChatFormat, system: str, examples: Sequence[tuple[str, str]], text: str, max_tokens: int
 ) -> tuple[list[int], int]:
-    """The tokens of a call's prompt, and how many of them are its head. Raises `InputError` where it is too long."""
+    """The tokens of a prompt for a call, and how many are its head. Raises `InputError` where it is too long."""
     talk = start_conversation(llama.tokenize, chat, system, examples, llama.context_tokens)
     if len(talk.head) + max_tokens > llama.context_tokens:
         raise InputError(
