@@ -30,6 +30,8 @@ _ENVIRONMENT = {
 }
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 _NOT_RUN = ("/usr/bin/py3compile", "/usr/bin/py3clean")  # 150 s a library; image_python.py compiles on the host
+# mmdebstrap mounts /proc and more into the root: with mounts and processes of its own none outlives a Ctrl-C.
+_ALONE = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
 _INITRAMFS = "MODULES=list\nCOMPRESS=zstd\n"
 
 
@@ -49,16 +51,16 @@ def provide(board: Board, cache: Path, logs: Path) -> Path:
     with (
         step(f"Debian {SUITE} for {board.name} ({len(board.packages)} packages asked for; 8 to 20 minutes, once)"),
         emulation(),
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=cache, prefix=".root-") as folder,
     ):
         modules = Path(folder) / "modules"
         modules.write_text("\n".join(INITRAMFS_MODULES) + "\n", encoding="utf-8")
         say(f"   log: {logs / 'mmdebstrap.log'}")
         watch(
-            command(board, fresh, modules),
+            [*_ALONE, *command(board, fresh, modules)],
             logs / "mmdebstrap.log",
             reading=progress,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, "TMPDIR": folder},
             next_step="check the network and `apt-get update`, then run this again",
         )
     fresh.rename(finished)
