@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import http.client
 import json
 import socket
 import ssl
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,41 +116,47 @@ def test_a_relay_in_the_middle_is_noticed_by_both(host: Host, tmp_path: Path) ->
 
 @contextmanager
 def relay(folder: Path, target: int) -> Iterator[int]:
-    """Somebody who ends the board's TLS with a certificate of their own and passes every byte on."""
+    """Somebody who ends the board's TLS with a certificate of their own and passes every word on."""
     folder.mkdir()
     fake = for_host(authority("not the host"), "not the host", ["127.0.0.1"])
     (folder / "pem").write_bytes(fake.key + fake.certificate)
     inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     inside.load_cert_chain(folder / "pem")
-    outside = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    outside.check_hostname, outside.verify_mode = False, ssl.CERT_NONE
 
-    def pass_on(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            return
-        finally:
-            with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_RDWR)
+    class PassOn(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-    def accept(listening: socket.socket) -> None:
-        with (
-            listening.accept()[0] as raw,
-            inside.wrap_socket(raw, server_side=True) as board,
-            outside.wrap_socket(socket.create_connection(("127.0.0.1", target))) as server,
-        ):
-            back = threading.Thread(target=pass_on, args=(server, board))
-            back.start()
-            pass_on(board, server)
-            back.join()
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, answer = posted(target, self.path, body)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=accept, args=(listening,))
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), PassOn) as server:
+        server.socket = inside.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield listening.getsockname()[1]
+        yield server.server_address[1]
+        server.shutdown()
         thread.join()
+
+
+def posted(port: int, path: str, body: bytes | str) -> tuple[int, bytes]:
+    """What the service on `port` answers to somebody who shows no certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    try:
+        connection.request("POST", path, body)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def test_a_revoked_board_and_a_replaced_key_are_let_in_no_more(host: Host, tmp_path: Path) -> None:
@@ -192,13 +199,6 @@ def test_a_host_that_is_not_there_and_a_code_that_is_none_are_told(host: Host, t
 @pytest.mark.parametrize("body", ["", "{", "[]", '{"message": "zz", "certificate": "x"}', '{"message": 5}', "{}"])
 @pytest.mark.parametrize("path", ["/enroll/begin", "/enroll/finish", "/report", "/renew", "/other"])
 def test_garbage_is_refused_and_the_service_goes_on(host: Host, path: str, body: str) -> None:
-    import http.client
-
     host.boards.open_window()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    port = int(host.url.rpartition(":")[2])
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
-    connection.request("POST", path, body)
-    assert connection.getresponse().status in {400, 403, 404}
-    connection.close()
+    status, _ = posted(int(host.url.rpartition(":")[2]), path, body)
+    assert status in {400, 403, 404}

@@ -15,7 +15,7 @@ import pytest
 from command_line import Ended, environment
 from perslm_daemon import cli
 from perslm_daemon.config import Flags, load
-from perslm_daemon.recollection import _TELLS
+from perslm_daemon.recollection import TELLS
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request, Response
@@ -108,7 +108,7 @@ async def test_each_person_sees_and_tends_what_is_theirs(tmp_path: Path) -> None
     ],
 )
 def test_what_is_to_be_remembered_may_be_for_everybody(said: str, fact: str, shared: bool) -> None:
-    match = _TELLS.match(said)
+    match = TELLS.match(said)
     assert match is not None
     assert (match["fact"], match["all"] is not None) == (fact, shared)
 

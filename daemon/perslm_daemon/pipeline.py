@@ -272,10 +272,17 @@ class Pipeline:
             await sentences.send(sentence)
 
     async def _think(self, now: Progress, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
-        said = await self.parts.model.call(engine_calls.with_memories, now.ask.text, now.recalled)
+        async with sentences:  # closed also where the first call is cancelled
+            said = await self.parts.model.call(engine_calls.with_memories, now.ask.text, now.recalled)
+            await self._write(now, said, sentences, spoken)
+        if now.end is not None and now.end.first_token_at is not None:
+            first_ms = (now.end.first_token_at - now.known) * 1000
+            now.timings = replace(now.timings, first_token=first_ms)
+
+    async def _write(self, now: Progress, said: str, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
         seq = 0
         reply = ""
-        async with sentences, self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:
+        async with self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:
             async for piece in pieces:
                 if isinstance(piece, ReplyEnd):
                     now.end = piece
@@ -288,9 +295,6 @@ class Pipeline:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
                 await self._say(now, Sentence(seq, piece), sentences)
                 seq += 1
-        if now.end is not None and now.end.first_token_at is not None:
-            first_ms = (now.end.first_token_at - now.known) * 1000
-            now.timings = replace(now.timings, first_token=first_ms)
 
     async def _speak(
         self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
