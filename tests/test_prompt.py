@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perslm_daemon.config_sections import Config
 from perslm_runtime.errors import EngineError, InputError
 from perslm_runtime.prompt import CHATML, Conversation, chat_format, start_conversation, user_text
 
@@ -106,3 +111,9 @@ def test_compacting_keeps_the_summary_and_the_newest_turns() -> None:
         talk.add([number], [number])
     talk.compact([9, 9], keep=2)
     assert talk.prompt([8], 10) == [1, 9, 9, 13, 2, 13, 3, 14, 2, 14, 3, 8, 2]
+
+
+def test_the_training_host_teaches_with_the_system_text_that_boards_have() -> None:
+    source = Path(__file__).parents[1] / "training_host/perslm_training_host/chat_replies.py"  # imports torch
+    (assigned,) = re.findall(r'^SYSTEM = (".*")$', source.read_text(encoding="utf-8"), re.MULTILINE)
+    assert ast.literal_eval(assigned) == Config().model.system_prompt
