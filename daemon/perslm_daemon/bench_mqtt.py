@@ -160,7 +160,7 @@ def _daemon(config: Config, folder: Path, url: str) -> Iterator[int]:
 @contextlib.contextmanager
 def _echo(host: str, port: str) -> Iterator[None]:
     with subprocess.Popen(
-        [sys.executable, bench_echo.__file__, host, port], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", bench_echo.__name__, host, port], stdout=subprocess.PIPE, text=True
     ) as child:
         try:
             if child.stdout is None or "ready" not in child.stdout.readline():
