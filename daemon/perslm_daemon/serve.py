@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from enum import Enum
 from functools import partial
 
@@ -24,7 +25,7 @@ from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, star
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
-from perslm_daemon.clock import clocks
+from perslm_daemon.clock import Clock, clocks
 from perslm_daemon.config_sections import ENGINE_KEYS, Config
 from perslm_daemon.control_claim import require_free
 from perslm_daemon.control_client import SOCKET_NAME
@@ -238,10 +239,11 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         sound = await stack.enter_async_context(open_sound(config, assistant, bulletin))
         mouth = sound.mouth if sound else None
         restart = partial(frame.wishes.ask, Wish.RESTART)
-        schedule = await _schedule(config, bulletin, mouth or NoSound(), frame)
+        clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
+        schedule = await _schedule(config, bulletin, mouth or NoSound(), frame, clock, zone)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
-        table.updates = await _updates(config, bulletin, changes)
+        table.updates = await _updates(config, bulletin, changes, clock)
         arbitration = Arbitration(config.mqtt.base, config.node)
         skills: Answering | None = None
 
@@ -286,8 +288,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         )
 
 
-async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Updates:
-    clock, _ = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
+async def _updates(config: Config, bulletin: Bulletin, changes: Changes, clock: Clock) -> Updates:
     book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
     made = partial(
         Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
@@ -295,9 +296,10 @@ async def _updates(config: Config, bulletin: Bulletin, changes: Changes) -> Upda
     return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 
-async def _schedule(config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame) -> Schedule:
+async def _schedule(
+    config: Config, bulletin: Bulletin, ringer: Ringer, frame: _Frame, clock: Clock, zone: tzinfo
+) -> Schedule:
     """The timers, alarms and reminders that are kept in the data folder."""
-    clock, zone = await anyio.to_thread.run_sync(clocks, config.timers.trust_clock)
     file = ScheduleFile(config.data_dir / "timers.json")
     schedule = Schedule(config.timers, file, clock, zone, bulletin, ringer)
     try:
