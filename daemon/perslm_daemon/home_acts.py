@@ -114,9 +114,6 @@ _ALONE: Mapping[str, frozenset[str]] = {
 }
 """What a place alone means: "light up the kitchen", "open the bedroom"."""
 
-COMMANDS = frozenset(_VERBS)
-"""The wishes that are actions."""
-
 
 def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     """The actions of a wish on the devices that it means. Raises `UnclearError` and `NothingError`."""

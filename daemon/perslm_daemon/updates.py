@@ -65,10 +65,9 @@ class Updates:
         *,
         book: Book,
         board_id: Callable[[], str],
-        after_start_s: float = _AFTER_START_S,
     ) -> None:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
-        self._board_id, self._after_start_s = board_id, after_start_s
+        self._board_id = board_id
         self._one_at_a_time = anyio.Lock()
         self._book = book
         self._problem = ""
@@ -91,7 +90,7 @@ class Updates:
                 tasks.start_soon(self._look_again_and_again)
 
     async def _look_again_and_again(self) -> None:
-        await anyio.sleep(self._after_start_s)
+        await anyio.sleep(_AFTER_START_S)
         while True:
             wait_s = self._config.sync.every_h * 3600
             try:

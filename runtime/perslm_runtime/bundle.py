@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -253,11 +252,6 @@ def model_of(manifest: Manifest) -> Model:
         convert=None,
         sources=(Signed(manifest.id, manifest.version),),
     )
-
-
-def newest(manifests: Sequence[Manifest], bundle_id: str) -> Manifest | None:
-    """The highest version of a bundle."""
-    return max((one for one in manifests if one.id == bundle_id), key=lambda one: one.version, default=None)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -125,23 +125,17 @@ class Trust:
 
     def read(self, path: str, longest: int = 1 << 20) -> bytes:
         """A small target's bytes. Raises `BundleRefused` where it is not signed or not what was signed."""
-        info = self._info(path)
-        if info is None:
-            raise BundleRefused(f"nothing is signed under {path}")
+        info = self._signed(path)
         if info.length > longest:
             raise BundleRefused(f"{path} has {info.length} bytes and at most {longest} are read")
         return self._of_any_mirror(path, info)
 
-    def fetch(
-        self, path: str, target: Path, arrived: Callable[[int], None], patience: Patience, *, check: bool = True
-    ) -> None:
+    def fetch(self, path: str, target: Path, arrived: Callable[[int], None], patience: Patience) -> None:
         """Bring a large target to `target`, going on where an earlier call ended, from one mirror after the other.
 
-        `arrived(n)` is called with the bytes there are, and may sleep. With `check` off the caller verifies.
+        `arrived(n)` is called with the bytes there are, and may sleep.
         """
-        info = self._info(path)
-        if info is None:
-            raise BundleRefused(f"nothing is signed under {path}")
+        info = self._signed(path)
         problems: list[str] = []
         failed: list[FetchError] = []
         for mirror in self._mirrors:
@@ -153,7 +147,7 @@ class Trust:
             except FetchError as error:
                 failed.append(error)
                 continue
-            if not check or _is(target, info):
+            if _is(target, info):
                 return
             target.unlink(missing_ok=True)
             problems.append(f"{url} is not the file that was signed")
@@ -196,6 +190,12 @@ class Trust:
             return self._updater.get_targetinfo(path)
         except exceptions.RepositoryError as error:
             raise BundleRefused(_sentence(error)) from error
+
+    def _signed(self, path: str) -> TargetFile:
+        info = self._info(path)
+        if info is None:
+            raise BundleRefused(f"nothing is signed under {path}")
+        return info
 
     def _of_any_mirror(self, path: str, info: TargetFile) -> bytes:
         problems: list[str] = []

@@ -30,7 +30,6 @@ _LONGEST_STRING = 16_000_000
 _MOST_ENTRIES = 10_000_000  # the largest vocabularies have 300,000 words; more is a broken file
 _ALIGNMENT = 32
 _FILE_TYPE = "general.file_type"
-_COPY_BYTES = 1 << 22
 
 
 class BrokenGguf(InputError):
