@@ -11,7 +11,6 @@ import pytest
 from memories import vector
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_db import Database
-from perslm_runtime.memory_search import COARSE
 from perslm_runtime.memory_signs import Signs
 
 
@@ -90,7 +89,7 @@ def test_two_looks_find_nearly_all_that_is_truly_nearest(tmp_path: Path) -> None
     found_share = []
     for asked in rows[:40] + 0.5 * draw.standard_normal((40, 384)).astype(np.float32) / 19:
         truly = set((np.argsort(-(rows @ asked))[:10] + 1).tolist())
-        found = memory._vectors.nearest(asked, 1, None, coarse=COARSE, best=10)
+        found = memory._vectors.nearest(asked, 1, None, best=10)
         found_share.append(len(truly.intersection(found)) / 10)
     memory.close()
     assert np.mean(found_share) >= 0.98

@@ -36,7 +36,7 @@ from perslm_runtime.lane import Stop
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_db import Database
 from perslm_runtime.memory_lines import FORMAT, VERSION
-from perslm_runtime.memory_search import COARSE, MOST_TERMS, match_any
+from perslm_runtime.memory_search import MOST_TERMS, match_any
 from perslm_runtime.memory_vectors import Vectors, pack
 from perslm_runtime.recall import content_words
 
@@ -261,7 +261,7 @@ def _exactness(database: Database, matrix: Vector, asked: Vector) -> float:
     shares = []
     for vector in asked:
         truly = set((np.argpartition(-(matrix @ vector), _NEAREST)[:_NEAREST] + 1).tolist())
-        found = vectors.nearest(vector, 1, None, coarse=COARSE, best=_NEAREST)
+        found = vectors.nearest(vector, 1, None, best=_NEAREST)
         shares.append(len(truly.intersection(found)) / _NEAREST)
     return statistics.mean(shares)
 

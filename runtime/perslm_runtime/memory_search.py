@@ -23,7 +23,6 @@ MOST_TERMS = 24  # of a question, the rarest ones
 _MOST_CHARS = 4_000  # of a question or a memory are read for words when scoring
 _BY_WORDS = 64
 _BY_MEANING = 64
-COARSE = 400  # of 160 the truly nearest ten are found to 0.92, of 256 to 0.97, of 400 to 0.99 (100,000 x 384)
 # Ranking costs a microsecond per occurrence. Words beyond this many only score what rarer ones found: at 100,000
 # memories a question of the six most frequent words takes 35 ms instead of 450.
 _MOST_OCCURRENCES = 4_000
@@ -211,7 +210,7 @@ def candidates(
     in_time = _in_time(database, vectors, question, vector, person)
     similar: dict[int, float] = {}
     if vector is not None:
-        similar = vectors.nearest(vector, person, without, coarse=COARSE, best=_BY_MEANING)
+        similar = vectors.nearest(vector, person, without, best=_BY_MEANING)
     found = {*by_words, *in_time, *similar}
     rows = database.rows(_CANDIDATES, (json.dumps(sorted(found)), person, without))
     if vector is not None:

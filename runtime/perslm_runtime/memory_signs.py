@@ -50,6 +50,11 @@ class Signs:
         self._bits = np.empty((0, 0), np.uint64)  # [words of 64 dimensions, rows]
         self._watch()
 
+    def __len__(self) -> int:
+        """How many memories have signs now."""
+        self._follow()
+        return self._count
+
     def nearest(
         self,
         vector: NDArray[np.float32],

@@ -29,6 +29,8 @@ _MISSING = """
 SELECT id, said, reply FROM memory
 WHERE NOT EXISTS (SELECT 1 FROM vector WHERE vector.id = memory.id) ORDER BY id DESC LIMIT ?
 """
+_LEAST_COARSE = 400
+_COARSE = 0.23  # 500 of 100,000, 1,030 of 300,000, 2,300 of 1,000,000
 
 
 class Vectors:
@@ -81,11 +83,13 @@ class Vectors:
         person: int,
         without: str | None,
         *,
-        coarse: int,
         best: int,
+        coarse: int | None = None,
         between: tuple[int, int] | None = None,
     ) -> dict[int, float]:
         """Ids of a person's memories nearest to `vector` and their cosines; `best` of `coarse` candidates.
+
+        Without `coarse` it is as many as find 0.98 of the truly nearest ten (`_coarse`).
 
         `between` narrows it to ids from the first to the last, `without` leaves a conversation out.
         """
@@ -95,6 +99,8 @@ class Vectors:
         if int(known) != vector.size:
             raise InputError(f"this question's embedding has {vector.size} dimensions, the memory's have {known}")
         left_out = [] if without is None else [row[0] for row in self._database.rows(_OF_CONVERSATION, (without,))]
+        if coarse is None:
+            coarse = _coarse(len(self._signs))
         ids = self._signs.nearest(vector, person, coarse, between=between, left_out=left_out)
         found = self.similarities(vector, ids)
         return dict(sorted(found.items(), key=lambda pair: -pair[1])[:best])
@@ -113,6 +119,15 @@ class Vectors:
     def packed(self, ids: Iterable[int]) -> dict[int, bytes]:
         """The stored form of the vectors of `ids`."""
         return dict(self._database.rows(_EXACT, (json.dumps(list(ids)),)))
+
+
+def _coarse(count: int) -> int:
+    """How many of `count` memories to compare exactly.
+
+    Measured at 384-d, share of the truly nearest ten: 400 find 0.98 of 100,000, 0.95 of 300,000 and 0.83 of
+    1,000,000; 800 find 1.00, 0.98 and 0.93; 3,200 find 0.99 of a million.
+    """
+    return max(_LEAST_COARSE, round(_COARSE * float(count) ** (2 / 3)))
 
 
 def pack(vector: Vector) -> bytes:
