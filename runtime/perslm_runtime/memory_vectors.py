@@ -8,6 +8,7 @@ float16. A whole matrix in RAM would take sixteen times as much and has to be lo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -127,7 +128,7 @@ def _coarse(count: int) -> int:
     Measured at 384-d, share of the truly nearest ten: 400 find 0.98 of 100,000, 0.95 of 300,000 and 0.83 of
     1,000,000; 800 find 1.00, 0.98 and 0.93; 3,200 find 0.99 of a million.
     """
-    return max(_LEAST_COARSE, round(_COARSE * float(count) ** (2 / 3)))
+    return max(_LEAST_COARSE, round(_COARSE * math.pow(count, 2 / 3)))
 
 
 def pack(vector: Vector) -> bytes:
