@@ -155,6 +155,23 @@ def test_a_timer_is_set_and_cancelled_and_a_setting_changed(page: Browser, onlin
 
 
 @pytest.mark.slow
+def test_what_is_known_of_the_people_is_drawn_and_told_with_its_source(page: Browser, online: str) -> None:
+    asked(online, "remember", {"text": "My sister's name is Ana."})
+    asked(online, "remember", {"text": "Ana lives in <b>Porto</b>."})
+    page.until(
+        "fetch('api/memory', { method: 'POST', headers: { 'Content-Type': 'application/json' },"
+        ' body: \'{"action": "graph"}\' }).then((r) => r.json()).then((told) => told.data.nodes.length > 1)'
+    )
+    page.run("location.hash = '#memories'")
+    page.until("!document.getElementById('memories').hidden")
+    page.run("document.querySelector('#known summary').click()")
+    page.until("document.querySelector('#graph svg')?.textContent.includes('Ana')")
+    page.until("document.getElementById('known-list').textContent.includes('Ana')")
+    page.until("document.getElementById('known-list').textContent.includes('from memory')")
+    assert page.run("document.querySelectorAll('#known b').length") == 0
+
+
+@pytest.mark.slow
 def test_every_part_is_whole_on_phone_and_desktop_light_and_dark(page: Browser, tmp_path: Path) -> None:
     for size in (PHONE, DESKTOP):
         for dark in (False, True):

@@ -32,10 +32,10 @@ async def ask(running: Running, verb: str, person: str | None = None, **argument
     return await running.verbs.answer(Request(verb, payload, "mqtt", person), ignore)
 
 
-async def known_by(running: Running, person: str) -> list[str]:
-    """The profile's sentences, once the idle daemon has read what was told."""
+async def known_by(running: Running, person: str, word: str) -> list[str]:
+    """The profile's sentences, once the idle daemon has read what was told and says `word`."""
     with anyio.fail_after(60):
-        while not (lines := (await ask(running, "memory", person)).data["lines"]):  # noqa: ASYNC110 - no event
+        while word not in str(lines := (await ask(running, "memory", person)).data["lines"]):  # noqa: ASYNC110 - no event
             await anyio.sleep(0.05)
     return list(lines)
 
@@ -57,8 +57,9 @@ async def test_each_person_sees_and_tends_what_is_theirs(tmp_path: Path) -> None
         running = seen[0]
         gate = (await ask(running, "remember", "ana", text="The gate code is 4711.", shared=True)).data["id"]
         mine = (await ask(running, "remember", "ana", text="My sister is called Zoe.")).data["id"]
+        await known_by(running, "ana", "Zoe")  # though nobody has asked anything
         await ask(running, "ask", "ana", text="My dog is called Rex.")  # its end is when the daemon idles
-        assert set(await known_by(running, "ana")) == {"Your sister is Zoe.", "Your dog is Rex."}
+        assert set(await known_by(running, "ana", "Rex")) == {"Your sister is Zoe.", "Your dog is Rex."}
         assert (await ask(running, "memory", "ben")).data["lines"] == []
         found = (await ask(running, "memory", "ben", action="search", text="gate code")).data["memories"]
         assert [one["id"] for one in found] == [gate]

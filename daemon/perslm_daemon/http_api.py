@@ -196,6 +196,7 @@ def _add_memories(router: APIRouter, board: Board) -> None:
         if entry is None or entry.person != caller.person:
             raise HttpRefused(404, f"there is no memory {id} of {caller.person}")
         new = await board.pipeline.recollection.remember(text, caller.person)
+        board.pipeline.tend()
         await board.pipeline.forget(Wanted(ids=(id,), owner=caller.person))
         return answer(Response("ok", {"id": new}))
 

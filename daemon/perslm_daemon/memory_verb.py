@@ -92,7 +92,9 @@ class MemoryVerbs:
         if not args.text.strip():
             raise InputError("there is nothing to remember: send a text")
         recollection = self._pipeline.recollection
-        return {"id": await recollection.remember(args.text.strip(), self._person(request), shared=args.shared)}
+        number = await recollection.remember(args.text.strip(), self._person(request), shared=args.shared)
+        self._pipeline.tend()
+        return {"id": number}
 
     async def recall(self, args: RecallArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Memories that answer a text, best first."""

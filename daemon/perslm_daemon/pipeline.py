@@ -94,6 +94,7 @@ class Pipeline:
         self._scope: anyio.CancelScope | None = None
         self._conversation: tuple[str, str, int] | None = None
         self._idle_scope: anyio.CancelScope | None = None
+        self._untended = False
         self._idle_done = anyio.Event()
         self._idle_done.set()
         self._tasks: TaskGroup | None = None
@@ -393,6 +394,12 @@ class Pipeline:
 
     # Between turns
 
+    def tend(self) -> None:
+        """See to the memory as after a turn: something came into it without one."""
+        self._untended = True
+        if self._idle_scope is None and not self._queue.taken:
+            self._start_idling()
+
     def _start_idling(self) -> None:
         if self._tasks is not None and not self._queue.waiting:
             before, self._idle_done = self._idle_done, anyio.Event()
@@ -416,7 +423,10 @@ class Pipeline:
                 if self.relief is not None:
                     await self.relief()
                 await self.parts.model.call(engine_calls.compact)
-                await self.recollection.tidy()
+                self._untended = True
+                while self._untended:
+                    self._untended = False
+                    await self.recollection.tidy()
         except PersLMError as error:
             log.warning("idle_failed error=%s", type(error).__name__)
         finally:

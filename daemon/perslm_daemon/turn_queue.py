@@ -20,6 +20,11 @@ class TurnQueue:
         self.waiting = 0
         """How many wait to `enter`."""
 
+    @property
+    def taken(self) -> bool:
+        """Whether somebody has the engines."""
+        return self._turn.locked()
+
     async def enter(self) -> None:
         """Wait for the engines; `leave` gives them back. Raises `BusyError` when two wait already."""
         try:

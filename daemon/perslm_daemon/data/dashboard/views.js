@@ -1,6 +1,7 @@
 // The parts beside the conversation: what each shows, and how it is changed. Each has show(), some value() and start().
 
 import { get, post } from "./api.js";
+import { known } from "./known.js";
 import { event } from "./talk.js";
 
 const $ = (id) => document.getElementById(id);
@@ -80,6 +81,7 @@ function memoryCard(memory) {
     if (!await sure(`Forget “${memory.text}”? It is erased for good.`)) return;
     await post("api/forget", { id: memory.id });
     card.remove();
+    await known.renew();
   }, `Forget: ${memory.text}`);
   card.append(make("p", { className: "row" }, correct, forget));
   return card;
@@ -109,8 +111,9 @@ async function browse(anew) {
 }
 
 const memories = {
-  show: () => searchMemories(),
+  async show() { await searchMemories(); await known.renew(); },
   start() {
+    known.start(trying);
     $("search").addEventListener("submit", (sent) => { sent.preventDefault(); trying(searchMemories); });
     $("kind").addEventListener("change", () => trying(() => browse(true)));
     $("more").addEventListener("click", () => trying(() => browse(false)));
