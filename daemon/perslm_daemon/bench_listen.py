@@ -22,7 +22,8 @@ import numpy as np
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sound import NullSound, null_sound
 from perslm_daemon.bench_voice import CALL, INTENTS, Bench, clips_of, joined, quiet_config, silence
-from perslm_daemon.bench_words import TALK, false_wake_rows
+from perslm_daemon.bench_wakes import false_wake_rows
+from perslm_daemon.bench_words import TALK
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
 from perslm_daemon.process import private_bytes, thread_count

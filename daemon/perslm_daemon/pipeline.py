@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
-from perslm_daemon.prepared import Prepared
+from perslm_daemon.prepared import Ahead, Prepared
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
@@ -38,6 +38,7 @@ from perslm_daemon.turn import (
     Tell,
     Told,
     Turn,
+    Vector,
     log_failed,
     log_turn,
     only_error,
@@ -48,6 +49,7 @@ from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory import Recalled
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
 from perslm_runtime.memory_prune import Budget
@@ -84,8 +86,9 @@ class Pipeline:
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
         self.preview: Preview | None = None
-        """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
+        """What a question that changes nothing would be answered now; for `prepare`."""
         self._prepared = None if parts.tts is None else Prepared(parts.tts)
+        self._ahead = Ahead()
         """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
@@ -163,6 +166,7 @@ class Pipeline:
         try:
             with anyio.CancelScope() as self._scope:
                 if not await self._answered_by_skill(now):
+                    await self._ahead.settle(now.ask.text)
                     await self._stop_idling()
                     await self._recall(now)
                     await self._answer(now)
@@ -229,13 +233,15 @@ class Pipeline:
         began = time.perf_counter()
         try:
             now.vector = await self.recollection.embed(now.ask.text)
-            memory = self.recollection.lane
-            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
-            now.recalled = without_echoes(found)
+            now.recalled = await self._found(now.ask.text, now.vector, person)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
         await now.tell(Remembered(now.recalled))
+
+    async def _found(self, text: str, vector: Vector | None, person: str) -> tuple[Recalled, ...]:
+        found = await self.recollection.lane.call(engine_calls.recall, text, vector, self._recall_k, person)
+        return without_echoes(found)
 
     async def _answer(self, now: Progress) -> None:
         """Think and speak at the same time: a sentence is synthesized while the next is generated."""
@@ -329,13 +335,28 @@ class Pipeline:
                 yield made
 
     async def prepare(self, text: str) -> None:
-        """Make the first sound of the answer to `text`, which somebody may have finished saying.
-
-        Only for questions that change nothing; nothing is told, remembered or done.
-        """
-        if self._prepared is None or self.preview is None:
+        """Make ready to answer what may be all; "" tells that it was not. Nothing is told, remembered or done."""
+        self._ahead.drop()
+        if not text or self.preview is None:
             return
-        await self._prepared.make(await self.preview(text))
+        reply = await self.preview(text)
+        if reply is None:
+            await self._ahead.make(text, self._read_ahead)
+        elif self._prepared is not None:
+            await self._prepared.make(reply)
+
+    async def _read_ahead(self, text: str) -> None:
+        """Have the model read the question and what is recalled, where the next turn goes on as the last."""
+        person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
+        free = not self._queue.taken and self.parts.model.busy_since is None
+        if not free or conversation != self._session or rebuilt != self.parts.model.rebuilt:
+            return
+        recalled: tuple[Recalled, ...] = ()
+        if self.recollection.serves(person):
+            recalled = await self._found(text, await self.recollection.embed(text), person)
+        said = await self.parts.model.call(engine_calls.with_memories, text, recalled)
+        if not self._queue.taken:
+            await self.parts.model.call(engine_calls.read_ahead, said)
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
@@ -352,7 +373,7 @@ class Pipeline:
             return None
 
     async def _enter_conversation(self, ask: Ask) -> None:
-        """Make the model's conversation the asked one: continue it, or start it with what is on record."""
+        """Make the model's conversation the asked one: continue it, or start it from what is on record."""
         wanted = (ask.person, ask.conversation, self.parts.model.rebuilt)
         if wanted == self._conversation:
             return

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
 from perslm_runtime.errors import ConfigError, EngineError
 from perslm_runtime.lane import Stop
-from perslm_runtime.stt import Transcript, join, require_rate
+from perslm_runtime.stt import SHORTEST_WINDOW_S, Transcript, join, require_rate
 
 _FRAMES_PER_S = 100
-_SHORT_WINDOW, _FULL_WINDOW = 1000, 3000  # frames of 10 ms
+_FULL_WINDOW = 3000  # frames of 10 ms
 _MARGIN = 100  # frames of silence after the words: without them the last ones are lost
 _AT_ONCE_S = 15.0  # longer sound is decoded with time stamps: without, Whisper may end in the middle of it
 _LONGEST_S = 28.0  # of sound in one window
@@ -70,10 +70,19 @@ class Whisper:
 
     `language` is a code such as "en"; English-only models ignore it. With `partials`, `accept` decodes what
     there is whenever 0.8 s of new sound have come, and twice the time that the last decoding took.
-    Raises `EngineError` when the model cannot be loaded, `ConfigError` for a language it does not know.
+    No window is shorter than `shortest_window_s` (30 is Whisper's own). Raises `EngineError` when the model cannot
+    be loaded, `ConfigError` for a language it does not know.
     """
 
-    def __init__(self, folder: Path, threads: int, language: str = "en", *, partials: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int,
+        language: str = "en",
+        *,
+        partials: bool = False,
+        shortest_window_s: float = SHORTEST_WINDOW_S,
+    ) -> None:
         self.name = folder.name
         self.file: Path | None = folder / "model.bin"
         if not (folder / "model.bin").is_file() or not (folder / "tokenizer.json").is_file():
@@ -94,6 +103,7 @@ class Whisper:
         self._model: WhisperModel | None = model
         self._tokenizer = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, "transcribe", language)
         self._partials = partials
+        self._shortest = round(shortest_window_s * _FRAMES_PER_S)
         self._language = language if model.model.is_multilingual else "en"
 
     def listen(self, vocabulary: Sequence[str] = ()) -> WhisperUtterance:
@@ -106,7 +116,7 @@ class Whisper:
             return join(self.sentences(samples, hotwords, stop))
         features = self.features(samples)
         guesses = [self.guess(features, hotwords)]
-        for no_repeat, window in ((3, _SHORT_WINDOW), (0, _FULL_WINDOW)):
+        for no_repeat, window in ((3, self._shortest), (0, _FULL_WINDOW)):
             if guesses[-1].silent or not guesses[-1].doubtful:
                 break
             stop.check()
@@ -164,15 +174,17 @@ class Whisper:
         return self._model
 
     def guess(
-        self, features: NDArray[np.float32], hotwords: str, *, no_repeat: int = 0, window: int = _SHORT_WINDOW
+        self, features: NDArray[np.float32], hotwords: str, *, no_repeat: int = 0, window: int = 0
     ) -> _Guess:
-        """Decode log-mel features [80, frames] once, in `window` frames or more if they need it.
+        """Decode log-mel features [80, frames] once, in `window` frames (else the shortest) or more.
 
         With `no_repeat`, no so many tokens in a row come twice.
         """
         model = self._ready()
         frames = features.shape[1]
-        padded = np.zeros((features.shape[0], min(_FULL_WINDOW, max(window, frames + _MARGIN))), np.float32)
+        padded = np.zeros(
+            (features.shape[0], min(_FULL_WINDOW, max(window or self._shortest, frames + _MARGIN))), np.float32
+        )
         padded[:, :frames] = features
         prompt = model.get_prompt(self._tokenizer, [], without_timestamps=True, hotwords=hotwords or None)
         most = min(math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6, model.max_length // 2)
