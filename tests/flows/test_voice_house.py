@@ -20,6 +20,7 @@ from daemon_child import daemon as child
 from flows.test_voice import daemon, microphone, say, transcribed, until
 from listening import saying
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
+from pipewire import PipeWire, pipewire_server
 from pulse import Pulse, pulse_server
 from wer import word_error_rate
 
@@ -28,9 +29,7 @@ T = TypeVar("T")
 
 SPEAKING = {"voice__enabled": "true", "mouth__duck_others_to": "1", "mouth__thinking_after_s": "0"}
 FAR_DB = -14.0  # from one room to the next
-ECHO_PERCENT = (
-    "40%"  # of what the loudspeaker plays: -24 dB on PulseAudio's scale, a loud one beside the microphone
-)
+ECHO_PERCENT = "40%"  # of what the loudspeaker plays: -24 dB on its scale: a loudspeaker beside the microphone
 STORY = "Tell me a long story about a dog."
 
 
@@ -175,25 +174,41 @@ async def test_a_timer_set_by_voice_outlives_a_power_cut_rings_aloud_and_ends_at
         await thread(broker.stop)
 
 
-@pytest.mark.parametrize("cancelled", [True, False])
-async def test_our_own_voice_in_the_room_interrupts_nothing_and_a_person_does(server, tmp_path, cancelled):
-    loop = ("source=spk.monitor", "sink=mic_in", "latency_msec=60")
-    await thread(server.pactl, "load-module", "module-loopback", *loop)
+async def echoing(server: Pulse) -> None:
+    """Let the microphone hear the loudspeaker from now on."""
+    if isinstance(server, PipeWire):
+        await thread(server.link, "spk")
+        return
+    await thread(
+        server.pactl, "load-module", "module-loopback", "source=spk.monitor", "sink=mic_in", "latency_msec=60"
+    )
     (echo,) = [one for one in await thread(server.listed, "sink-inputs") if "loopback" in one["driver"]]
     await thread(server.pactl, "set-sink-input-volume", str(echo["index"]), ECHO_PERCENT)
-    settings = (f"audio.echo_cancel={str(cancelled).lower()}", "mouth.chimes=false")
-    async with room(server, "mic_in"), daemon(tmp_path, *settings) as (running, events):
-        await microphone(running, there=True)
-        in_force = running.bulletin.current()["sound"]["echo_cancel"]
-        assert in_force.startswith("module-echo-cancel") is cancelled, in_force
-        await say(server, "Okay Nabu.", 0.4, STORY, 0.3)
-        await until(events, "tts_speaking")
-        await anyio.sleep(5.0)
-        kinds = [one.event_type for one in events]
-        assert kinds.count("listening") == 1, "our own voice was taken for somebody's"
-        assert "tts_finished" not in kinds
-        await say(server, "Please tell me the capital of Germany.", 0.3)
-        finished = await until(events, "tts_finished")
-        assert finished.fields["interrupted"]
-        heard = (await until(events, "heard", 2)).fields["text"]
-        assert word_error_rate("please tell me the capital of Germany", heard) <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("kind", "cancelled"), [(pulse_server, True), (pulse_server, False), (pipewire_server, True)]
+)
+async def test_our_own_voice_in_the_room_interrupts_nothing_and_a_person_does(tmp_path, kind, cancelled):
+    block = kind()
+    server = await thread(block.__enter__)
+    try:
+        await echoing(server)
+        settings = (f"audio.echo_cancel={str(cancelled).lower()}", "mouth.chimes=false")
+        async with room(server, "mic_in"), daemon(tmp_path, *settings) as (running, events):
+            await microphone(running, there=True)
+            in_force = running.bulletin.current()["sound"]["echo_cancel"]
+            assert in_force.startswith("module-echo-cancel") is cancelled, in_force
+            await say(server, "Okay Nabu.", 0.4, STORY, 0.3)
+            await until(events, "tts_speaking")
+            await anyio.sleep(5.0)
+            kinds = [one.event_type for one in events]
+            assert kinds.count("listening") == 1, "our own voice was taken for somebody's"
+            assert "tts_finished" not in kinds
+            await say(server, "Please tell me the capital of Germany.", 0.3)
+            assert (await until(events, "tts_finished")).fields["interrupted"]
+            heard = (await until(events, "heard", 2)).fields["text"]
+            assert word_error_rate("please tell me the capital of Germany", heard) <= 0.2
+    finally:
+        with anyio.CancelScope(shield=True):
+            await thread(block.__exit__, None, None, None)
