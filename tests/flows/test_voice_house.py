@@ -39,6 +39,12 @@ def server() -> Iterator[Pulse]:
         yield made
 
 
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[mosquitto.Broker]:
+    with mosquitto.running(tmp_path) as made:
+        yield made
+
+
 async def thread(work: Callable[..., T], *args: Any, **more: Any) -> T:
     return await anyio.to_thread.run_sync(partial(work, *args, **more))
 
@@ -99,15 +105,14 @@ def softer(sound: Pcm, by_db: float) -> Pcm:
     return Pcm((sound.samples * 10 ** (by_db / 20)).astype(np.int16), sound.rate_hz)
 
 
-async def test_of_two_boards_that_hear_one_call_the_nearer_answers_and_the_other_is_silent(server, tmp_path):
-    (tmp_path / "broker").mkdir()
+async def test_of_two_boards_that_hear_one_call_the_nearer_answers_and_the_other_is_silent(
+    server, broker, tmp_path
+):
     for sink in ("mic_far", "spk_far"):
         await thread(
             server.pactl, "load-module", "module-null-sink", f"sink_name={sink}", "rate=48000", "norewinds=1"
         )
     far_sound = {"PULSE_SOURCE": "mic_far.monitor", "PULSE_SINK": "spk_far"}
-    broker = mosquitto.Broker(tmp_path / "broker")
-    await thread(broker.start)
     home = await thread(mosquitto.Client, broker.port, ("perslm/+/event", "perslm/+/sound"))
     called = await saying("Okay Nabu.", 0.4, "What time is it?", 0.3)
     try:
@@ -135,7 +140,6 @@ async def test_of_two_boards_that_hear_one_call_the_nearer_answers_and_the_other
                 await thread(player.wait)
     finally:
         await thread(home.close)
-        await thread(broker.stop)
     of = {node: [kind for who, kind in events if who == node] for node in ("near", "far")}
     assert "wake_word_detected" in of["far"], "both heard the call"
     assert "left_to_another" in of["far"]
@@ -146,10 +150,7 @@ async def test_of_two_boards_that_hear_one_call_the_nearer_answers_and_the_other
     assert int(np.abs(far_said.sound.samples.astype(int)).max()) <= 2, "not even a chime"
 
 
-async def test_a_timer_set_by_voice_outlives_a_power_cut_rings_aloud_and_ends_at_stop(server, tmp_path):
-    (tmp_path / "broker").mkdir()
-    broker = mosquitto.Broker(tmp_path / "broker")
-    await thread(broker.start)
+async def test_a_timer_set_by_voice_outlives_a_power_cut_rings_aloud_and_ends_at_stop(server, broker, tmp_path):
     home = await thread(mosquitto.Client, broker.port, ("perslm/kitchen/event", "perslm/kitchen/sound"))
     try:
         async with room(server, "mic_in"):
@@ -171,7 +172,6 @@ async def test_a_timer_set_by_voice_outlives_a_power_cut_rings_aloud_and_ends_at
             assert not rung.sound.samples[at_the_end:].any(), "and no more after stop"
     finally:
         await thread(home.close)
-        await thread(broker.stop)
 
 
 async def echoing(server: Pulse) -> None:
