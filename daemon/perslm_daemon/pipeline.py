@@ -38,7 +38,6 @@ from perslm_daemon.turn import (
     Tell,
     Told,
     Turn,
-    Vector,
     log_failed,
     log_turn,
     only_error,
@@ -49,7 +48,6 @@ from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
-from perslm_runtime.memory import Recalled
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
 from perslm_runtime.memory_prune import Budget
@@ -85,11 +83,11 @@ class Pipeline:
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
+        """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now; for `prepare`."""
         self._prepared = None if parts.tts is None else Prepared(parts.tts)
         self._ahead = Ahead()
-        """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
@@ -180,19 +178,10 @@ class Pipeline:
                 saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
-            now.ask.turn,
-            "" if now.traceless else now.ask.text,
-            now.reply,
-            now.recalled,
-            self.model_id if now.intent is None else "",
-            now.timings,
-            interrupted=not finished,
-            remembered_as=saved,
-            problems=tuple(now.problems),
-            end=now.end,
-            intent=now.intent,
-            done=now.done,
-        )
+            now.ask.turn, "" if now.traceless else now.ask.text, now.reply, now.recalled,
+            self.model_id if now.intent is None else "", now.timings, interrupted=not finished,
+            remembered_as=saved, problems=tuple(now.problems), end=now.end, intent=now.intent, done=now.done,
+        )  # fmt: skip
         log_turn(turn, now.ask.source)
         return turn
 
@@ -233,15 +222,13 @@ class Pipeline:
         began = time.perf_counter()
         try:
             now.vector = await self.recollection.embed(now.ask.text)
-            now.recalled = await self._found(now.ask.text, now.vector, person)
+            memory = self.recollection.lane
+            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
+            now.recalled = without_echoes(found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
         await now.tell(Remembered(now.recalled))
-
-    async def _found(self, text: str, vector: Vector | None, person: str) -> tuple[Recalled, ...]:
-        found = await self.recollection.lane.call(engine_calls.recall, text, vector, self._recall_k, person)
-        return without_echoes(found)
 
     async def _answer(self, now: Progress) -> None:
         """Think and speak at the same time: a sentence is synthesized while the next is generated."""
@@ -347,16 +334,15 @@ class Pipeline:
 
     async def _read_ahead(self, text: str) -> None:
         """Have the model read the question and what is recalled, where the next turn goes on as the last."""
+        model, recollection = self.parts.model, self.recollection
         person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
-        free = not self._queue.taken and self.parts.model.busy_since is None
-        if not free or conversation != self._session or rebuilt != self.parts.model.rebuilt:
+        idle = not self._queue.taken and model.busy_since is None
+        if not idle or (conversation, rebuilt) != (self._session, model.rebuilt):
             return
-        recalled: tuple[Recalled, ...] = ()
-        if self.recollection.serves(person):
-            recalled = await self._found(text, await self.recollection.embed(text), person)
-        said = await self.parts.model.call(engine_calls.with_memories, text, recalled)
+        found = await recollection.recall(text, self._recall_k, person) if recollection.serves(person) else []
+        said = await model.call(engine_calls.with_memories, text, without_echoes(found))
         if not self._queue.taken:
-            await self.parts.model.call(engine_calls.read_ahead, said)
+            await model.call(engine_calls.read_ahead, said)
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
