@@ -56,9 +56,10 @@ class Answering:
         found = await self.skills.ending(text)
         return await self.home.ending(text) if found is None and self.home is not None else found
 
-    async def preview(self, text: str) -> str:
-        """What a question that only reads would be answered now; "" for any other."""
-        return await self.skills.preview(text) or (await self.home.preview(text) if self.home is not None else "")
+    async def preview(self, text: str) -> str | None:
+        """What a question that only reads would be answered now; "" for what is done, None for what is neither."""
+        found = await self.skills.preview(text)
+        return await self.home.preview(text) if found is None and self.home is not None else found
 
 
 async def answering_of(config: Config, assistant: Assistant, home: Home | None, skills: Skills) -> Answering:

@@ -184,6 +184,11 @@ def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequen
     return model.with_memories(question, [memory.text for memory in recalled], sources)
 
 
+def read_ahead(model: ChatModel, stop: Stop, said: str) -> None:
+    """Have a text read that may be asked."""
+    model.read_ahead(stop, said)
+
+
 def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generator[str | ReplyEnd, None, None]:
     """The reply in speakable pieces, cut in the model's own thread: one hop to the loop per token cost 20 % speed.
 

@@ -104,11 +104,13 @@ class HomeIntents:
         open_ended = any(target.is_place or target.every for target in wishes[-1].targets)
         return Ending.UNSURE if open_ended else Ending.FINISHED
 
-    async def preview(self, text: str) -> str:
-        """What a question would be answered now; "" for what changes something or is none."""
+    async def preview(self, text: str) -> str | None:
+        """What a question would be answered now; "" for what changes something, None for what is not of it."""
         names, entries = self._names()
         try:
             wishes = await self.recognizer.call(engine_calls.wishes, text, names, entries)
+            if not wishes:
+                return None
             if len(wishes) == 1 and wishes[0].name in QUESTIONS:
                 return _sentence(answer(wishes[0], self.home, Where(self.area or None))[0])
         except (PersLMError, UnclearError, NothingError):

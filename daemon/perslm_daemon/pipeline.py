@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
-from perslm_daemon.prepared import Prepared
+from perslm_daemon.prepared import Ahead, Prepared
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
@@ -83,10 +83,11 @@ class Pipeline:
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
-        self.preview: Preview | None = None
-        """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
-        self._prepared = None if parts.tts is None else Prepared(parts.tts)
         """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
+        self.preview: Preview | None = None
+        """What a question that changes nothing would be answered now; for `prepare`."""
+        self._prepared = None if parts.tts is None else Prepared(parts.tts)
+        self._ahead = Ahead()
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
@@ -163,6 +164,7 @@ class Pipeline:
         try:
             with anyio.CancelScope() as self._scope:
                 if not await self._answered_by_skill(now):
+                    await self._ahead.settle(now.ask.text)
                     await self._stop_idling()
                     await self._recall(now)
                     await self._answer(now)
@@ -176,19 +178,10 @@ class Pipeline:
                 saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
-            now.ask.turn,
-            "" if now.traceless else now.ask.text,
-            now.reply,
-            now.recalled,
-            self.model_id if now.intent is None else "",
-            now.timings,
-            interrupted=not finished,
-            remembered_as=saved,
-            problems=tuple(now.problems),
-            end=now.end,
-            intent=now.intent,
-            done=now.done,
-        )
+            now.ask.turn, "" if now.traceless else now.ask.text, now.reply, now.recalled,
+            self.model_id if now.intent is None else "", now.timings, interrupted=not finished,
+            remembered_as=saved, problems=tuple(now.problems), end=now.end, intent=now.intent, done=now.done,
+        )  # fmt: skip
         log_turn(turn, now.ask.source)
         return turn
 
@@ -329,13 +322,27 @@ class Pipeline:
                 yield made
 
     async def prepare(self, text: str) -> None:
-        """Make the first sound of the answer to `text`, which somebody may have finished saying.
-
-        Only for questions that change nothing; nothing is told, remembered or done.
-        """
-        if self._prepared is None or self.preview is None:
+        """Make ready to answer what may be all; "" tells that it was not. Nothing is told, remembered or done."""
+        self._ahead.drop()
+        if not text or self.preview is None:
             return
-        await self._prepared.make(await self.preview(text))
+        reply = await self.preview(text)
+        if reply is None:
+            await self._ahead.make(text, self._read_ahead)
+        elif self._prepared is not None:
+            await self._prepared.make(reply)
+
+    async def _read_ahead(self, text: str) -> None:
+        """Have the model read the question and what is recalled, where the next turn goes on as the last."""
+        model, recollection = self.parts.model, self.recollection
+        person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
+        idle = not self._queue.taken and model.busy_since is None
+        if not idle or (conversation, rebuilt) != (self._session, model.rebuilt):
+            return
+        found = await recollection.recall(text, self._recall_k, person) if recollection.serves(person) else []
+        said = await model.call(engine_calls.with_memories, text, without_echoes(found))
+        if not self._queue.taken:
+            await model.call(engine_calls.read_ahead, said)
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
@@ -352,7 +359,7 @@ class Pipeline:
             return None
 
     async def _enter_conversation(self, ask: Ask) -> None:
-        """Make the model's conversation the asked one: continue it, or start it with what is on record."""
+        """Make the model's conversation the asked one: continue it, or start it from what is on record."""
         wanted = (ask.person, ask.conversation, self.parts.model.rebuilt)
         if wanted == self._conversation:
             return

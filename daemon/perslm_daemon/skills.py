@@ -130,11 +130,13 @@ class Skills:
             return None
         return Ending.UNSURE if question_for(intent) else Ending.FINISHED
 
-    async def preview(self, text: str) -> str:
-        """What a question that only reads would be answered now; "" for what changes something or is none."""
+    async def preview(self, text: str) -> str | None:
+        """What a question that only reads would be answered now; "" for what changes something, else None."""
         try:
             intent: Intent | None = await self._recognizer.call(engine_calls.understand, text)
-            if intent is not None and intent.name in _READING:
+            if intent is None or intent.name not in self._table:
+                return None
+            if intent.name in _READING:
                 return await self._table[intent.name](intent)
         except PersLMError:
             pass  # the turn itself tells what is wrong

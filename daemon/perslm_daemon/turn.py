@@ -126,8 +126,9 @@ class Answered:
 
 
 Skills = Callable[[Ask], Awaitable[Answered | None]]
-Preview = Callable[[str], Awaitable[str]]
 """What is asked before the model: its answer, or None where the sentence is the model's."""
+Preview = Callable[[str], Awaitable[str | None]]
+"""What would be answered now: "" where something would be done for it, None where it is the model's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ from perslm_runtime.lane import Stop
 
 ENGINES = ("whisper", "vosk")
 
+SHORTEST_WINDOW_S = 10.0
+"""What Whisper is given at the least: in shorter windows it loops (stt_whisper.py)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
