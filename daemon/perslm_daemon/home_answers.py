@@ -16,6 +16,7 @@ from perslm_runtime.home_wish import Target, Wish
 _MOST_ROOMS = 4
 _SENSOR_WORDS = re.compile(r" (contact|opening|occupancy|presence|sensor|state)$", re.IGNORECASE)
 _LOW_BATTERY = 20.0
+_PAUSED = frozenset({"media_player", "vacuum", "lawn_mower"})
 _OPENINGS = frozenset({"window", "door", "opening", "garage_door", "garage", "gate"})
 _SENSED: Mapping[str, tuple[str, str, str]] = {
     "temperature": ("temperature", "current_temperature", " degrees"),
@@ -25,7 +26,7 @@ _SENSED: Mapping[str, tuple[str, str, str]] = {
 QUESTIONS = frozenset(
     {
         *("is_state", "which", "how_many", "state_of", "list", "value_of", *_SENSED),
-        *("setpoint", "brightness_of", "color_of", "position_of", "battery_of", "power_of"),
+        *("setpoint", "brightness_of", "volume_of", "color_of", "position_of", "battery_of", "power_of"),
     }
 )
 """The wishes that are questions."""
@@ -118,6 +119,10 @@ def _is_open(device: Device, values: Mapping[str, object]) -> bool | None:
     return position > 0 if isinstance(position, int | float) else None
 
 
+def _is_paused(device: Device, values: Mapping[str, object]) -> bool | None:
+    return values["state"] == "paused" if "state" in values and device.domain in _PAUSED else None
+
+
 Said = Callable[[Device, Mapping[str, object]], bool | None]
 _SAID: Mapping[str, tuple[str, Said]] = {
     "on": ("", _is_on),
@@ -129,6 +134,7 @@ _SAID: Mapping[str, tuple[str, Said]] = {
     "armed": ("", _is_armed),
     "disarmed": ("armed", _is_armed),
     "playing": ("", _is_playing),
+    "paused": ("", _is_paused),
     "low": ("", _is_low),
 }
 """What tells each word, and of which other it is the opposite."""
@@ -149,7 +155,8 @@ def _about_state(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, 
 
     if wish.name == "which" and not wish.targets:
         wish = Wish(wish.name, (Target(every=True, many=True, quantity="any"),), wish.number, word, wish.place)
-    resolver = Resolver(home, where, able, word if word in ("locked", "unlocked") else "", query=True)
+    verb = word if word in ("locked", "unlocked") else wish.name
+    resolver = Resolver(home, where, able, verb, query=True)
     every = bool(wish.targets) and all(target.every for target in wish.targets)
     found = [device for device in resolver.all(wish, default) if able(device) and (not every or default(device))]
     so = [device for device in found if is_so(device, home.state(device.id), word)]
@@ -330,6 +337,7 @@ def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ..
         "brightness_of": lambda _, values: (
             "is off" if values.get("on") is False else _told(values.get("brightness"), "is at", " percent")
         ),
+        "volume_of": lambda _, values: _told(values.get("volume"), "is at", " percent"),
         "color_of": lambda _, values: _color(values),
         "position_of": lambda _, values: _position(values),
         "battery_of": lambda device, values: (

@@ -105,6 +105,8 @@ def _entries(home: Home) -> Iterator[Entry]:
             yield Entry(name, Kind.DEVICE, device.id)
         if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
             yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
+        for name in _lit_alike(device.name):
+            yield Entry(name, Kind.DEVICE, device.id, 4)
         if device.domain == "lock" and device.name.lower().endswith(" lock"):
             yield Entry(device.name[: -len(" lock")], Kind.DEVICE, device.id, 1)
         if device.physical and device.kind not in _HIDDEN_KINDS:
@@ -112,6 +114,13 @@ def _entries(home: Home) -> Iterator[Entry]:
             area = (device.area or "").lower()
             if area and device.physical.lower().startswith(f"{area} "):
                 yield Entry(device.physical[len(area) + 1 :], Kind.DEVICE, device.id, 3)
+
+
+def _lit_alike(name: str) -> Iterator[str]:
+    """ "Reading light" for the Reading Lamp: few people remember which of the two it is called."""
+    *before, last = name.split()
+    if before and last.lower() in ("lamp", "light"):
+        yield " ".join((*before, "light" if last.lower() == "lamp" else "lamp"))
 
 
 def hints(home: Home) -> tuple[str, ...]:

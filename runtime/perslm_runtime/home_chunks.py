@@ -107,7 +107,7 @@ class _Reading:
         target, end = max(heads, key=lambda head: head[1])
         if target.is_place and (quantity or this):
             return None
-        many = target.many or quantity == "all"
+        many = target.many or quantity in ("all", "both")
         target = replace(target, quantity=quantity or target.quantity, many=many, this=this and not target.placed)
         if not target.is_place and (placed := self._placed(end, trailing=True)) is not None:
             place, end = placed

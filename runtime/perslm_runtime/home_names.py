@@ -80,6 +80,8 @@ class NameBook:
                 break
             key += part
             keys.append((end + 1, key))
+            if words[end].endswith("'s"):  # "Rosie's battery"
+                keys.append((end + 1, key.removesuffix("s")))
         wanted = tuple(kinds)
         return [
             Hit(end, kind, tuple(self._ids[kind][key][1]), rank=self._ids[kind][key][0])

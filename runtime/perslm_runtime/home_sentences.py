@@ -16,8 +16,9 @@ from importlib.resources import files
 from typing import Any
 
 from perslm_runtime.home_chunks import Chunked, chunk
+from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_names import Hit, Kind, NameBook
-from perslm_runtime.home_vocabulary import Vocabulary
+from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Matched, Sentences, without_politeness
 from perslm_runtime.time_words import find, words_of
@@ -66,6 +67,13 @@ _CONTRACTIONS = (
     (re.compile(r"\bdegs?\b|°"), " degrees"),
     (re.compile(r"\bcolours?\b"), "color"),
 )
+_WHY = (
+    r"(i am|we are|it is|i have|we have|i cannot|we cannot|i want to|we want to|i need to|there is|because|since|"
+    r"so that)"
+)
+_TOLD = (re.compile(rf"^{_WHY} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (so )?{_WHY} [^,;.!?]*[.!]?$"))
+"""A clause apart that says why something is wanted, before and behind it."""
+
 _CUTS = (
     ("and", "then", "also"),
     ("and", "also"),
@@ -76,6 +84,11 @@ _CUTS = (
     ("but",),
     ("while",),
     ("plus",),
+)
+
+
+_COVERS = frozenset(
+    ("blind", "shutter", "curtain", "shade", "awning", "cover", "garage", "gate", "window", "valve")
 )
 
 
@@ -110,16 +123,19 @@ class HomeSentences:
         for one in table["intent"]:
             tables[apart.get(one["name"], 2)].append(one)
         self._bare, self._first, self._all = (Sentences(one, table["rules"], self._static) for one in tables)
+        self._loose = LooseSentences(table)
+        self._carried = phrases(dict.fromkeys(table["carried"], True))
+        self._begin = frozenset(table["words"]["begin"].split())
         self._grammar = self._all.words | {"and", "the", "in", "room"} | self._fillers
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
         spoken = self._spoken(text)
-        for words in self._readings(spoken):
-            if len(words) > _LONGEST_WORDS or not words:
-                continue
-            if found := self._parts(words, book, {}):
-                return found
+        readings = [words for words in self._readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
+        for loose in (False, True):
+            for words in readings:
+                if found := self._parts(words, book, {}, loose=loose):
+                    return found
         words = self._words(spoken.replace(",", " "))
         if not words or len(words) > _LONGEST_WORDS:
             return ()
@@ -138,7 +154,7 @@ class HomeSentences:
         start = one.start - (
             one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
         )
-        found = self._parts([*words[:start], *words[one.end :]], book, {})
+        found = self._parts([*words[:start], *words[one.end :]], book, {}, loose=True)
         return bool(found) and all(wish.targets and wish.name not in ("fragment", "name") for wish in found)
 
     # From text to words
@@ -152,6 +168,9 @@ class HomeSentences:
     def _readings(self, spoken: str) -> Iterator[list[str]]:
         plain = self._words(spoken.replace(",", " "))
         yield plain
+        for told in _TOLD:  # "I'm cold, turn on the heating": why it is wanted says nothing of what
+            if (kept := told.sub(" ", spoken)) != spoken:
+                yield self._words(kept.replace(",", " "))
         if "," in spoken or ";" in spoken or "." in spoken.strip()[:-1]:
             cut = re.sub(r"[,;.!?](?=\s)", " and ", spoken)
             cut = re.sub(r"\band\s+(and|then)\b", "and", cut)
@@ -169,23 +188,27 @@ class HomeSentences:
     # From words to wishes
 
     def _parts(
-        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], depth: int = 0
+        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], depth: int = 0, *, loose: bool = False
     ) -> tuple[Wish, ...]:
         """The wishes of the words, cut where each part fits; () where some part does not."""
-        whole = self._one(words, book, repaired)
+        whole = self._one(words, book, repaired, loose=loose)
         if whole is not None:
             return (whole,)
         if depth >= _MOST_PARTS:
             return ()
-        for start, end in _cuts(words):
+        for start, end in _cuts(words, self._begin):
             left = self._one(
-                without_politeness(words[:start], self._before, self._after), book, _within(repaired, 0, start)
+                without_politeness(words[:start], self._before, self._after),
+                book,
+                _within(repaired, 0, start),
+                loose=loose,
             )
             if left is None or left.name in ("fragment", "yes", "no", "choose"):
                 continue
-            rest = self._parts(
-                without_politeness(words[end:], self._before, self._after), book, _moved(repaired, end), depth + 1
-            )
+            behind = without_politeness(words[end:], self._before, self._after)
+            rest = self._parts(behind, book, _moved(repaired, end), depth + 1, loose=loose)
+            if not rest and (begun := self._begun(words[:start])):  # "make sure this is off and that is closed"
+                rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
                 continue
             if (
@@ -198,7 +221,14 @@ class HomeSentences:
             return (left, *rest)
         return ()
 
-    def _one(self, words: list[str], book: NameBook, repaired: Mapping[int, Hit]) -> Wish | None:
+    def _begun(self, words: list[str]) -> list[str]:
+        """How a sentence begins that holds for what comes after its "and" as well."""
+        found = longest(self._carried, words, 0)
+        return words[: found[1]] if found else []
+
+    def _one(
+        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], *, loose: bool = False
+    ) -> Wish | None:
         if not words:
             return None
         plain = [word for word in words if word not in self._fillers]
@@ -215,7 +245,9 @@ class HomeSentences:
                 wish = _wish(found, chunked)
                 if wish is not None and _sensible(wish):
                     return wish if place is None or wish.place is not None else replace(wish, place=place)
-        return None
+        if not loose:
+            return None
+        return self._loose.question(chunked.words, chunked) or self._loose.command(plain, chunked)
 
     # Names that were not understood
 
@@ -257,16 +289,18 @@ class HomeSentences:
         return frozenset(self._table["words"]["commands"].split())
 
 
-def _cuts(words: Sequence[str]) -> Iterable[tuple[int, int]]:
-    """Where two commands may meet: (end of the first, start of the second)."""
+def _cuts(words: Sequence[str], begin: frozenset[str]) -> Iterable[tuple[int, int]]:
+    """Where two commands may meet: (end of the first, start of the second, maybe with one of `begin`)."""
     at = 1
     while at < len(words) - 1:
         length = next((len(cut) for cut in _CUTS if tuple(words[at : at + len(cut)]) == cut), 0)
         if length:
             yield at, at + length
             at += length
-        else:
-            at += 1
+            continue
+        if words[at] in begin:
+            yield at, at
+        at += 1
 
 
 def _within(repaired: Mapping[int, Hit], start: int, end: int) -> dict[int, Hit]:
@@ -334,16 +368,18 @@ def _as_said(text: str, chunked: Chunked) -> str:
 
 def _sensible(wish: Wish) -> bool:
     """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
-    if wish.name in ("set_volume", "change_volume"):
-        return bool(wish.targets)
-    if wish.name in ("name", "move_room", "hide"):
-        return bool(wish.targets) and not wish.targets[0].is_place
-    if wish.name == "turn_on" and wish.word == "light":
-        return all("light" in target.said for target in wish.targets)
-    if wish.name == "change_brightness" and any(
-        target.noun != "light" for target in wish.targets if target.said in ("light", "lights")
-    ):
-        return False
-    if wish.name == "value_of":
-        return len(wish.targets) == 1 and len(wish.targets[0].devices) == 1 and not wish.targets[0].guessed
-    return True
+    targets, fits = wish.targets, True
+    match wish.name:
+        case "set_volume" | "change_volume":
+            fits = bool(targets)
+        case "change_position":
+            fits = all(target.noun in _COVERS or target.devices for target in targets)
+        case "name" | "move_room" | "hide":
+            fits = bool(targets) and not targets[0].is_place
+        case "turn_on" if wish.word == "light":
+            fits = all("light" in target.said for target in targets)
+        case "change_brightness":
+            fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
+        case "value_of":
+            fits = len(targets) == 1 and len(targets[0].devices) == 1 and not targets[0].guessed
+    return fits

@@ -21,6 +21,8 @@ def value_at(words: Sequence[str], at: int, known: Vocabulary) -> tuple[str, Num
     """(list, value, end) of the number at a word: "pct", "deg", "kel", or "n" where no unit was said."""
     if level := longest(known.levels, words, at):
         return "pct", level[0], level[1]
+    if words[at] == "a" and words[at + 1 : at + 2] == ["degree"]:
+        return "deg", 1, at + 2
     thing = words[at] == "one" and (at == 0 or words[at - 1] in known.not_a_number)  # "this one"
     found = None if thing else _number_at(words, at)
     if found is None:
