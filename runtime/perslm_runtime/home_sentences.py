@@ -372,6 +372,8 @@ def _sensible(wish: Wish) -> bool:
     match wish.name:
         case "set_volume" | "change_volume":
             fits = bool(targets)
+        case "arm_home" | "arm_away" | "arm_night":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
         case "change_position":
             fits = all(target.noun in _COVERS or target.devices for target in targets)
         case "name" | "move_room" | "hide":
