@@ -24,6 +24,7 @@ from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
+from perslm_runtime.tongues import tongue
 
 log = logging.getLogger("perslm.skills")
 
@@ -68,7 +69,7 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
     about = About(assistant.intents, assistant.pipeline.recollection, home)
     if home is None:
         return Answering(skills, None, about)
-    understood = HomeIntents(assistant.intents, home, config.home.area)
+    understood = HomeIntents(assistant.intents, home, config.home.area, tongue(config.stt.language))
     router = await anyio.to_thread.run_sync(_router, config, assistant)
     if router is not None:
 

@@ -164,7 +164,9 @@ async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncItera
             note(f"perslm: goes on without {missing.part}: {missing.reason}")
         if assistant.intents is not None:
             trust_clock = session.config.timers.trust_clock
-            assistant.pipeline.skills = await skills.alone(assistant.intents, trust_clock=trust_clock)
+            assistant.pipeline.skills = await skills.alone(
+                assistant.intents, trust_clock=trust_clock, language=session.config.stt.language
+            )
         yield assistant
 
 

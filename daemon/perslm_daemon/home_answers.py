@@ -18,14 +18,14 @@ _SENSOR_WORDS = re.compile(r" (contact|opening|occupancy|presence|sensor|state)$
 _LOW_BATTERY = 20.0
 _PAUSED = frozenset({"media_player", "vacuum", "lawn_mower"})
 _OPENINGS = frozenset({"window", "door", "opening", "garage_door", "garage", "gate"})
-_SENSED: Mapping[str, tuple[str, str, str]] = {
+SENSED: Mapping[str, tuple[str, str, str]] = {
     "temperature": ("temperature", "current_temperature", " degrees"),
     "humidity": ("humidity", "humidity", " percent"),
     "illuminance": ("illuminance", "illuminance", " lux"),
 }
 QUESTIONS = frozenset(
     {
-        *("is_state", "which", "how_many", "state_of", "list", "value_of", *_SENSED),
+        *("is_state", "which", "how_many", "state_of", "list", "value_of", *SENSED),
         *("setpoint", "brightness_of", "volume_of", "color_of", "position_of", "battery_of", "power_of"),
     }
 )
@@ -38,7 +38,7 @@ def answer(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
         wish = value_wish(wish, home)
     if wish.name in ("is_state", "which", "how_many"):
         return _about_state(wish, home, where)
-    if wish.name in _SENSED:
+    if wish.name in SENSED:
         return _sensed(wish, home, where)
     if wish.name == "list":
         return _list(wish, home, where)
@@ -50,7 +50,7 @@ def value_wish(wish: Wish, home: Home) -> Wish:
     kinds = {
         device.kind for ids in wish.targets[0].devices for id_ in ids if (device := home.device(id_)) is not None
     }
-    asked = next((name for name in _SENSED if kinds == {name}), "state_of")
+    asked = next((name for name in SENSED if kinds == {name}), "state_of")
     return replace(wish, name=asked)
 
 
@@ -233,19 +233,23 @@ def _which_ones(found: Sequence[Device]) -> str:
 # Degrees and percents
 
 
+def sensed_value(sensed: str, device: Device, home: Home) -> float | None:
+    """The temperature, humidity or light that a device tells; None where it tells none."""
+    kind, prop, _ = SENSED[sensed]
+    values = home.state(device.id).values
+    value: object = None
+    if device.domain == "sensor" and device.kind == kind:
+        value = values.get("value")
+    elif device.domain == "climate":
+        value = values.get(prop)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def _sensed(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
-    kind, prop, unit = _SENSED[wish.name]
+    unit = SENSED[wish.name][2]
 
     def value_of(device: Device) -> float | None:
-        values = home.state(device.id).values
-        value = (
-            values.get("value")
-            if device.domain == "sensor" and device.kind == kind
-            else values.get(prop)
-            if device.domain == "climate"
-            else None
-        )
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return sensed_value(wish.name, device, home)
 
     resolver = Resolver(home, where, lambda device: value_of(device) is not None, query=True)
     wanted = wish if wish.targets or wish.place else Wish(wish.name)

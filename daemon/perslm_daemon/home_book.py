@@ -102,7 +102,7 @@ def _entries(home: Home) -> Iterator[Entry]:
         if device.hidden:
             continue
         for name in (device.name, *device.aliases):
-            yield Entry(name, Kind.DEVICE, device.id)
+            yield Entry(name, Kind.DEVICE, device.id, domain=device.domain)
         if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
             yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
         for name in _lit_alike(device.name):

@@ -270,7 +270,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
-            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
             skills = await answering_of(config, assistant, table.home, everyday)
         assistant.pipeline.skills = skills
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]

@@ -31,12 +31,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name of one thing. `rank` 0 is its own name or alias, 1 the name without its room, 2 its apparatus'."""
+    """One name of one thing. `rank` 0 is its own name or alias, 1 the name without its room, 2 its apparatus'.
+
+    `domain` is a device's, for Home Assistant's sentences: "open" is another intent for a lock than for a blind.
+    """
 
     name: str
     kind: Kind
     id: str
     rank: int = 0
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,11 @@ class NameBook:
         self._ids: dict[Kind, dict[str, tuple[int, list[str]]]] = {kind: {} for kind in Kind}
         self.words: set[str] = set()
         """Every word that is part of a name."""
+        self.domains: dict[str, str] = {}
+        """What kind of device each id is, where it was told."""
         for entry in entries:
+            if entry.domain:
+                self.domains[entry.id] = entry.domain
             words = _plain(entry.name)
             if not words:
                 continue
