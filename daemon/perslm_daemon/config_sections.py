@@ -121,7 +121,9 @@ class Stt:
     engine: str = key("whisper", Choice(("whisper", "vosk")), "which recognizer: whisper is exact, vosk streams")
     id: str = key("whisper-tiny.en", _MODEL_ID, "which speech model; it has to fit the engine")
     threads: int = key(default_threads, _THREADS, "threads it uses")
-    language: str = key("en", Text(r"[a-z]{2,3}", "a language code such as en"), "language spoken")
+    language: str = key(
+        "en", Text(r"[a-z]{2,3}(-[A-Za-z]{2,4})?", "a language code such as en or pt-BR"), "language spoken"
+    )
     longest_s: float = key(120.0, Real(1, 600), "longest recording that is taken, in seconds")
 
 

@@ -46,7 +46,7 @@ def spoken_tongues() -> tuple[str, ...]:
 @cache
 def tongue(language: str) -> Tongue | None:
     """The phrases of a language; None for English and where there are none."""
-    phrases = _table().get(language)
+    phrases = _table().get(language.partition("-")[0])  # Swiss German is answered in German
     if phrases is None:
         return None
     answers = {
