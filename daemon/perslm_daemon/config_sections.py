@@ -25,6 +25,7 @@ from perslm_daemon.config_keys import (
     OptionalLocation,
     Places,
     Real,
+    Rooms,
     Secret,
     Switch,
     Text,
@@ -347,6 +348,7 @@ class Wyoming:
         True, Switch(), "hear ourselves when somebody has finished speaking; false leaves it to Home Assistant"
     )
     satellites: tuple[str, ...] = key((), Places(), "Wyoming satellites that are connected to and answered")
+    rooms: tuple[str, ...] = key((), Rooms(), "rooms of satellites that do not tell theirs, or another one")
     discover: bool = key(False, Switch(), "connect to every satellite that announces itself; they ask as guests")
 
 
