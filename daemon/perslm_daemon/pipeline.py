@@ -21,11 +21,13 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
+from perslm_daemon.moment import Moment, meanwhile
 from perslm_daemon.prepared import Prepared
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
     GUEST,
+    Answered,
     Ask,
     Heard,
     Parts,
@@ -83,6 +85,8 @@ class Pipeline:
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
+        self.moment: Moment | None = None
+        """What is said where a skill keeps somebody waiting; None for nothing."""
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
         self._prepared = None if parts.tts is None else Prepared(parts.tts)
@@ -213,13 +217,25 @@ class Pipeline:
         answered = await self._forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
-            answered = await self.skills(now.ask)
+            answered = await self._by_skills(now, self.skills)
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is None:
             return False
         now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
         return True
+
+    async def _by_skills(self, now: Progress, skills: Skills) -> Answered | None:
+        """What the skills answer; who waits for it aloud hears a word after a silence."""
+        moment = self.moment
+        if moment is None or not now.ask.speak or self.parts.tts is None:
+            return await skills(now.ask)
+
+        async def say() -> None:
+            async with self._speaking(now, Gate()) as sentences, sentences:
+                await self._say(now, moment.words, sentences)
+
+        return await meanwhile(lambda: skills(now.ask), moment.after_s, say)
 
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
@@ -248,9 +264,9 @@ class Pipeline:
         """A reply that is known at once, sentence by sentence like one of the model."""
         async with self._speaking(now, Gate()) as sentences, sentences:
             splitter = SentenceSplitter()
-            for seq, piece in enumerate([*splitter.feed(text), *splitter.flush()]):
+            for piece in [*splitter.feed(text), *splitter.flush()]:
                 now.reply += piece
-                await self._say(now, Sentence(seq, piece), sentences)
+                await self._say(now, piece, sentences)
 
     @asynccontextmanager
     async def _speaking(self, now: Progress, spoken: Gate) -> AsyncIterator[ObjectSendStream[Sentence]]:
@@ -267,7 +283,9 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise only_error(group) from None
 
-    async def _say(self, now: Progress, sentence: Sentence, sentences: ObjectSendStream[Sentence]) -> None:
+    async def _say(self, now: Progress, text: str, sentences: ObjectSendStream[Sentence]) -> None:
+        sentence = Sentence(now.said, text)
+        now.said += 1
         await now.tell(sentence)
         with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
             await sentences.send(sentence)
@@ -281,7 +299,6 @@ class Pipeline:
             now.timings = replace(now.timings, first_token=first_ms)
 
     async def _write(self, now: Progress, said: str, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
-        seq = 0
         reply = ""
         async with self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:
             async for piece in pieces:
@@ -292,10 +309,9 @@ class Pipeline:
                 now.reply = reply.strip()
                 if piece.isspace():
                     continue
-                if seq == 0:
+                if now.timings.first_sentence is None:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
-                await self._say(now, Sentence(seq, piece), sentences)
-                seq += 1
+                await self._say(now, piece, sentences)
 
     async def _speak(
         self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
