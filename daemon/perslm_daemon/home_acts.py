@@ -17,6 +17,7 @@ from perslm_runtime.home_wish import Target, Wish
 _STEP_PERCENT = 20
 _STEP_DEGREES = 1
 _STEP_VOLUME = 10
+_LEVELS = {"low": 20.0, "medium": 50.0, "high": 100.0, "night": 5.0}
 _SPEEDS = {"low": 33.0, "medium": 66.0, "high": 100.0, "silent": 20.0, "turbo": 100.0}
 
 _STEPPED = frozenset(
@@ -69,7 +70,15 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "set_humidity": ("set_humidity",),
     "set_temperature": ("set_temperature",),
     "change_temperature": ("change_temperature", "set_temperature"),
-    "set_mode": ("set_mode", "set_preset", "set_fan_mode", "set_percentage", "select", "set_fan_speed"),
+    "set_mode": (
+        "set_mode",
+        "set_preset",
+        "set_fan_mode",
+        "set_percentage",
+        "select",
+        "set_fan_speed",
+        "set_brightness",
+    ),
     "set_speed": ("set_percentage",),
     "change_speed": ("set_percentage",),
     "set_volume": ("set_volume",),
@@ -200,6 +209,8 @@ def _verb(device: Device, wanted: Iterable[str], wish: Wish) -> str | None:
 def _knows(device: Device, verb: str, word: str) -> bool:
     if verb == "set_percentage":
         return word in _SPEEDS
+    if verb == "set_brightness":
+        return word in _LEVELS
     prop = {
         "set_mode": "mode",
         "set_preset": "preset",
@@ -226,7 +237,8 @@ def _action(verb: str, wish: Wish, device: Device, home: Home) -> Action:
     if wish.name in _STEPPED and verb.startswith("set_"):
         return Action(verb, _stepped(verb, wish, values, sign))
     if wish.name == "set_mode":
-        return Action(verb, _SPEEDS[wish.word] if verb == "set_percentage" else wish.word)
+        levels = {"set_percentage": _SPEEDS, "set_brightness": _LEVELS}.get(verb)
+        return Action(verb, wish.word if levels is None else levels[wish.word])
     if wish.number is not None and verb.startswith("set_"):
         return Action(verb, wish.number)
     return Action(verb)

@@ -84,6 +84,8 @@ def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
     spoken_of = bool(talk.it) and talk.fresh
     if not any(target.it for target in wish.targets):
         return wish
+    if wish.place is not None and all(target.it for target in wish.targets):
+        return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
     if wish.name in _ROOM_WISHES and all(target.it for target in wish.targets) and not _can(wish, talk, home):
         return replace(wish, targets=())
     return wish if spoken_of else None

@@ -94,7 +94,14 @@ class _Reading:
     def _left_out(self, at: int) -> tuple[tuple[Target, ...], int] | None:
         """What "except ..." names, at a word."""
         phrase = longest(self._known.left_out, self._words, at)
-        return self._targets(phrase[1]) if phrase else None
+        if phrase is None:
+            return None
+        ones = self._after_determiners(phrase[1])
+        if self._words[ones : ones + 1] in (["one"], ["ones"]):
+            ones += 1
+        # "except the ones in the hall", "but not those upstairs"
+        placed = self._placed(ones, trailing=True) if ones > phrase[1] else None
+        return ((placed[0],), placed[1]) if placed is not None else self._targets(phrase[1])
 
     def _target(self, at: int) -> tuple[Target, int] | None:
         quantity, start, this = self._quantity(at)
@@ -105,6 +112,8 @@ class _Reading:
         if not heads:
             return None
         target, end = max(heads, key=lambda head: head[1])
+        if target.is_place and quantity == "all" and not this:
+            return replace(target, said=" ".join(self._words[at:end])), end  # "the whole living room"
         if target.is_place and (quantity or this):
             return None
         many = target.many or quantity in ("all", "both")
@@ -292,7 +301,8 @@ class _Reading:
 
     def _number(self, out: Chunked, at: int) -> int:
         """Take a number at a word, else the word itself; returns where to go on."""
-        found = value_at(self._words, at, self._known)
+        vague = self._words[at] in _VAGUE and at + 1 < len(self._words)
+        found = value_at(self._words, at + vague + (self._words[at + 1 : at + 2] == ["a"] and vague), self._known)
         if found is None:
             out.words.append(self._words[at])
             return at + 1
@@ -322,6 +332,7 @@ def _merged(target: Target, place: Target) -> Target:
     )
 
 
+_VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "nearly"))
 _ARTICLES = ("the", "my", "our", "a")
 
 

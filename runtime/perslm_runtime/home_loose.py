@@ -16,6 +16,9 @@ from perslm_runtime.home_chunks import Chunked
 from perslm_runtime.home_vocabulary import Phrases, longest, phrases
 from perslm_runtime.home_wish import Number, Target, Wish
 
+_WHOLLY = frozenset(("open", "close", "lock", "unlock", "turn_on", "turn_off"))
+"""What cannot be done a little."""
+
 _IT = frozenset(("it", "them", "that", "this", "those", "these"))
 _ASPECTS = frozenset(("lock", "media_player", "vacuum"))
 _LIT = frozenset(("light", "shade"))
@@ -90,12 +93,13 @@ class LooseSentences:
         read = self._read(words, chunked)
         if read is None:
             return None
+        little, read.cues = "bit" in read.cues, read.cues - {"bit"}
         for cues in (frozenset(read.cues | read.leading), frozenset(read.cues)):
             row = next((one for one in self._rows if cues and one.fits(cues, read.value)), None)
             if row is None and read.value in ("color", "white", "degrees", "number"):
                 row = next((one for one in self._rows if one.fits(cues, read.value)), None)
-            if row is not None:
-                return _wish(row, read)
+            if row is not None and not (little and row.wish in _WHOLLY):
+                return _wish(_relative(row, cues, words), read)
         return None
 
     def _read(self, words: Sequence[str], chunked: Chunked) -> _Read | None:
@@ -213,6 +217,18 @@ def _number(word: str, chunked: Chunked) -> tuple[str, Number] | None:
         if word in values:
             return {"deg": "degrees", "kel": "white"}.get(kind, "number"), values[word]
     return None
+
+
+_UP = frozenset(("up", "raise", "more", "brighter", "louder", "warmer", "faster"))
+_DOWN = frozenset(("down", "lower", "less", "dimmer", "quieter", "cooler", "slower"))
+
+
+def _relative(row: _Row, cues: frozenset[str], words: Sequence[str]) -> _Row:
+    """ "Up 20 percent" is by so much, "up to 20 percent" to that."""
+    if not row.wish.startswith("set_") or row.value not in ("number", "degrees") or {"to", "at"} & {*words}:
+        return row
+    up, down = bool(cues & _UP), bool(cues & _DOWN)
+    return replace(row, wish=f"change_{row.wish[4:]}", word="up" if up else "down") if up is not down else row
 
 
 def _wish(row: _Row, read: _Read) -> Wish | None:

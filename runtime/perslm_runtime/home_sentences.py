@@ -65,6 +65,8 @@ _CONTRACTIONS = (
         " ",
     ),
     (re.compile(r"\bdegs?\b|°"), " degrees"),
+    (re.compile(r"\bdouble[- ]check\b"), "check"),
+    (re.compile(r"\bgo back (?:a|one|to the (?:previous|last)) (song|track|title|station)\b"), r"previous \1"),
     (re.compile(r"\bcolours?\b"), "color"),
 )
 _WHY = (
@@ -239,15 +241,20 @@ class HomeSentences:
         lists = _lists(chunked)
         if (found := next(self._first.match(" ".join(plain), lists), None)) is not None:
             return _wish(found, chunked)
-        plain = [word for word in plain if word not in self._kept_back]
+        said, plain = plain, [word for word in plain if word not in self._kept_back]
         for text, place in _stray_place(plain, chunked):
             for found in self._all.match(text, lists):
                 wish = _wish(found, chunked)
                 if wish is not None and _sensible(wish):
                     return wish if place is None or wish.place is not None else replace(wish, place=place)
-        if not loose:
-            return None
-        return self._loose.question(chunked.words, chunked) or self._loose.command(plain, chunked)
+        return self._by_words(said, plain, chunked) if loose else None
+
+    def _by_words(self, said: list[str], plain: list[str], chunked: Chunked) -> Wish | None:
+        """What the words alone say; `plain` are those without the words that mean nothing beside a name."""
+        if (asked := self._loose.question(chunked.words, chunked)) is not None:
+            return asked
+        wish = self._loose.command(said, chunked) or self._loose.command(plain, chunked)
+        return None if wish is None else _meant(wish, chunked.words, chunked)
 
     # Names that were not understood
 
@@ -354,7 +361,42 @@ def _wish(found: Matched, chunked: Chunked) -> Wish | None:
             case "what":
                 if not (word := _as_said(said, chunked)):
                     return None
-    return Wish(found.intent, tuple(targets), number, word, place)
+    name = found.intent
+    if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
+        name = "change_temperature"
+    if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
+        name = "set_temperature"
+    return _meant(Wish(name, tuple(targets), number, word, place), chunked.words, chunked)
+
+
+def _meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
+    """A wish as it is meant where its words say something else than they seem to."""
+    any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
+    if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
+        return replace(wish, name="is_state", word=_ASKED[wish.name])
+    said = {*words}
+    few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
+    if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
+        return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
+    return wish
+
+
+_MOST_STEPS = 6  # degrees: nobody heats a room to five
+_UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
+_DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
+_ASKED = {"turn_on": "on", "turn_off": "off", "open": "open", "close": "closed"}
+_DIMS = frozenset(("dim", "brighten", "fade", "brightness"))
+
+
+def _is_warmth(targets: Sequence[Target], number: object, found: Matched, chunked: Chunked) -> bool:
+    """Whether a room is to be at a bare number that is one of degrees: "keep the bedroom at 18"."""
+    bare = (
+        isinstance(number, int | float)
+        and 14 <= number <= 28
+        and any(kind == "n" for kind, _, _ in found.entities)
+    )
+    rooms = bool(targets) and all(target.is_place for target in targets)
+    return bare and rooms and not _DIMS & {*chunked.words}
 
 
 def _as_said(text: str, chunked: Chunked) -> str:
