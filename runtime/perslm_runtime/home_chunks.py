@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_names import SEVERAL, Hit, Kind, NameBook
 from perslm_runtime.home_values import value_at
 from perslm_runtime.home_vocabulary import LEVELS, Vocabulary, longest
 from perslm_runtime.home_wish import Target
@@ -166,7 +166,8 @@ class _Reading:
                 continue
             # "the lights" are a class even where one room's lamp is announced as "Terrace Lights"
             own = hit.rank == 0 and len(hit.ids) == 1
-            found.append((hit.end, 4 if own else 0, Target(devices=(hit.ids,), guessed=hit.alike < 1.0), hit.end))
+            named = Target(devices=(hit.ids,), many=hit.rank == SEVERAL, guessed=hit.alike < 1.0)
+            found.append((hit.end, 4 if own else 0, named, hit.end))
         noun = self._noun(at)
         if noun is not None:
             name, many, end = noun
@@ -191,6 +192,10 @@ class _Reading:
         if self._words[at : at + 1] in (["'s"], ["s"]):
             at += 1
         hits = self._named(at, Kind.DEVICE)
+        if not hits and (quantity := longest(self._known.quantities, self._words, at)) is not None:
+            noun = self._noun(quantity[1])  # "downstairs: all lights off"
+            many = Target() if noun is None else Target(noun=noun[0], many=True, quantity=quantity[0])
+            return None if noun is None else (_merged(many, where), noun[2])
         noun = self._noun(at)
         own = bool(hits) and hits[0].rank == 0 and len(hits[0].ids) == 1
         if hits and (noun is None or hits[0].end > noun[2] or (hits[0].end == noun[2] and not noun[1] and own)):

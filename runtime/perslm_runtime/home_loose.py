@@ -102,6 +102,10 @@ class LooseSentences:
                 return _wish(_relative(row, cues, words), read)
         return None
 
+    def denies(self, words: Sequence[str]) -> bool:
+        """Whether there is a negation, a condition or a question of why in the words."""
+        return bool(_DENIES & {*words})
+
     def _read(self, words: Sequence[str], chunked: Chunked) -> _Read | None:
         read, at = _Read(), 0
         while at < len(words):
@@ -181,9 +185,11 @@ class LooseSentences:
             at += 1
         if not targets or any(target.is_place or target.every for target in targets):
             return None
+        if any(target.said.startswith(("a ", "an ")) for target in targets):
+            return None  # "what does a humidifier do" is about all of them
         if states:
             return Wish("is_state", tuple(targets), word=states[0], place=place)
-        told = about and len(targets) == 1 and bool(targets[0].devices) and not targets[0].guessed
+        told = about and len(targets) == 1 and not targets[0].many and not targets[0].guessed
         return Wish("state_of", tuple(targets), place=place) if told else None
 
 
@@ -219,6 +225,7 @@ def _number(word: str, chunked: Chunked) -> tuple[str, Number] | None:
     return None
 
 
+_DENIES = frozenset(("not", "never", "if", "unless", "when", "while", "until", "why", "who", "because"))
 _UP = frozenset(("up", "raise", "more", "brighter", "louder", "warmer", "faster"))
 _DOWN = frozenset(("down", "lower", "less", "dimmer", "quieter", "cooler", "slower"))
 

@@ -21,6 +21,10 @@ _SPELLED = 0.6
 _CLEARLY = 0.08  # how much better the best has to be than the next
 
 
+SEVERAL = 6
+"""The rank of a plural that several names end in: "the night lights"."""
+
+
 class Kind(Enum):
     """What a name is of."""
 

@@ -18,6 +18,7 @@ from typing import Any
 from perslm_runtime.home_chunks import Chunked, chunk
 from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_polite import WHY, without_courtesy, written_out
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Matched, Sentences, without_politeness
@@ -38,44 +39,6 @@ _IT = (
     "those ones",
     "same one",
 )
-_CONTRACTIONS = (
-    (
-        re.compile(
-            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|somebody|he|she)'s\b"
-        ),
-        r"\1 is",
-    ),
-    (re.compile(r"\b(i)'m\b"), r"\1 am"),
-    (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
-    (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
-    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
-    (re.compile(r"\b(i|we|you)'d (rather|prefer)\b"), r"\1 would \2"),
-    (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
-    (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),
-    (re.compile(r"\b(can)'t\b"), r"cannot"),
-    (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
-    (re.compile(r"\bwanna\b"), "want to"),
-    (re.compile(r"\bgonna\b"), "going to"),
-    (re.compile(r"\bgimme\b"), "give me"),
-    (re.compile(r"\blet is\b"), "let us"),
-    (
-        re.compile(
-            r"'s (?=(brightness|colou?r|temperature|volume|speed|position|state|status|battery|humidity)\b)"
-        ),
-        " ",
-    ),
-    (re.compile(r"\bdegs?\b|°"), " degrees"),
-    (re.compile(r"\bdouble[- ]check\b"), "check"),
-    (re.compile(r"\bgo back (?:a|one|to the (?:previous|last)) (song|track|title|station)\b"), r"previous \1"),
-    (re.compile(r"\bcolours?\b"), "color"),
-)
-_WHY = (
-    r"(i am|we are|it is|i have|we have|i cannot|we cannot|i want to|we want to|i need to|there is|because|since|"
-    r"so that)"
-)
-_TOLD = (re.compile(rf"^{_WHY} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (so )?{_WHY} [^,;.!?]*[.!]?$"))
-"""A clause apart that says why something is wanted, before and behind it."""
-
 _CUTS = (
     ("and", "then", "also"),
     ("and", "also"),
@@ -89,6 +52,24 @@ _CUTS = (
 )
 
 
+_NOT_LATER = frozenset(
+    (
+        *(
+            "fragment",
+            "name",
+            "move_room",
+            "scene",
+            "value_of",
+            "is_state",
+            "which",
+            "how_many",
+            "state_of",
+            "list",
+        ),
+        *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("position_of", "battery_of", "power_of"),
+    )
+)
 _COVERS = frozenset(
     ("blind", "shutter", "curtain", "shade", "awning", "cover", "garage", "gate", "window", "valve")
 )
@@ -138,6 +119,8 @@ class HomeSentences:
             for words in readings:
                 if found := self._parts(words, book, {}, loose=loose):
                     return found
+        if found := self._of_it(spoken, book):
+            return found
         words = self._words(spoken.replace(",", " "))
         if not words or len(words) > _LONGEST_WORDS:
             return ()
@@ -146,6 +129,19 @@ class HomeSentences:
                 return found
         return ()
 
+    def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""
+        told, comma, wanted = spoken.partition(",")
+        if not comma or self._loose.denies(told.split()):
+            return ()
+        found = self._parts(self._words(wanted.replace(",", " ")), book, {})
+        about = [
+            target for named in chunk(self._words(told), self._known, book).targets.values() for target in named
+        ]
+        if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
+            return ()
+        return (replace(found[0], targets=tuple(about)),) if found[0].targets else ()
+
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
         words = self._words(self._spoken(text).replace(",", " "))
@@ -153,24 +149,22 @@ class HomeSentences:
         if not spans or len(words) > _LONGEST_WORDS:
             return False
         one = spans[0]
-        start = one.start - (
-            one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
-        )
-        found = self._parts([*words[:start], *words[one.end :]], book, {}, loose=True)
-        return bool(found) and all(wish.targets and wish.name not in ("fragment", "name") for wish in found)
+        lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
+        for start in (one.start, *([one.start - 1] if lead else [])):
+            found = self._parts([*words[:start], *words[one.end :]], book, {}, loose=True)
+            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
+                return True
+        return False
 
     # From text to words
 
     def _spoken(self, text: str) -> str:
-        said = text.lower().replace("’", "'")
-        for pattern, instead in _CONTRACTIONS:
-            said = pattern.sub(instead, said)
-        return said
+        return without_courtesy(written_out(text))
 
     def _readings(self, spoken: str) -> Iterator[list[str]]:
         plain = self._words(spoken.replace(",", " "))
         yield plain
-        for told in _TOLD:  # "I'm cold, turn on the heating": why it is wanted says nothing of what
+        for told in WHY:  # "I'm cold, turn on the heating": why it is wanted says nothing of what
             if (kept := told.sub(" ", spoken)) != spoken:
                 yield self._words(kept.replace(",", " "))
         if "," in spoken or ";" in spoken or "." in spoken.strip()[:-1]:
@@ -260,7 +254,7 @@ class HomeSentences:
 
     def _repairs(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
         """What unknown words may have been meant to be, the most likely first."""
-        known = self._grammar | self._known.noun_words
+        known = self._grammar | self._known.noun_words | self._known.rooms
         unknown = [
             at
             for at, word in enumerate(words)
@@ -362,6 +356,8 @@ def _wish(found: Matched, chunked: Chunked) -> Wish | None:
                 if not (word := _as_said(said, chunked)):
                     return None
     name = found.intent
+    if name == "start" and word and not targets:
+        targets = [Target(noun=word, said=word.replace("_", " "))]
     if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
         name = "change_temperature"
     if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
@@ -416,6 +412,10 @@ def _sensible(wish: Wish) -> bool:
             fits = bool(targets)
         case "arm_home" | "arm_away" | "arm_night":
             fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "disarm":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "vacuum_locate":
+            fits = wish.place is None and not any(target.placed for target in targets)
         case "change_position":
             fits = all(target.noun in _COVERS or target.devices for target in targets)
         case "name" | "move_room" | "hide":
