@@ -143,8 +143,10 @@ class LooseSentences:
             return *number, "", at + 1
         if (color := longest(self._colors, words, at)) is not None:
             return "color", None, color[0], color[1]
-        white = longest(self._whites, words, at) if words[at] not in self._cues else None
-        return None if white is None else ("white", white[0], "", white[1])
+        white = longest(self._whites, words, at)
+        if white is None or (white[1] == at + 1 and words[at] in self._cues):
+            return None  # "warm" alone may be what a room is to be
+        return "white", white[0], "", white[1]
 
     def _named(self, read: _Read, targets: Sequence[Target]) -> None:
         """Take what was named. Beside a name a class may be a cue: "the lock on the back door", "a red light"."""

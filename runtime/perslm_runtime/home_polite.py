@@ -45,7 +45,7 @@ _REASONS = (
 WHY = (re.compile(rf"^{_REASONS} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (so )?{_REASONS} [^,;.!?]*[.!]?$"))
 """A clause apart that says why something is wanted, before and behind it."""
 
-_YOU = r"(?:you|someone|somebody|we)"
+_YOU = r"(?:you|one of you|someone|somebody|we)"
 _COULD = r"(?:could|would|can|will|might|may)"
 _WISHED = (
     # "It would be lovely if the lamp were on": that it shall be
@@ -74,6 +74,10 @@ _FORMS = (
     r"what (?:i|we) (?:want|need|would like) (?:now )?is(?: for)?",
     r"all (?:i|we) (?:want|need) is(?: for)?",
     r"(?:i|we) (?:was|were|am|are) (?:wondering|hoping|thinking) (?:if|whether|that)? ?{you} {could}",
+    r"(?:{could} {you} )?be able to",
+    r"{could} {you}",
+    r"(?:i|we) (?:think|guess|suppose|believe|reckon) (?:that )?(?:we|you|i) (?:can|could|should|may|might)",
+    r"would it (?:trouble|bother|inconvenience) you (?:too much )?(?:to|if)",
     r"would it be (?:okay|ok|alright|all right|possible) (?:for you )?to",
     r"(?:hey|hi|hello|okay|ok|alright|right|so|well|oh|listen)",
 )

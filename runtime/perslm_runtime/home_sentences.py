@@ -52,6 +52,10 @@ _CUTS = (
 )
 
 
+_MOST_CALLED = 6
+_QUOTES = frozenset(
+    ("say", "says", "said", "saying", "told", "tell", "tells", "wrote", "asked", "called", "heard", "sang", "read")
+)
 _NOT_LATER = frozenset(
     (
         *(
@@ -119,7 +123,7 @@ class HomeSentences:
             for words in readings:
                 if found := self._parts(words, book, {}, loose=loose):
                     return found
-        if found := self._of_it(spoken, book):
+        if found := self._of_it(spoken, book) or self._behind(spoken, book):
             return found
         words = self._words(spoken.replace(",", " "))
         if not words or len(words) > _LONGEST_WORDS:
@@ -141,6 +145,15 @@ class HomeSentences:
         if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
             return ()
         return (replace(found[0], targets=tuple(about)),) if found[0].targets else ()
+
+    def _behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted behind a few words to somebody: "everybody to bed, lights off"."""
+        told, comma, wanted = spoken.partition(",")
+        words = told.split()
+        if not comma or len(words) > _MOST_CALLED or self._loose.denies(words) or _QUOTES & {*words}:
+            return ()
+        found = self._parts(self._words(wanted.replace(",", " ")), book, {})
+        return found if all(wish.targets and wish.name not in _NOT_LATER for wish in found) else ()
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
@@ -370,6 +383,8 @@ def _meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
     if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
         return replace(wish, name="is_state", word=_ASKED[wish.name])
+    if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
+        wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
     said = {*words}
     few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
     if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
@@ -377,6 +392,7 @@ def _meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     return wish
 
 
+_PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
 _MOST_STEPS = 6  # degrees: nobody heats a room to five
 _UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
 _DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
