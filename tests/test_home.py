@@ -170,7 +170,7 @@ def repeated(topic: str, words: dict[str, str], payload: str) -> list[Sent]:
 
 
 def add_rarer_kinds(house: SimHouse) -> None:
-    """What ESPHome and the hubs have not: each with topics and words as Home Assistant's documentation gives them."""
+    """What ESPHome and the hubs have not, with topics and words of Home Assistant's documentation."""
 
     def add(domain: str, name: str, says: dict[str, tuple[str, dict[str, str]]], **config: Any) -> None:
         """`says`: by command topic where it reports, and in which words it repeats what it was told."""
