@@ -112,6 +112,8 @@ class _Reading:
         if not heads:
             return None
         target, end = max(heads, key=lambda head: head[1])
+        if target.noun and not target.many and self._words[start - 1 : start] in _WHOLES:
+            return None  # "the whole light" is the hall's, heard wrongly
         if target.is_place and quantity == "all" and not this:
             return replace(target, said=" ".join(self._words[at:end])), end  # "the whole living room"
         if target.is_place and (quantity or this):
@@ -337,6 +339,7 @@ def _merged(target: Target, place: Target) -> Target:
     )
 
 
+_WHOLES = (["whole"], ["entire"], ["complete"])
 _VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "nearly"))
 _ARTICLES = ("the", "my", "our", "a")
 

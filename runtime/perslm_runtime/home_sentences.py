@@ -125,12 +125,10 @@ class HomeSentences:
                     return found
         if found := self._of_it(spoken, book) or self._behind(spoken, book):
             return found
-        words = self._words(spoken.replace(",", " "))
-        if not words or len(words) > _LONGEST_WORDS:
-            return ()
-        for repaired in self._repairs(words, book):
-            if found := self._parts(words, book, repaired):
-                return found
+        for words in readings:
+            for repaired in self._repairs(words, book):
+                if found := self._parts(words, book, repaired):
+                    return found
         return ()
 
     def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
