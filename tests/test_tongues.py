@@ -19,7 +19,9 @@ from perslm_daemon.home_entity import Order
 from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.settings import Settings
 from perslm_daemon.skills import Skills
+from perslm_daemon.skills_tongue import said_in
 from perslm_daemon.turn import Ask
+from perslm_runtime.intent import Intent
 from perslm_runtime.intents import languages
 from perslm_runtime.lane import Lane
 from perslm_runtime.tongues import spoken_tongues, tongue
@@ -172,6 +174,15 @@ async def test_the_clock_is_told_in_the_language_spoken(language: str, sentence:
         assert answered is not None
         assert answered.text == answer
         assert await skills.preview(sentence) == answer
+
+
+async def test_a_timer_is_told_of_in_the_language_spoken(tmp_path: Path) -> None:
+    async with Lane("intents", partial(Understanding, "de")) as lane:
+        made = Intent("set_timer", {"duration": 600})
+        assert await said_in(lane, made, NOON, "English") == "Timer für 10 Minuten gestartet."
+        named = Intent("set_timer", {"duration": 600, "name": "nudeln"})
+        assert "nudeln" in await said_in(lane, named, NOON, "English")
+        assert await said_in(lane, Intent("cancel_all_alarms"), NOON, "English") == "English"
 
 
 @pytest.mark.slow

@@ -171,7 +171,8 @@ async def stock_said(recognizer: Lane[Any], wish: Wish, home: Home, outcomes: Se
     }
     state = {"domain": device.domain if device else "", "name": outcomes[0].name}
     try:
-        said: str = await recognizer.call(engine_calls.stock_said, intent, key, slots, state)
+        there = {name: value for name, value in slots.items() if value}
+        said: str = await recognizer.call(engine_calls.stock_said, intent, key, there, state)
     except PersLMError:
         return ""
     return said

@@ -45,7 +45,9 @@ async def said_in(recognizer: Lane[Any], intent: Intent, now: datetime | None, s
 
 def _slots(intent: Intent, now: datetime | None) -> Mapping[str, Any]:
     """What Home Assistant's templates read: the parts of a duration as text, the name, the time and the date."""
-    slots: dict[str, Any] = {"time": now, "date": now, "name": intent.text("name")}
+    slots: dict[str, Any] = {"time": now, "date": now}
+    if name := intent.text("name"):
+        slots["name"] = name  # there or not: "" would be a timer called nothing
     seconds = intent.seconds() or 0
     parts = {"hours": seconds // 3600, "minutes": seconds // 60 % 60, "seconds": seconds % 60}
     return slots | {unit: str(count) for unit, count in parts.items() if count}
