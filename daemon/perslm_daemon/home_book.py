@@ -112,6 +112,9 @@ def _of_device(device: Device) -> Iterator[Entry]:
         yield Entry(name, Kind.DEVICE, device.id, domain=device.domain)
     if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
         yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
+    head, _, last = device.name.rpartition(" ")
+    if head and last.lower() in ("upstairs", "downstairs"):
+        yield Entry(head, Kind.DEVICE, device.id, 1)  # "Dusty", of which there may be one on each floor
     for name, rank in (*_tails(device.name), *_lit_alike(device.name)):
         yield Entry(name, Kind.DEVICE, device.id, rank)
     if device.domain == "lock" and device.name.lower().endswith(" lock"):

@@ -259,6 +259,12 @@ class Resolver:
                 }
             else:
                 areas = {self.where.area.lower()}
+        if areas and floors and " and " not in target.said:  # "the bedroom lights upstairs": those of both
+            both = [
+                one for one in pool if (one.area or "").lower() in areas and (one.floor or "").lower() in floors
+            ]
+            if both:
+                return both
         return [
             device
             for device in pool

@@ -367,7 +367,7 @@ def _wish(found: Matched, chunked: Chunked) -> Wish | None:
                 if not (word := _as_said(said, chunked)):
                     return None
     name = found.intent
-    if name == "start" and word and not targets:
+    if name in ("start", "stop", "pause") and word and not targets:
         targets = [Target(noun=word, said=word.replace("_", " "))]
     if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
         name = "change_temperature"
