@@ -129,6 +129,9 @@ def test_what_fits_no_sentence_counts_by_its_words(
         "turn the reading lamp on and off",
         "we had the reading lamp repaired",
         "can I put the reading lamp next to the radio",
+        "would you rather have the reading lamp on or off",
+        "we should get a light for the kitchen",
+        "he said, turn off the reading lamp",
         "the reading lamp goes well with the kitchen lamp",
     ],
 )

@@ -16,6 +16,7 @@ from perslm_runtime.home_chunks import Chunked
 from perslm_runtime.home_vocabulary import Phrases, longest, phrases
 from perslm_runtime.home_wish import Number, Target, Wish
 
+_SWITCHES = frozenset(("turn", "switch", "flip", "put", "toggle", "change"))
 _WHOLLY = frozenset(("open", "close", "lock", "unlock", "turn_on", "turn_off"))
 """What cannot be done a little."""
 
@@ -93,6 +94,8 @@ class LooseSentences:
         read = self._read(words, chunked)
         if read is None:
             return None
+        if {"on", "off"} <= read.cues and not _SWITCHES & {*words}:
+            return None  # "would you rather have it on or off"
         little, read.cues = "bit" in read.cues, read.cues - {"bit"}
         for cues in (frozenset(read.cues | read.leading), frozenset(read.cues)):
             row = next((one for one in self._rows if cues and one.fits(cues, read.value)), None)

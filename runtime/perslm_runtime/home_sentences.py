@@ -435,7 +435,8 @@ def _sensible(wish: Wish) -> bool:
         case "name" | "move_room" | "hide":
             fits = bool(targets) and not targets[0].is_place
         case "turn_on" if wish.word == "light":
-            fits = all("light" in target.said for target in targets)
+            bought = ("a ", "an ", "another ", "new ")  # "we should get a light for the hall"
+            fits = all("light" in one.said and not one.said.startswith(bought) for one in targets)
         case "change_brightness":
             fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
         case "value_of":
