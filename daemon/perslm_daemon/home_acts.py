@@ -51,7 +51,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "next": ("next",),
     "previous": ("previous",),
     "press": ("press", "activate", "turn_on"),
-    "activate": ("activate", "press", "turn_on"),
+    "activate": ("activate", "press", "turn_on", "start"),
     "vacuum_dock": ("return_to_base",),
     "vacuum_locate": ("locate",),
     "arm_away": ("arm_away",),

@@ -78,6 +78,7 @@ _FORMS = (
     r"{could} {you}",
     r"(?:i|we) (?:think|guess|suppose|believe|reckon) (?:that )?(?:we|you|i) (?:can|could|should|may|might)",
     r"would it (?:trouble|bother|inconvenience) you (?:too much )?(?:to|if)",
+    r"(?:may|might|could|can) i (?:ask|request|trouble|get|have) {you} to",
     r"would it be (?:okay|ok|alright|all right|possible) (?:for you )?to",
     r"(?:hey|hi|hello|okay|ok|alright|right|so|well|oh|listen)",
 )
