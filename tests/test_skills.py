@@ -17,14 +17,16 @@ from clocks import SetClock
 from perslm_daemon import skills
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Timers
+from perslm_daemon.moment import Moment
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.schedule import NoSound, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.timer_verb import TimerArgs, timer
-from perslm_daemon.turn import Ask, Event, Parts, Sentence, Spoken, intent_data, timings_data
+from perslm_daemon.turn import Answered, Ask, Event, Parts, Sentence, Spoken, intent_data, timings_data
 from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import InputError
+from perslm_runtime.intent import Intent
 from perslm_runtime.intents import Recognizer
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
@@ -496,3 +498,35 @@ async def test_a_question_read_ahead_is_answered_from_there_and_another_as_ever(
         assert memory is not None
         said = await memory.call(lambda store, _stop: [turn.said for turn in store.list("turn")])
         assert "And of Italy?" not in said
+
+
+async def test_who_waits_for_a_device_hears_a_word_and_then_what_happened(
+    model: ChatModel, tmp_path: Path, voice: Path
+) -> None:
+    told: list[str] = []
+    heard = anyio.Event()
+
+    async def tell(event: Event) -> None:
+        if isinstance(event, Sentence):
+            told.append(f"{event.seq} {event.text.strip()}")
+        elif isinstance(event, Spoken):
+            heard.set()
+
+    async def slow(_ask: Ask) -> Answered:
+        with anyio.fail_after(20):
+            await heard.wait()  # the door says nothing until the word was heard
+        return Answered(Intent("open"), "The garage door did not answer.")
+
+    async with pipeline(tmp_path, model, voice=voice) as (line, here):
+        line.skills, line.moment = slow, Moment("One moment.", 0.05)
+        turn = await line.ask(Ask("open the garage door", speak=True), tell)
+        assert told == ["0 One moment.", "1 The garage door did not answer."]
+        assert turn.reply == "The garage door did not answer.", "the word is no part of what is remembered"
+        told.clear()
+        heard.set()
+        await line.ask(Ask("open the garage door"), tell)
+        assert told == ["0 The garage door did not answer."], "who reads does not wait in silence"
+        told.clear()
+        line.skills, line.moment = here.skills, Moment("One moment.", 30.0)
+        await line.ask(Ask("what timers do i have", speak=True), tell)
+        assert told == ["0 There is no timer."], "what is answered at once is not announced"

@@ -17,6 +17,7 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.home import Home
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.moment import Moment
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Answered, Ask
@@ -24,6 +25,7 @@ from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
+from perslm_runtime.tongues import tongue
 
 log = logging.getLogger("perslm.skills")
 
@@ -69,7 +71,7 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
     about = About(assistant.intents, assistant.pipeline.recollection, home)
     if home is None:
         return Answering(skills, None, about)
-    understood = HomeIntents(assistant.intents, home, config.home.area)
+    understood = HomeIntents(assistant.intents, home, config.home.area, tongue(config.stt.language))
     router = await anyio.to_thread.run_sync(_router, config, assistant)
     if router is not None:
 
@@ -78,6 +80,14 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
 
         understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do)
     return Answering(skills, understood, about)
+
+
+def moment_of(config: Config) -> Moment | None:
+    """What is said where a device keeps somebody waiting; nothing in a language that has no word for it here."""
+    spoken = tongue(config.stt.language)
+    if spoken is None and config.stt.language != "en":
+        return None
+    return Moment("One moment." if spoken is None else spoken.say("moment"), config.home.moment_s)
 
 
 def may_choose(config: Config) -> bool:

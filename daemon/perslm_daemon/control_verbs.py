@@ -41,12 +41,13 @@ class SocketRequest(Request):
 
 
 class TurnArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """A question as `text`, or "" where sound is sent; `speak` asks for the sound of the reply."""
+    """A question as `text` or sound, asked in `area`; `speak` asks for the sound of the reply."""
 
     text: str = ""
     speak: bool = False
     conversation: str = ""
     person: str = "owner"
+    area: str = ""
 
 
 class SpeechArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +133,7 @@ class SocketVerbs:
             person=args.person,
             vouched=True,
             source="socket",
+            area=args.area,
         )
         return turn_data(await self._turn(wanted, tell))
 

@@ -5,10 +5,10 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
@@ -67,6 +67,18 @@ def wishes(
 def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None:
     """What is asked of PersLM itself."""
     return understanding.about(text)
+
+
+def stock_said(
+    understanding: Understanding,
+    _stop: Stop,
+    intent: str,
+    key: str,
+    slots: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> str:
+    """Home Assistant's answer to one of its intents, in the language that is spoken."""
+    return understanding.said(intent, key, slots, state)
 
 
 def later(understanding: Understanding, _stop: Stop, text: str) -> bool:

@@ -21,11 +21,14 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
+from perslm_daemon.idling import Idling
+from perslm_daemon.moment import Moment, meanwhile
 from perslm_daemon.prepared import Ahead, Prepared
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
     GUEST,
+    Answered,
     Ask,
     Heard,
     Parts,
@@ -84,6 +87,8 @@ class Pipeline:
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
         """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
+        self.moment: Moment | None = None
+        """What is said where a skill keeps somebody waiting; None for nothing."""
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now; for `prepare`."""
         self._prepared = None if parts.tts is None else Prepared(parts.tts)
@@ -94,18 +99,17 @@ class Pipeline:
         self._queue = TurnQueue()
         self._scope: anyio.CancelScope | None = None
         self._conversation: tuple[str, str, int] | None = None
-        self._idle_scope: anyio.CancelScope | None = None
-        self._untended = False
-        self._idle_done = anyio.Event()
-        self._idle_done.set()
+        self._idling = Idling(self._rest, self.recollection.tidy)
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
+        self._idling.open(self._tasks)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         tasks, self._tasks = self._tasks, None
+        self._idling.open(None)
         if tasks is not None:
             tasks.cancel_scope.cancel()
             # Not handed the error: it would come out wrapped in an exception group.
@@ -139,7 +143,7 @@ class Pipeline:
     async def alone(self) -> AsyncIterator[None]:
         """The engines for work that is no turn: it queues, is told busy and is interrupted like one."""
         async with self._in_turn():
-            await self._stop_idling()
+            await self._idling.stop()
             with anyio.CancelScope() as self._scope:
                 yield
 
@@ -147,13 +151,13 @@ class Pipeline:
     async def _in_turn(self) -> AsyncIterator[None]:
         await self._queue.enter()
         try:
-            if self._idle_scope is not None:
-                self._idle_scope.cancel()  # told now, awaited only before the model is needed
+            self._idling.cancel()  # told now, awaited only before the model is needed
             yield
         finally:
             self._scope = None
             self._queue.leave()
-            self._start_idling()
+            if not self._queue.waiting:
+                self._idling.begin()
 
     # One turn
 
@@ -165,7 +169,7 @@ class Pipeline:
             with anyio.CancelScope() as self._scope:
                 if not await self._answered_by_skill(now):
                     await self._ahead.settle(now.ask.text)
-                    await self._stop_idling()
+                    await self._idling.stop()
                     await self._recall(now)
                     await self._answer(now)
                 if now.ask.speak:
@@ -206,13 +210,25 @@ class Pipeline:
         answered = await self._forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
-            answered = await self.skills(now.ask)
+            answered = await self._by_skills(now, self.skills)
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is None:
             return False
         now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
         return True
+
+    async def _by_skills(self, now: Progress, skills: Skills) -> Answered | None:
+        """What the skills answer; who waits for it aloud hears a word after a silence."""
+        moment = self.moment
+        if moment is None or not now.ask.speak or self.parts.tts is None:
+            return await skills(now.ask)
+
+        async def say() -> None:
+            async with self._speaking(now, Gate()) as sentences, sentences:
+                await self._say(now, moment.words, sentences)
+
+        return await meanwhile(lambda: skills(now.ask), moment.after_s, say)
 
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
@@ -241,9 +257,9 @@ class Pipeline:
         """A reply that is known at once, sentence by sentence like one of the model."""
         async with self._speaking(now, Gate()) as sentences, sentences:
             splitter = SentenceSplitter()
-            for seq, piece in enumerate([*splitter.feed(text), *splitter.flush()]):
+            for piece in [*splitter.feed(text), *splitter.flush()]:
                 now.reply += piece
-                await self._say(now, Sentence(seq, piece), sentences)
+                await self._say(now, piece, sentences)
 
     @asynccontextmanager
     async def _speaking(self, now: Progress, spoken: Gate) -> AsyncIterator[ObjectSendStream[Sentence]]:
@@ -260,7 +276,9 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise only_error(group) from None
 
-    async def _say(self, now: Progress, sentence: Sentence, sentences: ObjectSendStream[Sentence]) -> None:
+    async def _say(self, now: Progress, text: str, sentences: ObjectSendStream[Sentence]) -> None:
+        sentence = Sentence(now.said, text)
+        now.said += 1
         await now.tell(sentence)
         with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
             await sentences.send(sentence)
@@ -274,7 +292,6 @@ class Pipeline:
             now.timings = replace(now.timings, first_token=first_ms)
 
     async def _write(self, now: Progress, said: str, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
-        seq = 0
         reply = ""
         async with self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:
             async for piece in pieces:
@@ -285,10 +302,9 @@ class Pipeline:
                 now.reply = reply.strip()
                 if piece.isspace():
                     continue
-                if seq == 0:
+                if now.timings.first_sentence is None:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
-                await self._say(now, Sentence(seq, piece), sentences)
-                seq += 1
+                await self._say(now, piece, sentences)
 
     async def _speak(
         self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
@@ -378,7 +394,7 @@ class Pipeline:
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
         """The same in a turn, which has no other beside it."""
-        await self._stop_idling()
+        await self._idling.stop()
         forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
         if not forgotten.count:
             return forgotten
@@ -396,50 +412,25 @@ class Pipeline:
         The conversation goes on, less what no longer fits.
         """
         async with self._queue.patiently():
-            await self._stop_idling()
+            await self._idling.stop()
             return await self.parts.model.call(engine_calls.resize, context_tokens)
 
     # Between turns
 
     def tend(self) -> None:
         """See to the memory as after a turn: something came into it without one."""
-        self._untended = True
-        if self._idle_scope is None and not self._queue.taken:
-            self._start_idling()
+        self._idling.wanted_again()
+        if not (self._idling.at_work or self._queue.taken):
+            self._idling.begin()
 
-    def _start_idling(self) -> None:
-        if self._tasks is not None and not self._queue.waiting:
-            before, self._idle_done = self._idle_done, anyio.Event()
-            scope = self._idle_scope = anyio.CancelScope()
-            self._tasks.start_soon(self._idle, scope, before, self._idle_done)
+    async def _rest(self) -> None:
+        """Summarise a long conversation, before the memory is seen to.
 
-    async def _stop_idling(self) -> None:
-        if self._idle_scope is not None:
-            self._idle_scope.cancel()
-        if self._tasks is not None:
-            await self._idle_done.wait()
-
-    async def _idle(self, scope: anyio.CancelScope, before: anyio.Event, done: anyio.Event) -> None:
-        """Summarise a long conversation, see to the memory; the next ask stops it at once.
-
-        A skill's turn does not wait for it: then the idling before may still be ending.
+        A skill's turn does not wait for that to end: then it may still be ending.
         """
-        try:
-            await before.wait()
-            with scope:
-                if self.relief is not None:
-                    await self.relief()
-                await self.parts.model.call(engine_calls.compact)
-                self._untended = True
-                while self._untended:
-                    self._untended = False
-                    await self.recollection.tidy()
-        except PersLMError as error:
-            log.warning("idle_failed error=%s", type(error).__name__)
-        finally:
-            if self._idle_scope is scope:
-                self._idle_scope = None
-            done.set()
+        if self.relief is not None:
+            await self.relief()
+        await self.parts.model.call(engine_calls.compact)
 
 
 def _ms(since: float) -> float:

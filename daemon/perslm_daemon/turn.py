@@ -195,6 +195,9 @@ class Progress:
     end: ReplyEnd | None = None
     intent: Intent | None = None
     traceless: bool = False
+    said: int = 0
+    """How many sentences were told."""
+
     done: tuple[Done, ...] = ()
     problems: list[str] = field(default_factory=list)
 

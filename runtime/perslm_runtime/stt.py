@@ -80,7 +80,7 @@ def open_recognizer(
     if engine_name == "whisper":
         from perslm_runtime.stt_whisper import Whisper  # noqa: PLC0415 - see above
 
-        return Whisper(folder, threads, language, partials=partials)
+        return Whisper(folder, threads, language.partition("-")[0], partials=partials)  # it knows no countries
     if engine_name == "vosk":
         from perslm_runtime.stt_vosk import Vosk  # noqa: PLC0415 - see above
 
