@@ -15,8 +15,9 @@ from perslm_runtime import memory_db
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_backup import DAY_S, back_up, due, restore
+from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import backups, folder_of
-from perslm_runtime.memory_forget import forget_in_backups
+from perslm_runtime.memory_forget import forget_everywhere
 
 PAGE = 4096
 
@@ -127,15 +128,14 @@ def test_what_is_forgotten_is_gone_from_the_backups_too(path: Path, key: bytes |
     memory.remember_fact("the bicycle is green")
     memory.remember_fact("the Zanthopolis code is 4711", vector=vector(1))
     saved = back_up(memory, folder)
-    memory.forget(text="Zanthopolis")
-    assert forget_in_backups(memory) == (saved.name,)
+    assert forget_everywhere(memory, Wanted(text="Zanthopolis")).erased_in == (saved.name,)
     copy = Memory(saved, key=key)
     assert [entry.said for entry in copy.list()] == ["the bicycle is green"]
     copy.check()
     copy.close()
     assert b"anthopolis" not in raw_bytes(saved)
     overwrite(saved, 0)
-    forget_in_backups(memory)
+    forget_everywhere(memory, Wanted(text="Zanthopolis"))
     assert backups(folder) == [], "nobody knows what a damaged one still holds"
     memory.close()
 

@@ -24,7 +24,7 @@ from perslm_runtime.memory_backup import back_up as make_backup
 from perslm_runtime.memory_backup import due
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
-from perslm_runtime.memory_forget import Forgotten, forget_everywhere
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_lines import Entry as MemoryEntry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
@@ -117,9 +117,14 @@ def remember(
     )
 
 
-def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
-    """Forget what is wanted, in every copy of the memory on this disk."""
-    return forget_everywhere(memory, wanted)
+def choose_forgotten(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgetting:
+    """Choose what is to be forgotten."""
+    return Forgetting(memory, wanted)
+
+
+def forget(memory: Memory, _stop: Stop, forgetting: Forgetting) -> Forgotten:
+    """Forget what was chosen, which its copies have forgotten before."""
+    return forgetting.in_memory(memory)
 
 
 def memory(store: Memory, _stop: Stop, number: int) -> MemoryEntry | None:

@@ -134,7 +134,8 @@ class MemoryVerbs:
         if args.action in _FOR_EVERYBODY:
             if person != self._owner:
                 raise InputError(f"{args.action} concerns everybody's memories: only {self._owner} may ask for it")
-            return await self._look(lambda store: self._tended(store, args))
+            async with self._pipeline.recollection.copies:
+                return await self._look(lambda store: self._tended(store, args))
         vector = await self._pipeline.recollection.embed(_text(args)) if args.action == "search" else None
         look = _LOOKS[args.action]
         return await self._look(lambda store: look(store, args, person, vector))

@@ -49,7 +49,7 @@ from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
@@ -79,7 +79,8 @@ class Pipeline:
         self.model_id = model_id
         self._recall_k = recall_k
         self.recollection = Recollection(parts, embedder, budget)
-        self._forgetting = SpokenForgetting(self.recollection, self._forget)
+        self.forgetting = SpokenForgetting(self.recollection, self._forget)
+        """Asked first of all: a sentence that wants something forgotten. Only while no other turn runs."""
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
@@ -210,7 +211,7 @@ class Pipeline:
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
         began = time.perf_counter()
-        answered = await self._forgetting(now.ask)
+        answered = await self.forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
             answered = await self.skills(now.ask)
@@ -362,26 +363,36 @@ class Pipeline:
         self._conversation = wanted
 
     async def forget(self, wanted: Wanted) -> Forgotten:
-        """Forget on this disk (`memory_forget.forget_everywhere`), in the running conversation, and elsewhere.
+        """Forget on this disk (`memory_forget.Forgetting`), in the running conversation, and elsewhere.
 
-        The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
+        Turns go on while copies are erased in. Then the conversation starts anew, and what other parts of the
+        daemon keep of words is dropped by `elsewhere`.
         """
-        async with self._queue.patiently():
-            return await self._forget(wanted)
+        async with self.recollection.copies:
+            forgetting = await self.recollection.forget_in_copies(wanted)
+        async with self._queue.patiently(), self.recollection.copies:  # in the order of a turn that forgets
+            return await self._forget_here(forgetting)
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
         """The same in a turn, which has no other beside it."""
+        async with self.recollection.copies:
+            return await self._forget_here(await self.recollection.forget_in_copies(wanted))
+
+    async def _forget_here(self, forgetting: Forgetting) -> Forgotten:
         await self._stop_idling()
-        forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
-        if not forgotten.count:
-            return forgotten
+        with anyio.CancelScope(shield=True):  # who is interrupted here would have forgotten half of it
+            forgotten = await self.recollection.lane.call(engine_calls.forget, forgetting)
+            left = await self._forget_words() if forgotten.count else ()
+        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+
+    async def _forget_words(self) -> Sequence[str]:
+        """Drop what is kept of words outside the memory; what cannot be, in phrases."""
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
         self.recollection.guests.forget()
         if self._prepared is not None:
             self._prepared.drop()
-        left = [phrase for drop in self.elsewhere for phrase in await drop()]
-        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+        return [phrase for drop in self.elsewhere for phrase in await drop()]
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns; returns its size before and now, in tokens.

@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 
 import anyio
+import anyio.to_thread
 
 from perslm_daemon import engine_calls
 from perslm_daemon.guests import Guests
@@ -17,6 +18,8 @@ from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_forget import Forgetting
 from perslm_runtime.memory_prune import Budget
 
 log = logging.getLogger("perslm.memory")
@@ -40,6 +43,8 @@ class Recollection:
         self.only_guests = False
         """Whether everybody asks as a guest for whom neither the broker nor this machine vouches."""
         self.guests = Guests()
+        self.copies = anyio.Lock()
+        """Held while backups are made or erased in: one that is made may push out one that is open."""
 
     @property
     def lane(self) -> Lane[Memory]:
@@ -96,6 +101,15 @@ class Recollection:
             return []
         return await self.lane.call(engine_calls.recall, text, await self.embed(text), k, person)
 
+    async def forget_in_copies(self, wanted: Wanted) -> Forgetting:
+        """Choose what is wanted, and erase it from backups and other copies; the memory goes on meanwhile.
+
+        Hold `copies`. It takes seconds where there are many memories, in a thread that cancelling waits for.
+        """
+        forgetting = await self.lane.call(engine_calls.choose_forgotten, wanted)
+        await anyio.to_thread.run_sync(forgetting.in_copies)
+        return forgetting
+
     async def tidy(self) -> None:
         """See to what idle time is for; the next ask may cancel it between two steps.
 
@@ -116,7 +130,8 @@ class Recollection:
             pass
         if pruned := await self.lane.call(engine_calls.prune, self._budget):
             log.info("memory_pruned count=%d", pruned)
-        await self.lane.call(engine_calls.back_up)
+        async with self.copies:
+            await self.lane.call(engine_calls.back_up)
         self._tidied = now
 
     async def _fill_vectors(self) -> None:

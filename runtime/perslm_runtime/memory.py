@@ -10,6 +10,7 @@ counts a fifth. A small model invents; its own replies must not come back to it 
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +57,8 @@ SELECT conversation, count(*), min(at_us), max(at_us) FROM memory WHERE conversa
 GROUP BY conversation ORDER BY max(id) DESC
 """
 _COUNT = "SELECT count(*) FROM memory WHERE (?1 IS NULL OR kind = ?1)"
-_UIDS = "SELECT uid, id FROM memory"
+_UIDS_OF = "SELECT uid FROM memory WHERE id IN (SELECT value FROM json_each(?))"
+_IDS_OF = "SELECT id FROM memory WHERE uid IN (SELECT value FROM json_each(?))"
 _PEOPLE = """
 SELECT person.name, count(memory.id), max(memory.at_us) FROM person LEFT JOIN memory ON memory.person = person.id
 GROUP BY person.id ORDER BY person.name
@@ -129,7 +131,7 @@ _Texts = list[tuple[int, str]]
 _Scored = list[scoring.Scored]
 _Ids = list[int]
 _People = list[Person]
-_Uids = dict[str, int]
+_Uids = list[str]
 
 
 def embedding_text(said: str, reply: str) -> str:
@@ -320,9 +322,13 @@ class Memory:
         """Summarise days, weeks and months that are over, by this machine's time zone; how many."""
         return self.summaries.make(self._clock().astimezone())
 
-    def uids(self) -> _Uids:
-        """Every memory's uid with its id."""
-        return dict(self._database.rows(_UIDS))
+    def uids_of(self, ids: Iterable[int]) -> _Uids:
+        """The uids by which memories are the same ones in every copy of the file."""
+        return [row[0] for row in self._database.rows(_UIDS_OF, (json.dumps(list(ids)),))]
+
+    def ids_of(self, uids: Iterable[str]) -> _Ids:
+        """The ids that memories have in this file, as far as they are in it."""
+        return [row[0] for row in self._database.rows(_IDS_OF, (json.dumps(list(uids)),))]
 
     def get(self, memory: int) -> Entry | None:
         """The memory with this id, or None."""
