@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perslm_daemon import bench_stories
+from perslm_daemon import bench_stories, bench_upkeep
 from perslm_daemon.bench_dialogue import read_locomo
 from perslm_daemon.bench_recall import CUT, RANKERS, SINGLE, Embed, embed_once, evaluate, means
 from perslm_daemon.bench_row import Row
@@ -45,6 +45,7 @@ _WRITES = 60
 _MOVED = 0.7  # length of the random part that is added to a real vector: cosine 0.82 with what it came from
 _NEAREST = 10
 _BRUTE_ROUNDS = 20
+_MOST_KEPT_UP = 100_000
 _BEGAN = datetime(2025, 1, 6, tzinfo=UTC)
 
 Vector = NDArray[np.float32]
@@ -182,8 +183,10 @@ def _measure(filling: _Filling) -> list[Row]:
     scan = _sqlite_vec(filling, matrix)
     exact = _exactness(database, matrix, filling.asked_vectors)
     writes, syncs = _writes(store, filling)
-    store.close()
     database.close()
+    # With its backups a million takes 10 GB.
+    upkeep = bench_upkeep.rows(store, path, filling.texts, filling.vectors) if count <= _MOST_KEPT_UP else []
+    store.close()
     size = f"{count:,} memories"
     median = statistics.median
     return [
@@ -198,6 +201,7 @@ def _measure(filling: _Filling) -> list[Row]:
         Row(
             "writing a turn until it is on the disk, p50", "ms", median(writes), median(syncs), "one fsync of 4 KB"
         ),
+        *upkeep,
     ]
 
 
