@@ -25,7 +25,7 @@ from perslm_runtime.errors import MemoryStoreError
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_backup import Keep, back_up
 from perslm_runtime.memory_files import backups
 
 ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "3"))
@@ -152,15 +152,15 @@ def test_a_backup_that_finds_no_room_leaves_the_ones_before_it(small_disk: Path)
     memory = Memory(small_disk / "memory.db")
     memory.remember_fact("kept")
     folder = small_disk / "backups"
-    there = [back_up(memory, folder, keep=1)]
+    there = [back_up(memory, folder, Keep(1))]
     ballast = small_disk / "ballast"
     fill_up(ballast)
     with pytest.raises(MemoryStoreError, match="space"):
-        back_up(memory, folder, keep=1)
+        back_up(memory, folder, Keep(1))
     assert list(folder.iterdir()) == there
     ballast.unlink()
     assert backups(folder) == there
-    assert back_up(memory, folder, keep=1) not in there
+    assert back_up(memory, folder, Keep(1)) not in there
     memory.close()
 
 

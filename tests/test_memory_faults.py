@@ -14,7 +14,7 @@ from memories import KEY, other_process, raw_bytes, vector
 from perslm_runtime import memory_db
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import DAY_S, back_up, due, restore
+from perslm_runtime.memory_backup import DAY_S, Keep, back_up, due, restore
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import backups, folder_of
 from perslm_runtime.memory_forget import forget_everywhere
@@ -93,6 +93,18 @@ def test_the_newest_three_backups_are_kept(path: Path, key: bytes | None) -> Non
     assert copy.count() == 8
     copy.close()
     assert [file.stat().st_mode & 0o077 for file in folder.glob("*.db")] == [0, 0, 0]
+
+
+def test_what_is_too_old_goes_when_a_new_one_is_made_and_never_the_newest(path: Path) -> None:
+    memory, folder = filled(path, None, 1), folder_of(path)
+    first, second = back_up(memory, folder), back_up(memory, folder)
+    now = second.stat().st_mtime
+    os.utime(first, (now, now - 40 * DAY_S))
+    third = back_up(memory, folder, Keep(5, days=30), clock=lambda: now)
+    assert backups(folder) == [third, second]
+    fourth = back_up(memory, folder, Keep(5, days=30), clock=lambda: now + 400 * DAY_S)
+    assert backups(folder) == [fourth], "after a year in a drawer"
+    memory.close()
 
 
 def test_a_backup_is_due_once_a_day_whatever_the_clock_does(path: Path) -> None:

@@ -20,8 +20,8 @@ from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import Keep, due
 from perslm_runtime.memory_backup import back_up as make_backup
-from perslm_runtime.memory_backup import due
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
 from perslm_runtime.memory_forget import Forgetting, Forgotten
@@ -139,11 +139,11 @@ def browse(
     return store.list(kind, limit=limit, offset=offset, person=person)
 
 
-def back_up(memory: Memory, _stop: Stop) -> Path | None:
+def back_up(memory: Memory, _stop: Stop, keep: Keep) -> Path | None:
     """Add a backup if the newest is a day old; the backup, or None. One long call: seconds for a large memory."""
     if memory.file is None or not due(folder := folder_of(memory.file)):
         return None
-    return make_backup(memory, folder)
+    return make_backup(memory, folder, keep)
 
 
 def look_at_new(memory: Memory, _stop: Stop) -> int:

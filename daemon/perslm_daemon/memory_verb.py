@@ -149,7 +149,7 @@ class MemoryVerbs:
         if args.action == "backup":
             if store.file is None:
                 raise InputError("this memory has no file")
-            return {"backup": back_up(store, folder_of(store.file)).name}
+            return {"backup": back_up(store, folder_of(store.file), self._pipeline.recollection.keep).name}
         plan = store.plan_pruning(self._budget)
         if args.apply and plan.ids:
             store.erase(plan.ids)

@@ -48,6 +48,7 @@ from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate, Lane
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_prune import Budget
@@ -74,11 +75,12 @@ class Pipeline:
         embedder: str = "",
         recall_k: int = 3,
         budget: Budget = Budget(),  # noqa: B008 - frozen
+        keep: Keep = Keep(),  # noqa: B008 - frozen
     ) -> None:
         self.parts = parts
         self.model_id = model_id
         self._recall_k = recall_k
-        self.recollection = Recollection(parts, embedder, budget)
+        self.recollection = Recollection(parts, embedder, budget, keep)
         self.forgetting = SpokenForgetting(self.recollection, self._forget)
         """Asked first of all: a sentence that wants something forgotten. Only while no other turn runs."""
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []

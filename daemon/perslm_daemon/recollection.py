@@ -18,6 +18,7 @@ from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgetting
 from perslm_runtime.memory_prune import Budget
@@ -35,8 +36,8 @@ TELLS = re.compile(
 class Recollection:
     """The memory of `parts` as turns and verbs use it; vectors come from the embedder called `embedder`."""
 
-    def __init__(self, parts: Parts, embedder: str, budget: Budget) -> None:
-        self._parts, self._embedder, self._budget = parts, embedder, budget
+    def __init__(self, parts: Parts, embedder: str, budget: Budget, keep: Keep) -> None:
+        self._parts, self._embedder, self._budget, self.keep = parts, embedder, budget, keep
         self._tidied: float | None = None
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
@@ -131,7 +132,7 @@ class Recollection:
         if pruned := await self.lane.call(engine_calls.prune, self._budget):
             log.info("memory_pruned count=%d", pruned)
         async with self.copies:
-            await self.lane.call(engine_calls.back_up)
+            await self.lane.call(engine_calls.back_up, self.keep)
         self._tidied = now
 
     async def _fill_vectors(self) -> None:
