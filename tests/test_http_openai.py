@@ -52,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tokens(folder: Path) -> dict[str, str]:
     made = {scope: http_tokens.add(folder, scope, [scope], "owner") for scope in ("chat", "admin")}
+    made["ana"] = http_tokens.add(folder, "ana", ["chat", "memory"], "ana")
     return {**made, "all": http_tokens.add(folder, "all", ["chat", "memory", "home"], "owner")}
 
 
@@ -310,7 +311,7 @@ async def test_who_may_remember_may_ask_to_forget_and_several_go_after_a_yes_in_
     async def held() -> int:
         return len(await memory.lane.call(lambda store, _stop: store.matching(Wanted(text="zanthopolis"))))
 
-    async def chat(*said: str, scope: str = "all", store: bool = True) -> str:
+    async def chat(*said: str, scope: str = "ana", store: bool = True) -> str:
         roles = ("user", "assistant")
         messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
         told = await ask_as(running, tokens[scope], plain).chat.completions.create(
@@ -319,7 +320,7 @@ async def test_who_may_remember_may_ask_to_forget_and_several_go_after_a_yes_in_
         return told.choices[0].message.content or ""
 
     for fact in ("Zanthopolis is far.", "Zanthopolis has a lake."):
-        await memory.remember(fact)
+        await memory.remember(fact, "ana")
     wish = "Forget everything about Zanthopolis."
     await chat(wish, scope="chat", store=False)
     assert await held() == 2, "a token without the memory forgets nothing"

@@ -10,15 +10,16 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.spoken_forgetting import is_yes
-from perslm_daemon.turn import Answered, Ask, without_echoes
+from perslm_daemon.turn import Answered, Ask, source_sentence, without_echoes
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory import Recalled
 from perslm_runtime.prompt import user_text
 
 log = logging.getLogger("perslm.turn")
@@ -100,7 +101,7 @@ class Chats:
             with working_for(chat.id):
                 traceless = await self._forgot(chat, told, end)
                 if not traceless and not await self._acted(chat, told, end):
-                    await self._answered(await self._with_memories(chat, end), told, end)
+                    await self._thought(chat, told, end)
                 if chat.keeps and not traceless:
                     await self._remember(chat, end)
         end.total_ms = _ms(began)
@@ -122,15 +123,20 @@ class Chats:
             return False
         return await _answered_without(await self._pipeline.skills(_ask(chat)), told, end)
 
-    async def _with_memories(self, chat: Chat, end: ChatEnd) -> Completion:
-        """The completion, its newest message with what helps before it."""
-        pipeline, wanted = self._pipeline, chat.completion
-        if not chat.recalls or not pipeline.recollection.serves(chat.person):
-            return wanted
-        found = without_echoes(await pipeline.recollection.recall(chat.question, _RECALLED, chat.person))
+    async def _thought(self, chat: Chat, told: TellText, end: ChatEnd) -> None:
+        """Have the model answer, with what helps before the newest message, and name the document it is from."""
+        found = await self._recalled(chat)
         end.recalled = len(found)
-        newest = replace(wanted.messages[-1], text=user_text(chat.question, [memory.text for memory in found]))
-        return replace(wanted, messages=(*wanted.messages[:-1], newest))
+        await self._answered(_with_memories(chat, found), told, end)
+        named = source_sentence(chat.question, end.text, found)
+        if named and end.why == "end" and not chat.completion.gbnf:
+            await told(f" {named}")
+
+    async def _recalled(self, chat: Chat) -> tuple[Recalled, ...]:
+        recollection = self._pipeline.recollection
+        if not chat.recalls or not recollection.serves(chat.person):
+            return ()
+        return without_echoes(await recollection.recall(chat.question, _RECALLED, chat.person))
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
         async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
@@ -149,6 +155,16 @@ class Chats:
         asked = replace(_ask(chat), conversation=chat.id)
         model = pipeline.model_id if end.intent is None else ""
         await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
+
+
+def _with_memories(chat: Chat, found: Sequence[Recalled]) -> Completion:
+    """The completion, its newest message with what was `found` before it."""
+    if not found:
+        return chat.completion
+    messages = chat.completion.messages
+    sources = {memory.text: memory.source for memory in found if memory.kind == "chunk"}
+    given = user_text(chat.question, [memory.text for memory in found], sources=sources)
+    return replace(chat.completion, messages=(*messages[:-1], replace(messages[-1], text=given)))
 
 
 def _ask(chat: Chat) -> Ask:

@@ -41,6 +41,7 @@ from perslm_daemon.turn import (
     log_failed,
     log_turn,
     only_error,
+    source_sentence,
     without_echoes,
 )
 from perslm_daemon.turn_queue import TurnQueue
@@ -299,6 +300,9 @@ class Pipeline:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
                 await self._say(now, Sentence(seq, piece), sentences)
                 seq += 1
+        if named := source_sentence(now.ask.text, now.reply, now.recalled):
+            now.reply += f" {named}"
+            await self._say(now, Sentence(seq, f" {named}"), sentences)
 
     async def _speak(
         self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
