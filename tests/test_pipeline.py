@@ -296,9 +296,8 @@ async def test_an_answer_out_of_a_document_names_it_and_the_place_in_it(
     shared_model: ChatModel, tmp_path: Path
 ) -> None:
     manual = tmp_path / "dryer.md"
-    manual.write_text(
-        "# Errors\n\nF21 means a blocked pump.\n\n# Warranty\n\nThe warranty lasts until March 2029.\n"
-    )
+    text = "# Errors\n\nF21 means a blocked pump.\n\n# Warranty\n\nThe warranty lasts until March 2029.\n"
+    await anyio.to_thread.run_sync(manual.write_text, text)
     async with running(shared_model, tmp_path) as pipeline:
         await pipeline.recollection.lane.call(lambda memory, _stop: memory.learn_file(manual))
         turn, listener = await ask(pipeline, "Until when does the warranty last?")
