@@ -89,6 +89,11 @@ def recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int
     return memory.recall(text, vector=vector, k=k, person=person) if k else []
 
 
+def rewordings(memory: Memory, _stop: Stop, text: str, person: str) -> list[str]:
+    """A question with other words for the people it names."""
+    return memory.rewordings(text, person)
+
+
 def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
     """The last (question, reply) pairs of a conversation, as far as they are the person's."""
     turns = memory.recent_turns(conversation, _TURNS_TAKEN_UP)

@@ -136,7 +136,9 @@ class MemoryVerbs:
                 raise InputError(f"{args.action} concerns everybody's memories: only {self._owner} may ask for it")
             async with self._pipeline.recollection.copies:
                 return await self._look(lambda store: self._tended(store, args))
-        vector = await self._pipeline.recollection.embed(_text(args)) if args.action == "search" else None
+        vector = None
+        if args.action == "search":
+            _, vector = await self._pipeline.recollection.looking(_text(args), person)
         look = _LOOKS[args.action]
         return await self._look(lambda store: look(store, args, person, vector))
 

@@ -232,9 +232,9 @@ class Pipeline:
             return
         began = time.perf_counter()
         try:
-            now.vector = await self.recollection.embed(now.ask.text)
+            now.vector, by = await self.recollection.looking(now.ask.text, person)
             memory = self.recollection.lane
-            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
+            found = await memory.call(engine_calls.recall, now.ask.text, by, self._recall_k, person)
             now.recalled = without_echoes(found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")

@@ -22,6 +22,7 @@ from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgetting
 from perslm_runtime.memory_prune import Budget
+from perslm_runtime.recall import blended
 
 log = logging.getLogger("perslm.memory")
 
@@ -70,6 +71,14 @@ class Recollection:
         vector: Vector = vectors[0]
         return vector
 
+    async def looking(self, text: str, person: str) -> tuple[Vector | None, Vector | None]:
+        """A question's own vector, and the one to look by, which knows other words for whom it names."""
+        if self._parts.embed is None:
+            return None, None
+        others = await self.lane.call(engine_calls.rewordings, text, person)
+        vectors = await self._parts.embed.call(engine_calls.embed, [text, *others])
+        return vectors[0], blended(vectors)
+
     async def remember_turn(
         self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool
     ) -> int:
@@ -100,7 +109,8 @@ class Recollection:
         """At most `k` memories that answer `text`, best first; none for a guest."""
         if person == GUEST:
             return []
-        return await self.lane.call(engine_calls.recall, text, await self.embed(text), k, person)
+        _, vector = await self.looking(text, person)
+        return await self.lane.call(engine_calls.recall, text, vector, k, person)
 
     async def forget_in_copies(self, wanted: Wanted) -> Forgetting:
         """Choose what is wanted, and erase it from backups and other copies; the memory goes on meanwhile.

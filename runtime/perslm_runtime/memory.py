@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perslm_runtime import recall as scoring
+from perslm_runtime.aliases import reworded
 from perslm_runtime.documents import pieces_of
 from perslm_runtime.errors import InputError, MemoryDamaged
 from perslm_runtime.memory_claims import Claims
@@ -30,7 +31,7 @@ from perslm_runtime.memory_lines import Entry, believable_us, clean, from_us, sa
 from perslm_runtime.memory_portable import Imported, export_lines, import_lines
 from perslm_runtime.memory_prune import Budget, Plan, plan
 from perslm_runtime.memory_rows import ENTRY, entry_of
-from perslm_runtime.memory_search import candidates, understand
+from perslm_runtime.memory_search import candidates, other_words, understand
 from perslm_runtime.memory_summaries import Summaries
 from perslm_runtime.memory_vectors import Vector, Vectors
 from perslm_runtime.recall import Weights
@@ -132,6 +133,7 @@ _Scored = list[scoring.Scored]
 _Ids = list[int]
 _People = list[Person]
 _Uids = list[str]
+_Questions = list[str]
 
 
 def embedding_text(said: str, reply: str) -> str:
@@ -237,6 +239,17 @@ class Memory:
         found = [_recalled(item) for item in scored if item.relevant][:k]
         self._helped |= dict.fromkeys(one.id for one in found if len(self._helped) < _MOST_NOTED)
         return found
+
+    def rewordings(self, query: str, person: str = "owner") -> _Questions:
+        """`query` with other words for the people it names; embedded with it, they are `recall.blended`.
+
+        The name is most of what a short sentence means: "what is Helena's job" is nearest to all that names her.
+        """
+        whose = self._database.value(_PERSON, (clean(person),))
+        if whose is None:
+            return []
+        named = other_words(self._database, clean(query), whose)
+        return reworded(clean(query), {who: others[0] for who, others in named.items()})
 
     def search(self, query: str, *, vector: Vector | None = None, k: int = 50, person: str = "owner") -> _Recalled:
         """As `recall`, for a person who looks for something: without the floor, so weak matches come last."""
