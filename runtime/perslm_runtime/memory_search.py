@@ -174,7 +174,7 @@ def _anchors(database: Database, query: str, person: int) -> tuple[list[datetime
             places |= {stem for stem, _ in stems}
             match = "said : (" + match_all(word for _, word in stems) + ")"
             found += [from_us(row[0]) for row in database.rows(_SPOKEN_OF, (match, person, _MOST_SPOKEN_OF))]
-    return (found, places) if len(_merged((at, at) for at in found)) <= _MOST_STAYS else ([], set())
+    return (sorted(found), places) if len(_merged((at, at) for at in found)) <= _MOST_STAYS else ([], set())
 
 
 def _merged(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

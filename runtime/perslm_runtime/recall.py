@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -102,7 +103,7 @@ class Question:
 
     `lookup` are the stems worth looking up in the index; the other ones only score what those found. `aliases` are
     stems that stand for a term's. `stretches` are the times it names, `anchors` the moments when its place was
-    spoken of. `lean` is 1 where the newest is wanted, -1 where the oldest is.
+    spoken of, in order. `lean` is 1 where the newest is wanted, -1 where the oldest is.
     """
 
     terms: Mapping[str, tuple[str, float]]
@@ -256,11 +257,21 @@ def _time(question: Question, candidate: Candidate, weights: Weights) -> tuple[f
             outside_s = max((since - moment).total_seconds(), (moment - until).total_seconds(), 0.0)
             # What tells of another day than its own fits its own day less.
             inside = max(inside, math.exp(-outside_s / fades_s) * (0.5 if place else 1.0))
-        for anchor in question.anchors:
-            away_days = (moment - anchor).total_seconds() / 86_400
-            fades_days = weights.anchor_days if away_days >= 0 else weights.anchor_before_days
-            near = max(near, math.exp(-abs(away_days) / fades_days))
+        if question.anchors:
+            near = max(near, _near(question.anchors, moment, weights))
     return inside, near
+
+
+def _near(anchors: Sequence[datetime], moment: datetime, weights: Weights) -> float:
+    """How near a moment is to the last anchor before it or the first after it, 1 at one of them."""
+    place = bisect_right(anchors, moment)
+    near = 0.0
+    if place > 0:
+        near = math.exp(-(moment - anchors[place - 1]).total_seconds() / 86_400 / weights.anchor_days)
+    if place < len(anchors):
+        ahead_days = (anchors[place] - moment).total_seconds() / 86_400
+        near = max(near, math.exp(-ahead_days / weights.anchor_before_days))
+    return near
 
 
 def _meaning(candidate: Candidate, weights: Weights) -> float:
