@@ -18,10 +18,10 @@ from dataclasses import replace
 from typing import Self
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
+from anyio.abc import ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
-from perslm_daemon.prepared import Prepared
+from perslm_daemon.aloud import Aloud
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
@@ -34,7 +34,6 @@ from perslm_daemon.turn import (
     Remembered,
     Sentence,
     Skills,
-    Spoken,
     Tell,
     Told,
     Turn,
@@ -45,9 +44,8 @@ from perslm_daemon.turn import (
     without_echoes,
 )
 from perslm_daemon.turn_queue import TurnQueue
-from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
-from perslm_runtime.lane import Gate, Lane
+from perslm_runtime.lane import Gate
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
@@ -55,8 +53,6 @@ from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
-from perslm_runtime.spoken import speakable
-from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.pipeline")
 
@@ -83,14 +79,14 @@ class Pipeline:
         self._recall_k = recall_k
         self.recollection = Recollection(parts, embedder, budget, keep)
         self.forgetting = SpokenForgetting(self.recollection, self._forget)
-        """Asked first of all: a sentence that wants something forgotten. Only while no other turn runs."""
+        """Asked before the skills: a sentence that wants something forgotten. Only in a turn, or `alone`."""
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
+        """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
-        self._prepared = None if parts.tts is None else Prepared(parts.tts)
-        """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
+        self._aloud = None if parts.tts is None else Aloud(parts.tts)
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
@@ -262,8 +258,8 @@ class Pipeline:
         sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
         try:
             async with anyio.create_task_group() as tasks:
-                if now.ask.speak and self.parts.tts is not None:
-                    tasks.start_soon(self._speak, now, self.parts.tts, to_say, spoken)
+                if now.ask.speak and self._aloud is not None:
+                    tasks.start_soon(self._aloud.say, now, to_say, spoken)
                 else:
                     to_say.close()
                     spoken.open()
@@ -304,45 +300,14 @@ class Pipeline:
             now.reply += f" {named}"
             await self._say(now, Sentence(seq, f" {named}"), sentences)
 
-    async def _speak(
-        self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
-    ) -> None:
-        try:
-            async with to_say:
-                async for sentence in to_say:
-                    words = speakable(sentence.text)
-                    if not words:
-                        continue
-                    async for made in self._sound_of(tts, words):
-                        spoken.open()
-                        sound = made
-                        if now.timings.first_audio is None:
-                            sound = without_lead(made)  # Piper begins with 50 ms of nothing
-                            now.timings = replace(now.timings, first_audio=now.since_known_ms())
-                        await now.tell(Spoken(sentence.seq, sound))
-        except PersLMError as error:
-            now.problems.append(f"the reply could not be spoken: {error}")
-        finally:
-            spoken.open()
-
-    async def _sound_of(self, tts: Lane[Piper], words: str) -> AsyncIterator[Pcm]:
-        """The sound of a sentence, as it was prepared or piece by piece as it is made."""
-        if self._prepared is not None and (pieces := await self._prepared.take(words)):
-            for piece in pieces:
-                yield piece
-            return
-        async with tts.stream(engine_calls.speak, words) as sounds:
-            async for made in sounds:
-                yield made
-
     async def prepare(self, text: str) -> None:
         """Make the first sound of the answer to `text`, which somebody may have finished saying.
 
         Only for questions that change nothing; nothing is told, remembered or done.
         """
-        if self._prepared is None or self.preview is None:
+        if self._aloud is None or self.preview is None:
             return
-        await self._prepared.make(await self.preview(text))
+        await self._aloud.prepared.make(await self.preview(text))
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
@@ -396,8 +361,8 @@ class Pipeline:
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
         self.recollection.guests.forget()
-        if self._prepared is not None:
-            self._prepared.drop()
+        if self._aloud is not None:
+            self._aloud.prepared.drop()
         return [phrase for drop in self.elsewhere for phrase in await drop()]
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
