@@ -20,11 +20,11 @@ from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import Keep, due
 from perslm_runtime.memory_backup import back_up as make_backup
-from perslm_runtime.memory_backup import due
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
-from perslm_runtime.memory_forget import Forgotten, forget_everywhere
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_lines import Entry as MemoryEntry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
@@ -101,6 +101,11 @@ def recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int
     return memory.recall(text, vector=vector, k=k, person=person) if k else []
 
 
+def rewordings(memory: Memory, _stop: Stop, text: str, person: str) -> list[str]:
+    """A question with other words for the people it names."""
+    return memory.rewordings(text, person)
+
+
 def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
     """The last (question, reply) pairs of a conversation, as far as they are the person's."""
     turns = memory.recent_turns(conversation, _TURNS_TAKEN_UP)
@@ -129,9 +134,14 @@ def remember(
     )
 
 
-def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
-    """Forget what is wanted, in every copy of the memory on this disk."""
-    return forget_everywhere(memory, wanted)
+def choose_forgotten(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgetting:
+    """Choose what is to be forgotten."""
+    return Forgetting(memory, wanted)
+
+
+def forget(memory: Memory, _stop: Stop, forgetting: Forgetting) -> Forgotten:
+    """Forget what was chosen, which its copies have forgotten before."""
+    return forgetting.in_memory(memory)
 
 
 def memory(store: Memory, _stop: Stop, number: int) -> MemoryEntry | None:
@@ -146,11 +156,11 @@ def browse(
     return store.list(kind, limit=limit, offset=offset, person=person)
 
 
-def back_up(memory: Memory, _stop: Stop) -> Path | None:
+def back_up(memory: Memory, _stop: Stop, keep: Keep) -> Path | None:
     """Add a backup if the newest is a day old; the backup, or None. One long call: seconds for a large memory."""
     if memory.file is None or not due(folder := folder_of(memory.file)):
         return None
-    return make_backup(memory, folder)
+    return make_backup(memory, folder, keep)
 
 
 def look_at_new(memory: Memory, _stop: Stop) -> int:

@@ -18,12 +18,13 @@ from dataclasses import replace
 from typing import Self
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
+from anyio.abc import ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
+from perslm_daemon.aloud import Aloud
 from perslm_daemon.idling import Idling
 from perslm_daemon.moment import Moment, meanwhile
-from perslm_daemon.prepared import Ahead, Prepared
+from perslm_daemon.prepared import Ahead
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
@@ -37,27 +38,25 @@ from perslm_daemon.turn import (
     Remembered,
     Sentence,
     Skills,
-    Spoken,
     Tell,
     Told,
     Turn,
     log_failed,
     log_turn,
     only_error,
+    source_sentence,
     without_echoes,
 )
 from perslm_daemon.turn_queue import TurnQueue
-from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
-from perslm_runtime.lane import Gate, Lane
+from perslm_runtime.lane import Gate
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
-from perslm_runtime.spoken import speakable
-from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.pipeline")
 
@@ -77,12 +76,14 @@ class Pipeline:
         embedder: str = "",
         recall_k: int = 3,
         budget: Budget = Budget(),  # noqa: B008 - frozen
+        keep: Keep = Keep(),  # noqa: B008 - frozen
     ) -> None:
         self.parts = parts
         self.model_id = model_id
         self._recall_k = recall_k
-        self.recollection = Recollection(parts, embedder, budget)
-        self._forgetting = SpokenForgetting(self.recollection, self._forget)
+        self.recollection = Recollection(parts, embedder, budget, keep)
+        self.forgetting = SpokenForgetting(self.recollection, self._forget)
+        """Asked before the skills: a sentence that wants something forgotten. Only in a turn, or `alone`."""
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
@@ -91,7 +92,7 @@ class Pipeline:
         """What is said where a skill keeps somebody waiting; None for nothing."""
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now; for `prepare`."""
-        self._prepared = None if parts.tts is None else Prepared(parts.tts)
+        self._aloud = None if parts.tts is None else Aloud(parts.tts)
         self._ahead = Ahead()
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
@@ -207,7 +208,7 @@ class Pipeline:
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
         began = time.perf_counter()
-        answered = await self._forgetting(now.ask)
+        answered = await self.forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
             answered = await self._by_skills(now, self.skills)
@@ -237,9 +238,9 @@ class Pipeline:
             return
         began = time.perf_counter()
         try:
-            now.vector = await self.recollection.embed(now.ask.text)
+            now.vector, by = await self.recollection.looking(now.ask.text, person)
             memory = self.recollection.lane
-            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
+            found = await memory.call(engine_calls.recall, now.ask.text, by, self._recall_k, person)
             now.recalled = without_echoes(found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
@@ -267,8 +268,8 @@ class Pipeline:
         sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
         try:
             async with anyio.create_task_group() as tasks:
-                if now.ask.speak and self.parts.tts is not None:
-                    tasks.start_soon(self._speak, now, self.parts.tts, to_say, spoken)
+                if now.ask.speak and self._aloud is not None:
+                    tasks.start_soon(self._aloud.say, now, to_say, spoken)
                 else:
                     to_say.close()
                     spoken.open()
@@ -305,37 +306,9 @@ class Pipeline:
                 if now.timings.first_sentence is None:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
                 await self._say(now, piece, sentences)
-
-    async def _speak(
-        self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
-    ) -> None:
-        try:
-            async with to_say:
-                async for sentence in to_say:
-                    words = speakable(sentence.text)
-                    if not words:
-                        continue
-                    async for made in self._sound_of(tts, words):
-                        spoken.open()
-                        sound = made
-                        if now.timings.first_audio is None:
-                            sound = without_lead(made)  # Piper begins with 50 ms of nothing
-                            now.timings = replace(now.timings, first_audio=now.since_known_ms())
-                        await now.tell(Spoken(sentence.seq, sound))
-        except PersLMError as error:
-            now.problems.append(f"the reply could not be spoken: {error}")
-        finally:
-            spoken.open()
-
-    async def _sound_of(self, tts: Lane[Piper], words: str) -> AsyncIterator[Pcm]:
-        """The sound of a sentence, as it was prepared or piece by piece as it is made."""
-        if self._prepared is not None and (pieces := await self._prepared.take(words)):
-            for piece in pieces:
-                yield piece
-            return
-        async with tts.stream(engine_calls.speak, words) as sounds:
-            async for made in sounds:
-                yield made
+        if named := source_sentence(now.ask.text, now.reply, now.recalled):
+            now.reply += f" {named}"
+            await self._say(now, f" {named}", sentences)
 
     async def prepare(self, text: str) -> None:
         """Make ready to answer what may be all; "" tells that it was not. Nothing is told, remembered or done."""
@@ -345,8 +318,8 @@ class Pipeline:
         reply = await self.preview(text)
         if reply is None:
             await self._ahead.make(text, self._read_ahead)
-        elif self._prepared is not None:
-            await self._prepared.make(reply)
+        elif self._aloud is not None:
+            await self._aloud.prepared.make(reply)
 
     async def _read_ahead(self, text: str) -> None:
         """Have the model read the question and what is recalled, where the next turn goes on as the last."""
@@ -385,26 +358,36 @@ class Pipeline:
         self._conversation = wanted
 
     async def forget(self, wanted: Wanted) -> Forgotten:
-        """Forget on this disk (`memory_forget.forget_everywhere`), in the running conversation, and elsewhere.
+        """Forget on this disk (`memory_forget.Forgetting`), in the running conversation, and elsewhere.
 
-        The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
+        Turns go on while copies are erased in. Then the conversation starts anew, and what other parts of the
+        daemon keep of words is dropped by `elsewhere`.
         """
-        async with self._queue.patiently():
-            return await self._forget(wanted)
+        async with self.recollection.copies:
+            forgetting = await self.recollection.forget_in_copies(wanted)
+        async with self._queue.patiently(), self.recollection.copies:  # in the order of a turn that forgets
+            return await self._forget_here(forgetting)
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
         """The same in a turn, which has no other beside it."""
+        async with self.recollection.copies:
+            return await self._forget_here(await self.recollection.forget_in_copies(wanted))
+
+    async def _forget_here(self, forgetting: Forgetting) -> Forgotten:
         await self._idling.stop()
-        forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
-        if not forgotten.count:
-            return forgotten
+        with anyio.CancelScope(shield=True):  # who is interrupted here would have forgotten half of it
+            forgotten = await self.recollection.lane.call(engine_calls.forget, forgetting)
+            left = await self._forget_words() if forgotten.count else ()
+        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+
+    async def _forget_words(self) -> Sequence[str]:
+        """Drop what is kept of words outside the memory; what cannot be, in phrases."""
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
         self.recollection.guests.forget()
-        if self._prepared is not None:
-            self._prepared.drop()
-        left = [phrase for drop in self.elsewhere for phrase in await drop()]
-        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+        if self._aloud is not None:
+            self._aloud.prepared.drop()
+        return [phrase for drop in self.elsewhere for phrase in await drop()]
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns; returns its size before and now, in tokens.
