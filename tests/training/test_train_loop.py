@@ -29,6 +29,9 @@ class Lines:
     def __init__(self, model: nn.Module, bad_at: int = -1) -> None:
         self.model, self.bad_at = model, bad_at
 
+    def prepare(self, step: int, micro: int) -> None:
+        pass
+
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         draw = torch.Generator().manual_seed(step * 1000 + micro)
         given = torch.randn(8, 6, generator=draw)

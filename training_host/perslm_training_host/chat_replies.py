@@ -63,7 +63,7 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
                 if isinstance(piece, ReplyEnd) and piece.why == "end" and piece.text.strip():
                     kept[question] = piece.text
             if number % 50 == 0 or number == len(wanted):
-                _write(file, kept)
+                write(file, kept)
             progress.at(number)
     finally:
         chat.close()
@@ -78,14 +78,14 @@ def make_on_device(base: Base, file: Path, count: int, seed: int, rows: int = 12
     for start in range(0, len(wanted), rows):
         some = wanted[start : start + rows]
         prompts = [[*talk.head, *base.prompts.tokens(user_text(one)), *talk.opening] for one in some]
-        for question, reply in zip(some, _greedy(base, prompts, talk.closing[0]), strict=True):
+        for question, reply in zip(some, greedy(base, prompts, talk.closing[0]), strict=True):
             if reply:
                 kept[question] = reply
         progress.at(min(len(wanted), start + rows))
-    _write(file, kept)
+    write(file, kept)
 
 
-def _greedy(base: Base, prompts: Sequence[Sequence[int]], end: int) -> list[str]:
+def greedy(base: Base, prompts: Sequence[Sequence[int]], end: int, most: int = _REPLY_TOKENS) -> list[str]:
     """The likeliest reply to each prompt, "" where it did not end in time."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[end] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
@@ -93,7 +93,7 @@ def _greedy(base: Base, prompts: Sequence[Sequence[int]], end: int) -> list[str]
     device = base.model.device
     with torch.no_grad():
         written = base.model.generate(
-            ids.to(device), attention_mask=seen.to(device), max_new_tokens=_REPLY_TOKENS, do_sample=False,
+            ids.to(device), attention_mask=seen.to(device), max_new_tokens=most, do_sample=False,
             eos_token_id=end, pad_token_id=end, use_cache=True,
         )[:, longest:].tolist()  # fmt: skip
     found = (row[: row.index(end)] if end in row else [] for row in written)
@@ -120,7 +120,8 @@ def read(file: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _write(file: Path, kept: dict[str, str]) -> None:
+def write(file: Path, kept: dict[str, str]) -> None:
+    """Write (question, reply) pairs, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     pairs = (json.dumps({"question": question, "reply": reply}) for question, reply in kept.items())
     write_whole(file, "".join(pair + "\n" for pair in pairs))

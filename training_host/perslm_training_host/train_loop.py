@@ -63,6 +63,12 @@ class Plan:
 class Objective(Protocol):
     """What is learned."""
 
+    def prepare(self, step: int, micro: int) -> None:
+        """Compute what micro-batch `micro` of `step` needs of the model without gradients, just before `loss`.
+
+        It cannot be done inside: what changed weights look like is computed once in there, and has to have them.
+        """
+
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         """The mean loss of micro-batch `micro` of `step`, and figures for the log; nothing else decides it."""
 
@@ -145,6 +151,8 @@ class _Training:
         sums: dict[str, float] = {}
         for number, micro in enumerate(share):
             last = number == len(share) - 1
+            with torch.no_grad(), parametrize.cached(), self._autocast():
+                self.objective.prepare(self.step, micro)
             with parametrize.cached(), self._autocast(), nullcontext() if last else group.no_sync(self.model):
                 loss, more = self.objective.loss(self.step, micro)
                 (loss / len(share)).backward()
