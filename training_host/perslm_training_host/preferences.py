@@ -48,9 +48,8 @@ def read(path: Path) -> list[Pair]:
             continue
         try:
             about = json.loads(line)
-            pair = Pair(
-                *(about[name] for name in ("prompt", "chosen", "rejected")), about.get("source", "unknown")
-            )
+            source = str(about.get("source", "unknown"))
+            pair = Pair(about["prompt"], about["chosen"], about["rejected"], source)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}, line {number} is no pair (prompt, chosen, rejected): {error}") from error
         if not all(isinstance(part, str) and part.strip() for part in (pair.prompt, pair.chosen, pair.rejected)):

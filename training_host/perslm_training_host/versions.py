@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from perslm_runtime.errors import InputError
@@ -20,13 +20,14 @@ _FILE = "versions.json"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A model taken into use: its number here, its name in the folder, its sha256, when, and why."""
+    """A model taken into use: its number here, its name in the folder, its sha256, when, why, and whether back."""
 
     number: int
     name: str
     sha256: str
     since: str
     why: str
+    back: bool
 
 
 def history(folder: Path) -> list[Version]:
@@ -48,7 +49,7 @@ def use(folder: Path, model: Path, why: str = "") -> Version:
         raise InputError(f"{model} does not lie in {folder}: put it there first") from error
     if not model.exists():
         raise InputError(f"{model} does not exist")
-    return _append(folder, name, model_facts.sha256_of(model), why or "taken into use")
+    return _append(folder, name, model_facts.sha256_of(model), why or "taken into use", back=False)
 
 
 def roll_back(folder: Path) -> Version:
@@ -56,33 +57,34 @@ def roll_back(folder: Path) -> Version:
 
     Raises InputError where nothing was, or its file has changed since or is gone.
     """
-    told = history(folder)
-    if not told:
+    path_here = _path_to(history(folder))
+    if not path_here:
         raise InputError(f"{folder} has no version in use: `perslm-host models use FILE` first")
-    present = told[-1]
-    before = [one for one in told[: _before(told)] if one.sha256 != present.sha256]
-    if not before:
-        raise InputError(f"{folder} had no other version before {present.name}")
-    wanted = before[-1]
+    if len(path_here) < 2:
+        raise InputError(f"{folder} had no other version before {path_here[-1].name}")
+    wanted, present = path_here[-2:]
     path = folder / wanted.name
     if not path.exists() or model_facts.sha256_of(path) != wanted.sha256:
         raise InputError(
             f"{path} is gone or was changed since it was in use: put back the file {wanted.sha256[:12]}…"
         )
-    return _append(folder, wanted.name, wanted.sha256, f"back from {present.name} to version {wanted.number}")
+    return _append(folder, wanted.name, wanted.sha256, f"back from {present.name}", back=True)
 
 
-def _before(told: list[Version]) -> int:
-    """Where the present version came into use first: going back twice goes two versions back, not to and fro."""
-    return next(at for at, one in enumerate(told) if one.sha256 == told[-1].sha256)
+def _path_to(told: list[Version]) -> list[Version]:
+    """The versions that led to the present one, oldest first: each way back takes the last of them off."""
+    found: list[Version] = []
+    for one in told:
+        if one.back:
+            found.pop()
+        elif not found or found[-1].sha256 != one.sha256:
+            found.append(one)
+    return found
 
 
-def _append(folder: Path, name: str, sha256: str, why: str) -> Version:
+def _append(folder: Path, name: str, sha256: str, why: str, *, back: bool) -> Version:
     told = history(folder)
-    fresh = Version(len(told) + 1, name, sha256, time.strftime("%Y-%m-%d %H:%M:%S"), why)
-    lines = [
-        {"number": one.number, "name": one.name, "sha256": one.sha256, "since": one.since, "why": one.why}
-        for one in [*told, fresh]
-    ]
+    fresh = Version(len(told) + 1, name, sha256, time.strftime("%Y-%m-%d %H:%M:%S"), why, back)
+    lines = [asdict(one) for one in [*told, fresh]]
     write_whole(folder / _FILE, json.dumps(lines, indent=1) + "\n")
     return fresh
