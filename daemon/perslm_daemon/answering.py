@@ -23,6 +23,7 @@ from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Answered, Ask
 from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.home_tools import EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
 from perslm_runtime.tongues import tongue
@@ -78,7 +79,8 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
             return await about.do(intent, ask) if intent.name == "remember" else await skills.do(intent)
 
-        understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do)
+        examples = EXAMPLES if config.home.examples else ()
+        understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
     return Answering(skills, understood, about)
 
 

@@ -10,11 +10,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from conftest import Small
 from perslm_runtime.errors import InputError
+from perslm_training_host import gguf_file
+from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.divergence import DIVERGENCES, cross_entropy, forward_kl, in_chunks
 from perslm_training_host.group import Group
 from perslm_training_host.runs import Run, differences, page, runs_below
@@ -178,3 +182,47 @@ def test_a_folder_with_another_run_is_not_gone_on_with_and_a_torn_line_is_left_o
     assert [line["step"] for line in run.lines()] == [1]
     with pytest.raises(InputError, match="another rate"):
         run.begin("student", {"rate": 0.2})
+
+
+def distil_command(small: Small, out: Path, *more: str) -> list[str]:
+    return list(
+        map(
+            str,
+            [
+                "distill", small.parent, small.quantized("Q4_0"), "--text", small.train, "--held-out",
+                small.held_out, "--out", out, "--steps", "4", "--rows", "2", "--length", "48", "--rate", "3e-4",
+                "--accumulate", "2", "--no-bf16", "--licence", "mit", "--kind", "F32", "--validate-every",
+                "4", *more,
+            ],
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("ddp", ["--lora", "4", "--on-policy", "0.5"]),
+        ("ddp", ["--likeliest", "16"]),
+        ("fsdp", ["--on-policy", "0.5"]),
+    ],
+)
+def test_two_processes_distil_what_one_distils(small: Small, tmp_path: Path, kind: str, more: list[str]) -> None:
+    assert perslm_host(distil_command(small, tmp_path / "alone" / "run", *more)) == 0
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
+        "OMP_NUM_THREADS": "1",
+    }
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    argv = [*torchrun, "-m", "perslm_training_host.cli", *distil_command(small, tmp_path / "two" / "run", *more)]
+    ended = subprocess.run(
+        [*argv, "--distributed", kind], env=environment, capture_output=True, text=True, check=False, timeout=380
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    one, two = (gguf_file.read(tmp_path / name / "run" / "student-f32.gguf") for name in ("alone", "two"))
+    moved = 0.0
+    for name in one.tensors:
+        assert np.allclose(one.values(name), two.values(name), atol=2e-5), name
+        moved += float(np.abs(one.values(name) - gguf_file.read(small.quantized("Q4_0")).values(name)).max())
+    assert moved > 1e-3
