@@ -99,7 +99,7 @@ def main() -> None:
     whole, static = open_embedder(model, 2), StaticEmbedder(table)
     found: dict[str, Any] = {
         "command": "python benchmarks/training_embeddings.py FOLDER",
-        "evaluation": f"tests/golden/recall.jsonl, {len(told)} memories, {len(questions)} questions, none trained on",
+        "evaluation": f"tests/golden/recall.jsonl, {len(told)} memories, {len(questions)} questions, none trained",
         "table": {key: made[key] for key in ("size_bytes", "words", "sentences", "cosine_words_alone", "cosine")},
         "seed": options.seed,
         "cosine_on_golden": agreement(static.embed(texts, Stop()), whole.embed(texts, Stop())),

@@ -23,7 +23,7 @@ from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.process import resident_bytes
 from perslm_daemon.stores import make_data_dir, open_memory, open_models
 from perslm_daemon.turn import Parts
-from perslm_runtime.embed import Embedder
+from perslm_runtime.embed_static import AnyEmbedder, open_embedder
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
@@ -203,8 +203,8 @@ class _Builds:
         snapshots = config.data_dir / "snapshots" if config.model.snapshot else None
         return open_model(config, self._store.file(config.model.id), snapshots=snapshots)
 
-    def embed(self) -> Embedder:
-        return Embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
+    def embed(self) -> AnyEmbedder:
+        return open_embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
 
     def stt(self) -> SpeechToText:
         wanted = self._config.stt

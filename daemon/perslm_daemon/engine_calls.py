@@ -14,7 +14,7 @@ from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
 from perslm_runtime.completing import Completion, CompletionEnd
-from perslm_runtime.embed import Embedder
+from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
@@ -91,7 +91,7 @@ def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
     yield from voice.speak(words, stop)
 
 
-def embed(embedder: Embedder, stop: Stop, texts: list[str]) -> Vector:
+def embed(embedder: AnyEmbedder, stop: Stop, texts: list[str]) -> Vector:
     """One vector per text, float32 [n, 384]."""
     return embedder.embed(texts, stop)
 

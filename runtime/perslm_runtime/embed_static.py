@@ -56,14 +56,18 @@ class StaticEmbedder:
         self._codes = None
 
 
-def open_embedder(folder: Path, threads: int) -> Embedder | StaticEmbedder:
+AnyEmbedder = Embedder | StaticEmbedder
+"""What gives sentences their vectors."""
+
+
+def open_embedder(folder: Path, threads: int) -> AnyEmbedder:
     """The sentence model in `folder`, of whichever kind it is."""
     return StaticEmbedder(folder) if (folder / TABLE).exists() else Embedder(folder, threads)
 
 
 def _read(file: Path) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
             codes, scales = found["codes"], found["scales"].astype(np.float32)
     except Exception as error:  # zipfile and numpy raise their own kinds
         raise EngineError(

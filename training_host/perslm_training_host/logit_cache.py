@@ -93,7 +93,7 @@ class LogitCache:
     def _read(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
         file = self._file(number)
         try:
-            with np.load(file) as found:
+            with file.open("rb") as opened, np.load(opened) as found:
                 return found["ids"], found["logs"]
         except Exception as error:  # zipfile and numpy raise their own kinds
             raise InputError(f"{file} is damaged ({error}): delete it, then run it again") from error
