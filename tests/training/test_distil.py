@@ -11,9 +11,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
+import other_models
 import pytest
 import small_model
 import torch
@@ -21,6 +23,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from conftest import Small
+from perslm_runtime.errors import EngineError, InputError
 from perslm_training_host import base_model, gguf_file, gguf_model, lineage, pruning
 from perslm_training_host.cli import run
 from perslm_training_host.divergence import DIVERGENCES, with_rest
@@ -386,13 +389,28 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_loaded() -> None
     check_memory(memory_of(1_000_000, 1_000_000, 0, 256, 128, 5, 512), free=1_000_000_000)
 
 
-def test_a_full_disk_ends_by_name_and_leaves_no_half_shard(tmp_path: Path) -> None:
+def test_a_full_disk_ends_by_name_leaves_no_half_shard_and_is_gone_on_with(tmp_path: Path) -> None:
     cache = LogitCache(tmp_path / "logits", {"a": 1}, list(range(40)), 7)
-    (tmp_path / "logits").write_bytes(b"")  # no folder can be made here
     answer = Likeliest(torch.zeros(32 * 7, 4, dtype=torch.int64), torch.zeros(32 * 7, 5))
-    with pytest.raises(Exception, match="make room"):
+    cache.folder.mkdir(parents=True)
+    (cache.folder / "000000.part").symlink_to("/dev/full")  # what is written there meets a full disk
+    with pytest.raises(InputError, match=r"No space left on device.*make room"):
         cache.make(0, lambda pieces: answer)
-    assert (tmp_path / "logits").read_bytes() == b""
+    assert cache.missing() == [0, 1]
+    cache.make(0, lambda pieces: answer)
+    assert cache.missing() == [1]
+
+
+def test_a_full_disk_under_a_checkpoint_ends_by_name_and_the_run_goes_on_from_the_one_before(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = distil(small, tmp_path / "run", "--steps", "3", "--keep-every", "1")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt.part").symlink_to("/dev/full")
+    error = told(capsys, *command, code=3)["error"]
+    assert "cannot be written" in error["message"]
+    assert "make room" in error["message"]
+    assert told(capsys, *command)["outcome"]["steps"] == 3
 
 
 def test_what_a_student_was_made_of_is_told_back_to_the_first(
@@ -404,3 +422,27 @@ def test_what_a_student_was_made_of_is_told_back_to_the_first(
     assert [(link["depth"], link["part"]) for link in links[:3]] == [(0, "model"), (1, "student"), (2, "student")]
     assert links[1]["known"]["sha256"] == lineage.read(Path(first)).sha256
     assert links[2]["known"] is None  # it came from outside
+
+
+@pytest.mark.parametrize("kind", ["phi3", "gemma2"])
+def test_other_architectures_are_read_to_the_bit_and_learn(
+    tmp_path: Path, small: Small, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    model, path = other_models.make(kind), tmp_path / "model" / "model.gguf"
+    path.parent.mkdir()
+    other_models.write(model, kind, path)
+    if find_spec("accelerate") is None:
+        with pytest.raises(EngineError, match="more-models"):
+            base_model.load(path)
+        pytest.skip("transformers reads other GGUF files with accelerate: extra `more-models`")
+    tokens = torch.tensor([list(range(20, 60))])
+    with torch.no_grad():
+        assert torch.equal(base_model.load(path).model(input_ids=tokens).logits, model(input_ids=tokens).logits)
+    command = [
+        "distill", path, path, "--text", small.train, "--out", tmp_path / "run", "--steps", "2", "--loss", "ce",
+        *COMMON,
+    ]  # fmt: skip
+    written = Path(told(capsys, *command)["written"][0])  # a folder: no GGUF file is written of these
+    with torch.no_grad():
+        learnt = base_model.load(written).model(input_ids=tokens).logits
+        assert 0 < float((learnt - model(input_ids=tokens).logits).abs().max()) < 1

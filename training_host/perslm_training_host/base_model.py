@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def load(path: Path, device: str = "cpu") -> Base:
             model = gguf_model.load(file)
         else:
             model = _by_transformers(AutoModelForCausalLM, folder, gguf)
-    except InputError:
+    except (InputError, EngineError):
         raise
     except Exception as error:  # every loader below raises its own kinds
         raise InputError(f"{path} cannot be loaded ({type(error).__name__}: {error}): fetch it again") from error
@@ -100,6 +101,11 @@ def load(path: Path, device: str = "cpu") -> Base:
 
 def _by_transformers(loader: Any, folder: str, gguf: dict[str, str]) -> Any:
     """A model as transformers reads it; out of a GGUF file it refuses to be saved until these marks are gone."""
+    if gguf and find_spec("accelerate") is None:
+        raise EngineError(
+            "a GGUF file that is not llama's or qwen's is read by transformers, which needs accelerate:"
+            " .venv-train/bin/pip install 'perslm[more-models]'"
+        )
     model = loader.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **gguf)
     if gguf:
         model.hf_quantizer = model.is_quantized = model.quantization_method = None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from perslm_runtime.errors import InputError
-from perslm_training_host import gguf_file, gguf_model, pruning, weights
+from perslm_training_host import base_model, gguf_file, gguf_model, pruning, weights
 from perslm_training_host.gguf_file import Replacement
 
 _KINDS = {"F16": 1, "F32": 0}  # llama.cpp's numbers
@@ -41,7 +41,7 @@ def write(base: Path, model: Any, state: Mapping[str, Tensor], folder: Path, kin
         return _write_folder(base, model, state, folder / "student")
     file = gguf_file.read(base)
     if file.architecture not in gguf_model.MAPPED:
-        return _write_folder(base.parent, model, state, folder / "student")
+        return _write_folder(base, model, state, folder / "student")
     if kind not in _KINDS:
         raise InputError(f"--kind {kind}: a student is written in F16 or F32; `perslm-host quantize` goes on")
     reshaped = pruning.reshaped(file, model.config, state)
@@ -94,8 +94,10 @@ def _write_folder(base: Path, model: Any, state: Mapping[str, Tensor], folder: P
         )
     try:
         plain.to(torch.float32).save_pretrained(folder)
+        if base.is_file():
+            base_model.prompts_of(base).tokenizer.save_pretrained(folder)
         for name in _BESIDE:
-            if (base / name).exists():
+            if (base / name).is_file():
                 shutil.copyfile(base / name, folder / name)
     except Exception as error:  # safetensors raises its own kind for a full disk
         raise InputError(f"{folder} cannot be written ({error}): make room, then run it again") from error
