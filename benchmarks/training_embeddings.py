@@ -91,7 +91,6 @@ def main() -> None:
     text.write_text("\n".join(sentences(options.seed)), encoding="utf-8")
     model = Path.home() / ".local/share/perslm/models/all-minilm-l6-v2"
     host = [sys.executable, "-m", "perslm_training_host.cli", "--json", "embed"]
-    began = time.process_time()
     argv = [*host, "static", model, "--text", text, "--out", table]
     made = json.loads(subprocess.run(list(map(str, argv)), check=True, stdout=subprocess.PIPE, text=True).stdout)
     told, questions = recall.read_golden()
@@ -108,9 +107,9 @@ def main() -> None:
             **measured(whole, texts),
         },
         "static": measured(static, texts),
-        "seconds": round(time.process_time() - began),
     }
-    RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    RESULT.write_text(json.dumps(before | found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
 
