@@ -68,10 +68,10 @@ class TorchTeacher:
 class LlamaTeacher:
     """A GGUF file of any quantization in llama.cpp: its `likeliest` words. Pieces of at most 512 tokens."""
 
-    def __init__(self, path: Path, likeliest: int, *, temperature: float = 1.0, threads: int = 2) -> None:
+    def __init__(self, path: Path, likeliest: int, *, temperature: float = 1.0) -> None:
         if likeliest < 1:
             raise InputError("a GGUF teacher in llama.cpp gives its likeliest words: give --likeliest 64")
-        self._scorer = Scorer(path, threads=threads)
+        self._scorer = Scorer(path, threads=torch.get_num_threads())
         self._likeliest, self._temperature = min(likeliest, self._scorer.words), temperature
 
     def wanted(self, tokens: Tensor, sources: Tensor) -> Wanted:
