@@ -25,6 +25,7 @@ from perslm_training_host.runs import Run, differences, page, runs_below
 from perslm_training_host.train_loop import LossIsNaN, Plan, train
 
 CHILD = Path(__file__).with_name("train_child.py")
+GROUP_PLAN = Plan(8, 1e-2, accumulate=2, warm_up_steps=2, keep_every=1)
 
 
 class Lines:
@@ -127,7 +128,7 @@ def test_forward_kl_is_what_torch_computes_and_cross_entropy_goes_in_chunks_too(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_two_processes_learn_what_one_learns(tmp_path: Path, kind: str) -> None:
+def test_what_two_processes_began_one_ends_as_if_alone_when_a_worker_was_killed(tmp_path: Path, kind: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -137,16 +138,19 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, kind: str) -> None:
         subprocess.Popen(argv, env=os.environ | shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
     ]
-    for process in both:
-        _, complaint = process.communicate(timeout=240)
-        assert process.returncode == 0, complaint
-    alone = a_model()
+    complaints = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [7, 9], complaints
+    assert "goes on from the last checkpoint" in complaints[0]
+    shards = [path.name for path in (tmp_path / "run").glob("shards-*")]
+    assert shards == (["shards-5"] if kind == "fsdp" else [])  # FSDP's processes keep a part each
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 5
+    alone, ended = a_model(), a_model()
     run = Run(tmp_path / "alone")
     run.begin("t", {})
-    train(alone, Lines(alone), Plan(5, 1e-2, accumulate=2, warm_up_steps=2), run, Group(), resume=False)
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    train(alone, Lines(alone), GROUP_PLAN, run, Group(), resume=False)
+    train(ended, Lines(ended), GROUP_PLAN, Run(tmp_path / "run"), Group(), resume=True)
     for name, value in alone.state_dict().items():
-        assert torch.allclose(state["model"][name], value, atol=1e-5), name
+        assert torch.allclose(ended.state_dict()[name], value, atol=1e-5), name
 
 
 def test_runs_are_listed_and_compared_and_drawn(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -90,10 +91,12 @@ class Outcome:
 def train(model: nn.Module, objective: Objective, plan: Plan, run: Run, group: Group, *, resume: bool) -> Outcome:
     """Train `model`; afterwards it holds the last step's weights.
 
-    Ctrl-C and SIGTERM end it behind the running step, with a checkpoint. Raises LossIsNaN. Everything it needs
-    to go on is in the run's state file, which is replaced whole.
+    Ctrl-C and SIGTERM end it behind the running step, with a checkpoint. Raises LossIsNaN, and WorkerGone where a
+    process of the group has ended. Everything it needs to go on is in the run's state file, which is replaced
+    whole, and in the shards that it names.
     """
-    return _Training(model, objective, plan, run, group).run(resume)
+    with group.told_of_losses():
+        return _Training(model, objective, plan, run, group).run(resume)
 
 
 class _Training:
@@ -192,19 +195,24 @@ class _Training:
         return bool(plan.patience) and self.since_best >= plan.patience
 
     def _keep(self) -> None:
-        model, optimizer = self.group.whole_state(self.model, self.optimizer)
+        state: dict[str, object] = {
+            "plan": asdict(self.plan),
+            "step": self.step,
+            "best": self.best,
+            "since_best": self.since_best,
+            "seconds": self.seconds,
+            "loss": self.loss,
+        }
+        if self.group.sharded:
+            state["shards"] = f"shards-{self.step}"
+            self.group.keep_shards(self.model, self.optimizer, self.log.folder / f"shards-{self.step}")
+        else:
+            state["model"], state["optimizer"] = self.group.whole_state(self.model, self.optimizer)
         if self.group.first:
-            state = {
-                "plan": asdict(self.plan),
-                "step": self.step,
-                "best": self.best,
-                "since_best": self.since_best,
-                "seconds": self.seconds,
-                "loss": self.loss,
-                "model": model,
-                "optimizer": optimizer,
-            }
             _write_state(self.log, state)
+            for old in self.log.folder.glob("shards-*"):
+                if old.name != state.get("shards"):
+                    shutil.rmtree(old, ignore_errors=True)
         self.group.wait()
 
     def _take_up(self) -> None:
@@ -212,7 +220,10 @@ class _Training:
             state = torch.load(self.log.state_file, map_location="cpu", weights_only=True)
         except Exception as error:  # a torn pickle raises anything
             raise InputError(f"{self.log.state_file} is damaged ({error}): begin in another folder") from error
-        self.group.put_state(self.model, self.optimizer, state["model"], state["optimizer"])
+        if "shards" in state:
+            self.group.take_shards(self.model, self.optimizer, self.log.folder / state["shards"])
+        else:
+            self.group.put_state(self.model, self.optimizer, state["model"], state["optimizer"])
         self.step, self.best, self.since_best = state["step"], state["best"], state["since_best"]
         self.seconds, self.loss = state["seconds"], state["loss"]
 
