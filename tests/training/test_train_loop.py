@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -210,9 +211,13 @@ def distil_command(small: Small, out: Path, *more: str) -> list[str]:
         ("ddp", ["--lora", "4", "--on-policy", "0.5"]),
         ("ddp", ["--likeliest", "16"]),
         ("fsdp", ["--on-policy", "0.5"]),
+        ("zero2", ["--on-policy", "0.5"]),
+        ("zero3", []),
     ],
 )
 def test_two_processes_distil_what_one_distils(small: Small, tmp_path: Path, kind: str, more: list[str]) -> None:
+    if kind.startswith("zero") and find_spec("deepspeed") is None:
+        pytest.skip("extra `deepspeed`")
     assert perslm_host(distil_command(small, tmp_path / "alone" / "run", *more)) == 0
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),

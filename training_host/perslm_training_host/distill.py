@@ -55,7 +55,9 @@ def distill(
     keep_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
     bf16: Annotated[bool | None, typer.Option(help="Multiply in bfloat16; by itself where the CPU can.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    distributed: Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")] = "none",
+    distributed: Annotated[
+        str, typer.Option(help="Under torchrun: ddp, fsdp, or zero2 or zero3 (DeepSpeed).")
+    ] = "none",
     kind: Annotated[str, typer.Option(help="F16 or F32, of the GGUF file that is written.")] = "F16",
     licence: Annotated[str, typer.Option(help="The teacher's licence, where its file does not say it.")] = "",
     licence_checked: Annotated[

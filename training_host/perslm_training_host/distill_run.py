@@ -346,5 +346,7 @@ class _Parts:
 
 def check_group(recipe: Recipe, group: Group) -> None:
     """Raise EngineError for what cannot be shared out."""
-    if group.kind == "fsdp" and recipe.low_rank:
-        raise EngineError("FSDP does not share out low-rank changes here: give --distributed ddp with --lora")
+    if group.kind in ("fsdp", "zero3") and recipe.low_rank:
+        raise EngineError(
+            f"{group.kind} does not share out low-rank changes here: give --distributed ddp with --lora"
+        )

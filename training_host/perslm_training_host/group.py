@@ -1,6 +1,7 @@
 """One process or many: what a training loop has to know of its group. `torchrun` starts it, PyTorch does the work.
 
-DDP copies the model to every process, FSDP2 shares its weights out. Alone, everything here is nothing.
+DDP copies the model to every process, FSDP2 shares its weights out, ZeRO is DeepSpeed's (`moving.py`). Alone,
+everything here is nothing.
 Checkpoints are the same however many processes wrote them, so a run may go on with another number of them: whole
 where each has the whole model, in shards, each process its own, where FSDP shares the weights out.
 """
@@ -22,7 +23,7 @@ from torch.distributed.checkpoint import state_dict as whole
 
 from perslm_runtime.errors import EngineError, InputError
 
-KINDS = ("none", "ddp", "fsdp")
+KINDS = ("none", "ddp", "fsdp", "zero2", "zero3")
 
 
 class WorkerGone(EngineError):
@@ -149,7 +150,7 @@ def join(kind: str) -> Iterator[Group]:
     if kind == "none" or size == 1:
         if size > 1:
             raise InputError(
-                f"torchrun has started {size} processes: say how they share, --distributed ddp or fsdp"
+                f"torchrun has started {size} processes: say how they share, --distributed {', '.join(KINDS[1:])}"
             )
         yield Group()
         return

@@ -24,9 +24,8 @@ from torch.nn.utils import parametrize
 from perslm_runtime.errors import EngineError, InputError
 from perslm_training_host.console import Progress, note
 from perslm_training_host.group import Group
+from perslm_training_host.moving import mover
 from perslm_training_host.runs import Run
-
-_BETAS = (0.9, 0.95)
 
 
 class LossIsNaN(EngineError):
@@ -106,16 +105,12 @@ class _Training:
             raise InputError(
                 f"{plan.accumulate} micro-batches a step do not share out over {group.size} processes"
             )
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        decayed = [parameter for parameter in trained if parameter.ndim > 1]
-        flat = [parameter for parameter in trained if parameter.ndim < 2]
-        groups = [
-            {"params": decayed, "weight_decay": plan.weight_decay},
-            {"params": flat, "weight_decay": 0.0},
-        ]
-        self.trained = trained
-        self.optimizer = torch.optim.AdamW([one for one in groups if one["params"]], lr=plan.rate, betas=_BETAS)
-        self.device = trained[0].device
+        trained = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+        share = plan.accumulate // group.size
+        self.mover = mover(
+            model, group, rate=plan.rate, weight_decay=plan.weight_decay, clip=plan.clip, share=share
+        )
+        self.device = trained.device
         self.step, self.best, self.since_best, self.seconds, self.loss = 0, None, 0, 0.0, math.nan
 
     best: float | None
@@ -147,8 +142,7 @@ class _Training:
     def _one_step(self) -> dict[str, float]:
         plan, group = self.plan, self.group
         rate = plan.rate_at(self.step)
-        for settings in self.optimizer.param_groups:
-            settings["lr"] = rate
+        self.mover.set_rate(rate)
         self.model.train()
         share = range(group.rank, plan.accumulate, group.size)
         sums: dict[str, float] = {}
@@ -156,9 +150,9 @@ class _Training:
             last = number == len(share) - 1
             with torch.no_grad(), parametrize.cached(), self._autocast():
                 self.objective.prepare(self.step, micro)
-            with parametrize.cached(), self._autocast(), nullcontext() if last else group.no_sync(self.model):
+            with parametrize.cached(), self._autocast(), self.mover.waiting(last):
                 loss, more = self.objective.loss(self.step, micro)
-                (loss / len(share)).backward()
+                self.mover.backward(loss, len(share))
             for name, value in {"loss": float(loss.detach()), **more}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(share)
         figures = group.mean(sums, self.device)
@@ -168,10 +162,7 @@ class _Training:
                 f"the loss of step {self.step + 1} is {self.loss}: go on from the last checkpoint with a lower"
                 f" learning rate than {plan.rate:g}"
             )
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, plan.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {**figures, "rate": rate, "gradient": float(norm)}
+        return {**figures, "rate": rate, "gradient": self.mover.move()}
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.plan.bf16 else nullcontext()
@@ -203,15 +194,11 @@ class _Training:
             "seconds": self.seconds,
             "loss": self.loss,
         }
-        if self.group.sharded:
-            state["shards"] = f"shards-{self.step}"
-            self.group.keep_shards(self.model, self.optimizer, self.log.folder / f"shards-{self.step}")
-        else:
-            state["model"], state["optimizer"] = self.group.whole_state(self.model, self.optimizer)
+        state |= self.mover.keep(self.log.folder, self.step)
         if self.group.first:
             _write_state(self.log, state)
             for old in self.log.folder.glob("shards-*"):
-                if old.name != state.get("shards"):
+                if old.name not in (state.get("shards"), state.get("zero")):
                     shutil.rmtree(old, ignore_errors=True)
         self.group.wait()
 
@@ -220,10 +207,7 @@ class _Training:
             state = torch.load(self.log.state_file, map_location="cpu", weights_only=True)
         except Exception as error:  # a torn pickle raises anything
             raise InputError(f"{self.log.state_file} is damaged ({error}): begin in another folder") from error
-        if "shards" in state:
-            self.group.take_shards(self.model, self.optimizer, self.log.folder / state["shards"])
-        else:
-            self.group.put_state(self.model, self.optimizer, state["model"], state["optimizer"])
+        self.mover.take(state, self.log.folder)
         self.step, self.best, self.since_best = state["step"], state["best"], state["since_best"]
         self.seconds, self.loss = state["seconds"], state["loss"]
 

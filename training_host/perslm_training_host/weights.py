@@ -104,7 +104,12 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
     Of a model that FSDP has shared out, all processes have to ask together.
     """
-    state = {name: _whole(value) for name, value in model.state_dict().items() if "parametrizations" not in name}
+    held = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
+    state = {
+        name: _whole(held.get(name, value))
+        for name, value in model.state_dict().items()
+        if "parametrizations" not in name
+    }
     for name, layer in model.named_modules():
         if not parametrize.is_parametrized(layer, "weight"):
             continue
@@ -129,6 +134,12 @@ def low_rank_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _whole(value: Tensor) -> Tensor:
-    """A tensor that FSDP shares out, put together; others as they are."""
+    """A tensor that FSDP or ZeRO shares out, put together; others as they are."""
+    if hasattr(value, "ds_id"):
+        import deepspeed  # noqa: PLC0415 - an extra; it made this tensor
+
+        with deepspeed.zero.GatheredParameters([value]):
+            gathered: Tensor = value.detach().clone()
+        return gathered
     whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
     return whole
