@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm
 from perslm_runtime.context import draws_on
-from perslm_runtime.embed import Embedder
 from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, slots_data
