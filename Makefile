@@ -1,6 +1,6 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE BOARD IMAGE DEVICE CONFIG FORCE YES
+export DESTDIR PROFILE BOARD FLAVOUR IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
@@ -53,7 +53,7 @@ install: ## as a systemd service, by root (PROFILE=pi5 DESTDIR=folder PYTHON=/us
 uninstall: ## remove the service; configuration, models and memories stay
 	$(HOUSE) uninstall
 
-image: ## build an SD-card image into dist/, by root (BOARD=generic-arm64 PROFILE=...; docs/image.md)
+image: ## build an SD-card image into dist/, by root (BOARD=pi4 PROFILE=... FLAVOUR=...; docs/image.md)
 	$(HOUSE) image
 
 flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml

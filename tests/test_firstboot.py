@@ -38,13 +38,14 @@ class Programs:
         self.started: list[tuple[str, ...]] = []
         self.words: list[str] = []
         self.broken: str | None = None
+        self.table = "gpt"
 
     def __call__(self, *command: str, words: str | None = None) -> str:
         if self.broken is not None and self.broken in command:
             raise firstboot.StepError(f"{command[0]}: broken")
         self.started.append(command)
         self.words += [words] if words is not None else []
-        return "/dev/mmcblk9p2" if command[0] == "findmnt" else ""
+        return {"findmnt": "/dev/mmcblk9p2", "lsblk": self.table}.get(command[0], "")
 
 
 @pytest.fixture
@@ -105,6 +106,16 @@ def test_no_secret_is_left_on_the_boot_partition_nor_in_the_log(board: Any) -> N
     assert b"correct horse" not in left
     assert b"staple" not in left
     assert b'password = "*************"' in left
+
+
+@pytest.mark.parametrize(("table", "moved"), [("gpt", True), ("dos", False)])
+def test_the_second_table_is_moved_to_the_cards_end_where_there_is_one(
+    board: Any, programs: Programs, table: str, moved: bool
+) -> None:
+    programs.table = table
+    firstboot.main(board)
+    assert (("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", "/dev/mmcblk9") in programs.started) is moved
+    assert ("sfdisk", "--no-reread", "--force", "-N", "2", "/dev/mmcblk9") in programs.started
 
 
 def test_a_second_boot_does_nothing(board: Any, programs: Programs) -> None:

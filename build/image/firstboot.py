@@ -90,7 +90,10 @@ def grow_root(board: Board) -> str:
     whole = int((system.resolve().parent / "size").read_text())
     used = int((system / "start").read_text()) + int((system / "size").read_text())
     if whole - used > 16 * 2048:  # 16 MiB: what alignment and the second table leave
-        board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
+        if (
+            board.run("lsblk", "-n", "-d", "-o", "PTTYPE", disk).strip() == "gpt"
+        ):  # a Raspberry Pi's card has an MBR
+            board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
         board.run("sfdisk", "--no-reread", "--force", "-N", number, disk, words=", +\n")
         board.run("partx", "--update", "--nr", number, disk)
     board.run("resize2fs", source)

@@ -50,11 +50,11 @@ def name_of(board: str, profile: str) -> str:
 
 
 def build() -> image_assemble.Product:
-    """Build the image of `BOARD` (generic-arm64) for `PROFILE` (the board's own); the environment RUN is set up.
+    """Build the image of `BOARD` (generic-arm64) for `PROFILE` (the board's own) with the kernel of `FLAVOUR`.
 
     Raises SetupError with the next step.
     """
-    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64")
+    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64", os.environ.get("FLAVOUR") or "debian")
     profile = os.environ.get("PROFILE") or board.profile
     if os.geteuid() != 0:
         raise SetupError(f"an image holds files of many owners: `sudo make image BOARD={board.name}`.")
@@ -73,7 +73,7 @@ def build() -> image_assemble.Product:
         image_python.compile_bytecode(root, kept, logs())
         image_python.check(root)
         image_head.write(root, profile)
-        name = name_of(board.name, profile)
+        name = name_of(board.title, profile)
         mke2fs = image_tools.of_debian("sbin/mke2fs", kept, logs())
         image = image_assemble.assemble(root, board, name, work, mke2fs, logs())
         with step("Compressing"):

@@ -44,7 +44,8 @@ _TEXTS = {
     "etc/NetworkManager/conf.d/perslm.conf": "[device]\nwifi.scan-rand-mac-address=no\n[connection]\n"
     "connection.mdns=0\nwifi.powersave=2\n",
     # The loader starts the kernel of the boot partition; one that apt brought would have modules and never start.
-    "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-*\nPin: release *\nPin-Priority: -1\n",
+    "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-* raspi-firmware\n"
+    "Pin: release *\nPin-Priority: -1\n",
     "etc/hostname": "localhost\n",  # first boot draws or takes a name
     "etc/machine-id": "",  # empty: each board draws its own, and it is no "first boot" that would preset all units
     "etc/locale.conf": "LANG=C.UTF-8\n",
@@ -123,6 +124,11 @@ def _take_out(root: Path) -> None:
         "tmp/*",
         "etc/resolv.conf",  # the building machine's; NetworkManager writes the board's
         "etc/apt/apt.conf.d/99mmdebstrap",
+        "etc/apt/preferences.d/perslm-[0-9]*",  # the build's other archives: no kernel is taken from now on
+        "etc/apt/sources.list.d/perslm-[0-9]*",
+        # They would write config.txt anew; a conffile that was removed stays away.
+        "etc/kernel/post*.d/z50-raspi-firmware",
+        "etc/initramfs/post-update.d/z50-raspi-firmware",
     ):
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perslm_build.image_boards import CLOCK, INITRAMFS_MODULES, SUITE, Board
+from perslm_build.image_boards import CLOCK, SUITE, Board
 from perslm_build.terminal import SetupError, say, step, watch
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -37,7 +37,9 @@ _INITRAMFS = "MODULES=list\nCOMPRESS=zstd\n"
 
 def key(board: Board) -> str:
     """The name of a cached root: by everything that decides what is in it, but for the day's package versions."""
-    facts = [SUITE, sorted(board.packages), _ENVIRONMENT, _LEFT_OUT, _NOT_RUN, _INITRAMFS, INITRAMFS_MODULES]
+    facts = [SUITE, sorted(board.packages), _ENVIRONMENT, _LEFT_OUT, _NOT_RUN, _INITRAMFS, board.modules]
+    if board.sources:
+        facts.append([source.line for source in board.sources])
     return f"root-{SUITE}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.tar"
 
 
@@ -46,6 +48,11 @@ def provide(board: Board, cache: Path, logs: Path) -> Path:
     finished = cache / key(board)
     if finished.is_file():
         return finished
+    for source in board.sources:
+        if source.key is not None and not Path(source.key).is_file():
+            raise SetupError(
+                f"{source.key} is not here: it vouches for {source.line.split()[1]}. Install that keyring."
+            )
     cache.mkdir(parents=True, exist_ok=True)
     fresh = cache / f".{finished.name}"
     with (
@@ -54,7 +61,7 @@ def provide(board: Board, cache: Path, logs: Path) -> Path:
         tempfile.TemporaryDirectory(dir=cache, prefix=".root-") as folder,
     ):
         modules = Path(folder) / "modules"
-        modules.write_text("\n".join(INITRAMFS_MODULES) + "\n", encoding="utf-8")
+        modules.write_text("\n".join(board.modules) + "\n", encoding="utf-8")
         say(f"   log: {logs / 'mmdebstrap.log'}")
         watch(
             [*_ALONE, *command(board, fresh, modules)],
@@ -74,12 +81,29 @@ def command(board: Board, tar: Path, modules: Path) -> list[str | Path]:
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, *_NOT_RUN)]
     argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
     argv.append(f"--include={','.join(board.packages)}")
+    argv += _more_sources(board)
     settings = "$1/etc/initramfs-tools"
     lines = _INITRAMFS.replace("\n", "\\n")
     argv.append(f'--setup-hook=mkdir -p "{settings}/conf.d"; printf \'{lines}\' > "{settings}/conf.d/perslm"')
     argv.append(f'--customize-hook=cp {modules} "{settings}/modules"')
     argv.append('--customize-hook=chroot "$1" update-initramfs -c -k all')
     return [*argv, SUITE, tar]
+
+
+def _more_sources(board: Board) -> list[str | Path]:
+    """Archives beside Debian's own, each for the packages it is there for and no others."""
+    argv: list[str | Path] = []
+    for number, source in enumerate(board.sources):
+        kind, rest = source.line.split(" ", 1)
+        line = f"{kind} [signed-by={source.key}] {rest}" if source.key else source.line
+        pins = f"Package: *\\nPin: {source.pin}\\nPin-Priority: 1\\n\\n"
+        pins += f"Package: {source.packages}\\nPin: {source.pin}\\nPin-Priority: 990\\n"
+        name = f"perslm-{number}"
+        argv.append(f"--setup-hook=echo '{line}' > \"$1/etc/apt/sources.list.d/{name}.list\"")
+        argv.append(f"--setup-hook=printf '{pins}' > \"$1/etc/apt/preferences.d/{name}\"")
+        if source.key is not None:
+            argv.append(f'--setup-hook=mkdir -p "$1/usr/share/keyrings"; cp {source.key} "$1{source.key}"')
+    return argv
 
 
 def progress(line: str) -> str | None:
