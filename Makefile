@@ -1,12 +1,12 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE BOARD FLAVOUR IMAGE DEVICE CONFIG FORCE YES
+export DESTDIR PROFILE BOARD FLAVOUR ARCH IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image flash flash-config flash-test clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb flash flash-config flash-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ uninstall: ## remove the service; configuration, models and memories stay
 
 image: ## build an SD-card image into dist/, by root (BOARD=pi4 PROFILE=... FLAVOUR=...; docs/image.md)
 	$(HOUSE) image
+
+deb: ## a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)
+	$(HOUSE) deb
 
 flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml
 	$(HOUSE) flash

@@ -64,7 +64,7 @@ def build() -> image_assemble.Product:
     models = needed_models(profile)
     llama = image_llama.provide(kept, logs())
     tar = image_root.provide(board, kept, logs())
-    with _alone() as folder:
+    with alone() as folder:
         root, work = folder / "root", folder / "work"
         with step("Root of the board"):
             image_root.unpack(tar, root)
@@ -91,13 +91,15 @@ def work_place() -> Path:
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
+def alone() -> Iterator[Path]:
     """A fresh folder to build in, and no other build beside; what a killed one left is removed."""
     with (work_place() / ".lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SetupError("another `make image` is running here: wait for it, then type this again.") from None
+            raise SetupError(
+                "another `make image` or `make deb` is running here: wait for it, then type this again."
+            ) from None
         for left in work_place().glob("image-*"):
             shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=work_place(), prefix="image-") as folder:

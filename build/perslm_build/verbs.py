@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from perslm_build import deb, flash_config, flash_test, locks, stress, training
 from perslm_build import flash as card
-from perslm_build import flash_config, flash_test, locks, stress, training
 from perslm_build import image as card_image
 from perslm_build import install as service
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
@@ -210,6 +210,13 @@ def image(_: Sequence[str]) -> int:
     return 0
 
 
+def debian_package(_: Sequence[str]) -> int:
+    """Make a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)."""
+    set_up(RUN)
+    deb.build()
+    return 0
+
+
 def flash(_: Sequence[str]) -> int:
     """Write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml."""
     card.flash()
@@ -255,6 +262,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "install": install,
     "uninstall": uninstall,
     "image": image,
+    "deb": debian_package,
     "flash": flash,
     "flash-config": configure_flash,
     "flash-test": try_flash,
