@@ -59,7 +59,8 @@ def lay_down(root: Path, board: Board, profile: str, limits: str, models: list[P
         _write(root / name, text)
     ours = root / _OURS
     ours.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_RECIPES / "firstboot.py", ours / "firstboot.py")
+    for name in ("firstboot.py", "reset.py", "signs.py"):
+        shutil.copyfile(_RECIPES / name, ours / name)
     shutil.copyfile(locks.ROOT / "build/perslm_build/card.py", ours / "card.py")
     _write(root / install.UNITS / "perslm-firstboot.service", (_RECIPES / "perslm-firstboot.service").read_text())
     _write(ours / "image.json", json.dumps({"board": board.name, "profile": profile}) + "\n")

@@ -28,6 +28,7 @@ from perslm_daemon import (
     cli_listen,
     cli_memory,
     cli_models,
+    cli_reset,
     cli_run,
     cli_speech,
     cli_sync,
@@ -133,6 +134,7 @@ def build(session: Session) -> typer.Typer:
         cli_config,
         cli_broker,
         cli_doctor,
+        cli_reset,
         bench,
     ):
         module.register(app)
