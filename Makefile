@@ -1,12 +1,12 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE BOARD FLAVOUR ARCH IMAGE DEVICE CONFIG FORCE YES
+export DESTDIR PROFILE BOARD FLAVOUR ARCH RELEASE IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb flash flash-config flash-test clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ image: ## build an SD-card image into dist/, by root (BOARD=pi4 PROFILE=... FLAV
 
 deb: ## a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)
 	$(HOUSE) deb
+
+release: ## a release for cards that are out already, into dist/, to be signed by the training host (ARCH=arm64)
+	$(HOUSE) release
 
 flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml
 	$(HOUSE) flash

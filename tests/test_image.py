@@ -292,7 +292,7 @@ def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp
     image_files.lay_down(board, BOARD, BOARD.profile, "[Service]\nMemoryMax=1\n", [model])
     wants = board / "etc/systemd/system/multi-user.target.wants"
     assert sorted(link.name for link in wants.iterdir()) == sorted(
-        ["perslm.service", "perslm-broker.service", "perslm-firstboot.service"]
+        ["perslm.service", "perslm-broker.service", "perslm-firstboot.service", "perslm-release.service"]
     )
     for link in wants.iterdir():
         assert (board / str(link.readlink()).lstrip("/")).is_file()

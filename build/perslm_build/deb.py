@@ -62,13 +62,13 @@ def build() -> Path:
         raise SetupError(f"ARCH={name} is not known: take one of {', '.join(PROCESSORS)}.")
     system.provide((_DPKG_DEB, *(image_tools.COMPILE if name == "arm64" else ())), image.logs())
     with image.alone() as folder:
-        made = package(_tree(folder / "tree", PROCESSORS[name]), PROCESSORS[name], image.DIST)
+        made = package(environment(folder / "tree", PROCESSORS[name]), PROCESSORS[name], image.DIST)
     say(f"\n{made.relative_to(locks.ROOT)}: {made.stat().st_size / 1e6:.0f} MB")
     say(f"Next, on the board: sudo apt install ./{made.name}")
     return made
 
 
-def _tree(tree: Path, processor: Processor) -> Path:
+def environment(tree: Path, processor: Processor) -> Path:
     """The environment, as it lies under /."""
     kept, logs = image.cache(), image.logs()
     if processor.python == "aarch64":
@@ -91,9 +91,7 @@ def package(tree: Path, processor: Processor, target: Path) -> Path:
     for name, source in _FILES.items():
         _put(tree / name, (_UNITS / source).read_text(encoding="utf-8"), 0o644)
     _put(tree / "usr/share/doc/perslm/copyright", _copyright(), 0o644)
-    command = tree / "usr/bin/perslm"
-    command.parent.mkdir(parents=True, exist_ok=True)
-    command.symlink_to("/opt/perslm/bin/perslm")
+    _put(tree / "usr/bin/perslm", (locks.ROOT / "build/perslm.sh").read_text(encoding="utf-8"), 0o755)
     files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
     sums = "".join(f"{_md5(path)}  {path.relative_to(tree)}\n" for path in files)
     control = tree / "DEBIAN"

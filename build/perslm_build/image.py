@@ -72,6 +72,7 @@ def build() -> image_assemble.Product:
         image_files.lay_down(root, board, profile, limits, models)
         image_python.compile_bytecode(root, kept, logs())
         image_python.check(root)
+        image_python.as_release(root)
         image_head.write(root, profile)
         name = name_of(board.title, profile)
         mke2fs = image_tools.of_debian("sbin/mke2fs", kept, logs())

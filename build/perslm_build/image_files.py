@@ -23,7 +23,7 @@ PERSLM_UID = 417  # systemd/perslm.sysusers
 MODELS = Path("var/lib/perslm/models")
 FAT_LABEL, ROOT_LABEL = "PERSLM", "perslm-root"
 
-_ENABLED = ("perslm.service", "perslm-broker.service", "perslm-firstboot.service")
+_ENABLED = ("perslm.service", "perslm-broker.service", "perslm-firstboot.service", "perslm-release.service")
 # Debian's broker would take our port; the others ask questions on a console that nobody sees, or wait for a
 # network that is not theirs.
 _MASKED = ("mosquitto.service", "systemd-firstboot.service", "systemd-networkd-wait-online.service")
@@ -59,10 +59,14 @@ def lay_down(root: Path, board: Board, profile: str, limits: str, models: list[P
         _write(root / name, text)
     ours = root / _OURS
     ours.mkdir(parents=True, exist_ok=True)
-    for name in ("firstboot.py", "reset.py", "signs.py"):
+    for name in ("firstboot.py", "reset.py", "signs.py", "release_gate.py"):
         shutil.copyfile(_RECIPES / name, ours / name)
     shutil.copyfile(locks.ROOT / "build/perslm_build/card.py", ours / "card.py")
-    _write(root / install.UNITS / "perslm-firstboot.service", (_RECIPES / "perslm-firstboot.service").read_text())
+    for unit in ("perslm-firstboot.service", "perslm-release.service"):
+        _write(root / install.UNITS / unit, (_RECIPES / unit).read_text(encoding="utf-8"))
+    command = root / "usr/local/bin/perslm"
+    _write(command, (locks.ROOT / "build/perslm.sh").read_text(encoding="utf-8"))
+    command.chmod(0o755)
     _write(ours / "image.json", json.dumps({"board": board.name, "profile": profile}) + "\n")
     if profile != board.profile:
         _write(root / install.DROPINS / "40-profile.conf", f"[Service]\nEnvironment=PERSLM_PROFILE={profile}\n")

@@ -21,6 +21,7 @@ from perslm_build.terminal import SetupError, step, watch
 
 HOME = Path("opt/perslm")
 SITE = HOME / "lib" / f"python{PYTHON}" / "site-packages"
+FIRST_RELEASE = "card"
 FROM_DEBIAN = ("pyaudio", "systemd-python")  # as python3-pyaudio and python3-systemd: no wheels exist
 _LAUNCHER = """#!/opt/perslm/bin/python
 import sys
@@ -78,7 +79,6 @@ def own_llama(env: Environment, cache: Path) -> Path:
 def install(root: Path, env: Environment, cache: Path, llama: Path, machine: str = "aarch64") -> None:
     """Fill `root`/opt/perslm as a virtual environment of the board's own Python."""
     site = root / SITE
-    shutil.rmtree(root / HOME, ignore_errors=True)
     shutil.copytree(packages(env, cache, machine), site, symlinks=True)
     shutil.copytree(llama, site, dirs_exist_ok=True)
     with step("PersLM itself"), tempfile.TemporaryDirectory() as folder:
@@ -88,6 +88,14 @@ def install(root: Path, env: Environment, cache: Path, llama: Path, machine: str
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
     _environment_files(root)
+
+
+def as_release(root: Path) -> None:
+    """Make what lies in `root`/opt/perslm the card's first release: the folder `card`, behind a link."""
+    releases = root / "opt/perslm-releases"
+    releases.mkdir()
+    (root / HOME).rename(releases / FIRST_RELEASE)
+    (root / HOME).symlink_to(Path(releases.name) / FIRST_RELEASE)
 
 
 def _environment_files(root: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from perslm_build import deb, flash_config, flash_test, locks, stress, training
+from perslm_build import deb, flash_config, flash_test, locks, release, stress, training
 from perslm_build import flash as card
 from perslm_build import image as card_image
 from perslm_build import install as service
@@ -217,6 +217,13 @@ def debian_package(_: Sequence[str]) -> int:
     return 0
 
 
+def make_release(_: Sequence[str]) -> int:
+    """Make a release for cards that are out already, to be signed by the training host (ARCH=arm64)."""
+    set_up(RUN)
+    release.build()
+    return 0
+
+
 def flash(_: Sequence[str]) -> int:
     """Write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml."""
     card.flash()
@@ -263,6 +270,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "uninstall": uninstall,
     "image": image,
     "deb": debian_package,
+    "release": make_release,
     "flash": flash,
     "flash-config": configure_flash,
     "flash-test": try_flash,

@@ -34,6 +34,7 @@ from perslm_daemon import (
     cli_sync,
     cli_timers,
     cli_token,
+    cli_update,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -135,6 +136,7 @@ def build(session: Session) -> typer.Typer:
         cli_broker,
         cli_doctor,
         cli_reset,
+        cli_update,
         bench,
     ):
         module.register(app)
