@@ -1,6 +1,6 @@
 """New releases of PersLM itself: looked for, verified by the signatures that models have, laid beside the old one.
 
-Root's business, not the daemon's, which can write no program. It ends where a release lies whole in its folder; the
+Root's business, not the daemon's, which can write no program. It ends where a release lies in its place; the
 change-over, the trial and the way back are build/image/release_gate.py's, outside every release.
 """
 
