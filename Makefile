@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test image-full clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -70,6 +70,9 @@ flash-config: ## ask what a card's board should know, and write CONFIG=my-home.t
 
 flash-test: ## flash the newest image to a file, boot it in QEMU and try it (ARGS=--without-voice: faster)
 	$(HOUSE) flash-test $(ARGS)
+
+image-full: ## build an image from nothing, twice, compare, boot it; report in benchmarks/results/image-full.json
+	$(HOUSE) image-full $(ARGS)
 
 clean: ## remove environments and tool caches; models, memories and built wheels stay
 	$(HOUSE) clean

@@ -18,6 +18,7 @@ from perslm_build import (
     image_boards,
     image_boot,
     image_files,
+    image_full,
     image_llama,
     image_manifest,
     image_python,
@@ -343,3 +344,29 @@ def test_an_image_is_made_by_root_and_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match="sudo make image BOARD=generic-arm64"):
         image.build()
+
+
+def good() -> dict[str, object]:
+    return {"same_bytes": True, "left_behind": [], "packed_mb": 700}
+
+
+def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
+    assert image_full.wrong(good()) == []
+    assert image_full.wrong(good() | {"same_bytes": False}) == [
+        "two builds from the same packages have different bytes"
+    ]
+    assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
+    assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]
+
+
+def test_what_a_build_leaves_behind_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
+    assert image_full.traces(tmp_path) == set()
+    (tmp_path / "proc/self/mounts").write_text("proc /root/.cache/perslm/image/.root-x/proc proc rw 0 0\n")
+    (tmp_path / "proc/sys/fs/binfmt_misc").mkdir(parents=True)
+    (tmp_path / "proc/sys/fs/binfmt_misc/qemu-aarch64").touch()
+    assert image_full.traces(tmp_path) == {
+        "mount /root/.cache/perslm/image/.root-x/proc",
+        "registered qemu-aarch64",
+    }

@@ -21,7 +21,7 @@ from perslm_build.image_boards import CLOCK, SUITE, Board
 from perslm_build.terminal import SetupError, say, step, watch
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
-_EMULATOR = "qemu-aarch64"
+EMULATOR = "qemu-aarch64"
 _ENVIRONMENT = {
     "SYSTEMD_HWDB_UPDATE_BYPASS": "1",  # 115 s under emulation; systemd works without the compiled database
     "INITRD": "No",  # else it is made for the kernel, and again by the trigger
@@ -118,7 +118,7 @@ def emulation() -> Iterator[None]:
 
     Raises SetupError with the line to type where this process may not do it.
     """
-    if os.uname().machine == "aarch64" or (_BINFMT / _EMULATOR).exists():
+    if os.uname().machine == "aarch64" or (_BINFMT / EMULATOR).exists():
         yield
         return
     mounted = not (_BINFMT / "status").exists()
@@ -126,10 +126,10 @@ def emulation() -> Iterator[None]:
         if mounted:
             _do("mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT))
         try:
-            _do("update-binfmts", "--enable", _EMULATOR)
+            _do("update-binfmts", "--enable", EMULATOR)
             yield
         finally:
-            subprocess.run(["update-binfmts", "--disable", _EMULATOR], capture_output=True, check=False)
+            subprocess.run(["update-binfmts", "--disable", EMULATOR], capture_output=True, check=False)
     finally:
         if mounted:
             subprocess.run(["umount", _BINFMT], capture_output=True, check=False)
@@ -140,7 +140,7 @@ def _do(*argv: str) -> None:
     if found.returncode != 0:
         raise SetupError(
             f"arm64 programs cannot be run here: {found.stderr.strip()}. As root, type:\n\n"
-            f"  mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {_EMULATOR}\n"
+            f"  mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {EMULATOR}\n"
         )
 
 

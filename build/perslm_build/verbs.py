@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from perslm_build import deb, flash_config, flash_test, locks, release, stress, training
+from perslm_build import deb, flash_config, flash_test, image_full, locks, release, stress, training
 from perslm_build import flash as card
 from perslm_build import image as card_image
 from perslm_build import install as service
@@ -243,6 +243,13 @@ def try_flash(arguments: Sequence[str]) -> int:
     return 0
 
 
+def prove_image(arguments: Sequence[str]) -> int:
+    """Build an image from nothing, again, compare, boot it; the report is kept (root; --without-voice: faster)."""
+    set_up(RUN)
+    image_full.run(voice="--without-voice" not in arguments)
+    return 0
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove the environments and tool caches; models, memories and built wheels stay."""
     for name in _CLEANED:
@@ -274,6 +281,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "flash": flash,
     "flash-config": configure_flash,
     "flash-test": try_flash,
+    "image-full": prove_image,
     "clean": clean,
 }
 
