@@ -26,7 +26,7 @@ _MOST_PACKED_MB = 1200
 
 
 def run(*, voice: bool) -> None:
-    """Build twice from nothing, compare, look for what was left, and boot; the report is kept. Raises SetupError."""
+    """Build twice from nothing, compare, look for what was left, and boot; keep the report. Raises SetupError."""
     begin = time.monotonic()
     facts = _facts()
     cold = image.cache().parent / "cold"

@@ -78,7 +78,7 @@ def test_it_is_installed_starts_and_answers(machine: Machine, package: Path) -> 
         in (machine.root / "etc/systemd/system/perslm.service.d/30-sound.conf").read_text()
     )
     answer = json.loads(machine.run("perslm", "--json", "ask", "What is the capital of Italy?"))
-    assert answer["text"], answer
+    assert answer["reply"], answer
     machine.run("perslm", "ask", "Remember that the keeper is called Ingeborg.")
     assert machine.run("dpkg", "--verify", "perslm") == ""
 
