@@ -1,6 +1,6 @@
-"""The Debian package as somebody with a running board uses it: installed, started, upgraded, removed, purged.
+"""The Debian package as somebody with a running board uses it, and releases on a card: under a real systemd.
 
-On a Debian 13 of its own under a real systemd, with a package for this machine's processor.
+On a Debian 13 of its own, with programs for this machine's processor.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from perslm_build import deb
+from perslm_build import deb, install
 from perslm_build.environment import RUN
+from perslm_build.locks import ROOT
 from systemd_machine import Machine, bare, booted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -49,11 +51,23 @@ def package() -> Path:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[Machine]:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Debian with what the package depends on, and models."""
     root = bare(tmp_path_factory.mktemp("debian"), PACKAGES)
-    shutil.copyfile(package, root / package.name)
     (root / "etc/perslm").mkdir()
     (root / "etc/perslm/perslm.toml").write_text(SETTINGS)
+    return root
+
+
+def copy_of(base: Path, folder: Path) -> Path:
+    subprocess.run(["cp", "-a", base, folder / "root"], check=True)
+    return folder / "root"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, base: Path, package: Path) -> Iterator[Machine]:
+    root = copy_of(base, tmp_path_factory.mktemp("package"))
+    shutil.copyfile(package, root / package.name)
     with booted(root) as one:
         yield one
 
@@ -123,3 +137,63 @@ def test_beside_make_install_it_is_refused(machine: Machine, package: Path) -> N
     said = machine.run("apt-get", "-y", "install", f"/{package.name}", check=False, timeout_s=300)
     assert "sudo make uninstall" in said
     assert there(machine, OURS) == []
+
+
+GATE = ("/usr/bin/python3", "/usr/local/lib/perslm/release_gate.py")
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory, base: Path, package: Path) -> Iterator[Machine]:
+    """A card's layout: the package's programs as the release `card`, as v7 broken, as v8 sound."""
+    root = copy_of(base, tmp_path_factory.mktemp("card"))
+    subprocess.run(["dpkg-deb", "-x", package, root / "unpacked"], check=True)
+    releases = root / "opt/perslm-releases"
+    releases.mkdir(parents=True)
+    (root / "unpacked/opt/perslm").rename(releases / "card")
+    for name in ("v7", "v8"):
+        subprocess.run(["cp", "-al", releases / "card", releases / name], check=True)
+    (releases / "v7/bin/perslm").unlink()
+    (releases / "v7/bin/perslm").write_text("#!/opt/perslm/bin/python\nimport nothing_of_the_kind\n")
+    (releases / "v7/bin/perslm").chmod(0o755)
+    (root / "opt/perslm").symlink_to("perslm-releases/card")
+    install.lay_down(root, "[Service]\nMemoryMax=2G\n", 257, 417)
+    ours = root / "usr/local/lib/perslm"
+    ours.mkdir(parents=True)
+    shutil.copy(ROOT / "build/image/release_gate.py", ours)
+    shutil.copy(ROOT / "build/image/perslm-release.service", root / install.UNITS)
+    with booted(root) as one:
+        one.run("systemd-sysusers")
+        one.run("systemd-tmpfiles", "--create")
+        one.run("chown", "-R", "perslm:perslm", "/var/lib/perslm")
+        one.run("/opt/perslm/bin/perslm", "broker", "listen", "127.0.0.1:1883", "--service", "--files-only")
+        one.run("systemctl", "enable", "perslm-release", "perslm", "perslm-broker")
+        one.run("systemctl", "start", "perslm-broker", "perslm", timeout_s=300)
+        yield one
+
+
+def settled(machine: Machine) -> dict[str, object]:
+    """The gate's book once nothing is on trial any more."""
+    book = machine.root / "var/lib/perslm-release/book.json"
+    deadline = time.monotonic() + 600
+    while (found := json.loads(book.read_text()))["trial"] is not None:
+        assert time.monotonic() < deadline, found
+        time.sleep(1)
+    return dict(found)
+
+
+def test_a_release_that_does_not_start_goes_back_by_itself(card: Machine) -> None:
+    card.run(*GATE, "change-over", "v7")
+    assert os.readlink(card.root / "opt/perslm") == "perslm-releases/v7"  # noqa: PTH115 - of a link
+    card.run("systemctl", "restart", "--no-block", "perslm-release")
+    assert "v7" in str(settled(card)["refused"])
+    assert os.readlink(card.root / "opt/perslm") == "perslm-releases/card"  # noqa: PTH115 - of a link
+    card.until("perslm", "ActiveState", "active")
+
+
+def test_a_release_that_is_well_stays(card: Machine) -> None:
+    card.run(*GATE, "change-over", "v8")
+    card.run("systemctl", "restart", "--no-block", "perslm-release")
+    assert settled(card)["former"] == "card"
+    assert os.readlink(card.root / "opt/perslm") == "perslm-releases/v8"  # noqa: PTH115 - of a link
+    assert card.show("perslm", "ActiveState") == "active"
+    assert not (card.root / "opt/perslm-releases/v7").exists(), "it is neither the new nor the former one"
