@@ -1,7 +1,7 @@
 """The documentation's pictures of a terminal, drawn from what a real one said: docs/pictures/NAME.txt to NAME.svg.
 
-`python tests/terminal_pictures.py` draws them anew; a test compares. The texts are captured by hand, the first line is
-the title.
+`python tests/terminal_pictures.py` draws them anew; a test compares. The texts are captured by hand; the
+first line is the title.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 _LINE, _LETTER, _EDGE, _BAR = 19, 8.4, 16, 34
-_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="monospace" font-size="14">
+_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"
+ font-family="monospace" font-size="14">
 <title>{title}</title>
 <rect width="{width}" height="{height}" rx="8" fill="#1d2127"/>
 <text x="{middle}" y="22" fill="#9aa4b1" text-anchor="middle">{title}</text>
