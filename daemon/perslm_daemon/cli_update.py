@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perslm_daemon import config as configuration
 from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.terminal import note, progress_bars, put, put_json
 from perslm_runtime.bundle import fingerprint_of
@@ -17,6 +18,7 @@ from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Stop
 
 if TYPE_CHECKING:
+    from perslm_daemon.config_sections import Config
     from perslm_daemon.releases import Card
     from perslm_runtime.bundle import Manifest
 
@@ -65,7 +67,7 @@ def update(
 def _trust(session: Session, card: Card, *, yes: bool) -> None:
     from perslm_daemon.releases import offered_anchor, trust
 
-    anchor, where = offered_anchor(session.config, card)
+    anchor, where = offered_anchor(_roots_own(session), card)
     print_ = fingerprint_of(anchor)
     if not yes:
         note(f"{where} has the fingerprint {print_}; the host shows its own with `perslm-host status`.")
@@ -75,12 +77,11 @@ def _trust(session: Session, card: Card, *, yes: bool) -> None:
 
 
 def _take(session: Session, card: Card, *, install: bool) -> None:
-    from perslm_daemon.discovery import identity
     from perslm_daemon.releases import change_over, follow, look, take
 
-    stop = Stop()
-    source = follow(session.config, card, stop)
-    found = look(session.config, card, source, identity(card.service_data))
+    stop, config = Stop(), _roots_own(session)
+    source = follow(config, card, stop)
+    found = look(config, card, source, card.board_id())
     if found is None:
         _told(
             session,
@@ -101,6 +102,11 @@ def _take(session: Session, card: Card, *, install: bool) -> None:
         before,
         f"{found.name} is on trial and goes back by itself where it is not well: `perslm update status`",
     )
+
+
+def _roots_own(session: Session) -> Config:
+    """The configuration without what was set while running: the service keeps that, and could name another host."""
+    return configuration.load(session.flags)
 
 
 def _data(card: Card, found: Manifest) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class Card:
             )
         return link.readlink().name
 
+    def board_id(self) -> str:
+        """What decides which share of a roll-out this board is in; "" before its daemon has ever run."""
+        file = self.service_data / "identity"
+        return file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else ""
+
     def book(self) -> dict[str, Any]:
         """What the gate knows: `trial`, `refused`, `history`, `former`."""
         file = self.state / "book.json"
