@@ -105,7 +105,7 @@ def _take(session: Session, card: Card, *, install: bool) -> None:
 
 
 def _roots_own(session: Session) -> Config:
-    """The configuration without what was set while running: the service keeps that, and could name another host."""
+    """The configuration without what was set while running: the service keeps that, and could name any host."""
     return configuration.load(session.flags)
 
 
