@@ -38,12 +38,8 @@ def before(root: Path) -> str:
 
 def show(root: Path, stage: str, was: str, run: Callable[..., object]) -> None:
     """Let LED and network say `stage`; `was` is the LED's own work. `run` starts a program."""
-    service = root / "etc/avahi/services/perslm.service"
-    if service.parent.is_dir() and stage != WORKING:
-        fresh = service.with_name(".perslm.service.new")
-        fresh.write_text(_SERVICE.format(stage=stage), encoding="utf-8")
-        fresh.chmod(0o644)
-        fresh.replace(service)
+    if stage != WORKING:
+        _tell_network(root / "etc/avahi/services/perslm.service", _SERVICE.format(stage=stage))
     led = _led(root)
     if led is None:
         return
@@ -56,6 +52,16 @@ def show(root: Path, stage: str, was: str, run: Callable[..., object]) -> None:
             _put(led / "delay_off", "100")
     except Exception as error:  # noqa: BLE001 - a lamp is no reason not to start
         print(f"the LED cannot be set: {error}", flush=True)
+
+
+def _tell_network(service: Path, text: str) -> None:
+    """Avahi's file, which it reads anew by itself; written only where it changes: every boot comes by here."""
+    if not service.parent.is_dir() or (service.is_file() and service.read_text(encoding="utf-8") == text):
+        return
+    fresh = service.with_name(".perslm.service.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(0o644)
+    fresh.replace(service)
 
 
 def _put(path: Path, text: str) -> None:
