@@ -212,14 +212,14 @@ def watch(machine: Machine) -> str:
 
 def _unwell(machine: Machine) -> str:
     """Why the release is not well; "" once the service has been active for two minutes without an end."""
-    begin, since, process, ends = machine.clock(), None, "", 0
+    begin, since, ends = machine.clock(), None, 0
     while machine.clock() - begin < _DEADLINE_S:
-        shown = machine.systemctl("show", "--property=ActiveState,SubState,MainPID,Result", SERVICE)
+        shown = machine.systemctl("show", "--property=ActiveState,NRestarts,Result", SERVICE)
         now = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        state, pid = now.get("ActiveState", ""), now.get("MainPID", "0")
-        if pid not in ("0", process):
-            ends += bool(process)
-            process, since = pid, None
+        state, restarts = now.get("ActiveState", ""), int(now.get("NRestarts") or 0)
+        # A process that ends within milliseconds is never seen, and under the backoff minutes pass between two.
+        if restarts != ends:
+            ends, since = restarts, None
         if ends >= _MOST_ENDS:
             return f"it ended {ends} times"
         if state == "failed":
