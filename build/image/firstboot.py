@@ -2,7 +2,8 @@
 
 Every step can be repeated and writes aside, synced and renamed, so a pulled plug costs nothing. perslm.toml on the
 boot partition is read again whenever it has changed: a wrong Wi-Fi password is put right in any PC. Only the
-standard library; what the file may say is in card.py beside this one. No secret is in the log.
+standard library; beside this file: what perslm.toml may say (card.py), the factory reset (reset.py), LED and
+network's signs (signs.py). No secret is in the log.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import card as cards
+import reset
+import signs
 
 _LOG_LINES = 200
 _PERSLM = "/opt/perslm/bin/perslm"
@@ -90,7 +93,10 @@ def grow_root(board: Board) -> str:
     whole = int((system.resolve().parent / "size").read_text())
     used = int((system / "start").read_text()) + int((system / "size").read_text())
     if whole - used > 16 * 2048:  # 16 MiB: what alignment and the second table leave
-        board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
+        if (
+            board.run("lsblk", "-n", "-d", "-o", "PTTYPE", disk).strip() == "gpt"
+        ):  # a Raspberry Pi's card has an MBR
+            board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
         board.run("sfdisk", "--no-reread", "--force", "-N", number, disk, words=", +\n")
         board.run("partx", "--update", "--nr", number, disk)
     board.run("resize2fs", source)
@@ -243,6 +249,19 @@ class Journal:
 def main(board: Board) -> int:
     """Do all steps. Returns 1 where one failed: the unit then shows as failed, and the next boot tries again."""
     journal = Journal(board)
+    was = signs.before(board.root)
+    signs.show(board.root, signs.WORKING, was, board.run)
+    failed = _do(board, journal)
+    signs.show(board.root, signs.MISSING if failed else signs.READY, was, board.run)
+    return 1 if failed else 0
+
+
+def _do(board: Board, journal: Journal) -> bool:
+    """Every step. Returns whether one failed."""
+    reset_failed = False
+    if (wish := reset.asked(board.root, board.boot)) is not None:
+        reset_failed = not _step(journal, "factory reset", forget, board, wish)
+        journal.keep()
     raw = _card_bytes(board)
     state = json.loads(board.state.read_text(encoding="utf-8")) if board.state.is_file() else {}
     failed = [
@@ -250,8 +269,9 @@ def main(board: Board) -> int:
         for title, step in (("card", grow_root), ("SSH's own keys", host_keys))
         if title not in state.get("once", [])
     ]
+    failed.append(reset_failed)
     if state.get("file") == _digest(raw) and not any(failed):
-        return 0
+        return False
     failed.append(not _apply(board, journal, raw))
     if not any(failed):
         once = ["card", "SSH's own keys"]
@@ -260,7 +280,20 @@ def main(board: Board) -> int:
     else:
         journal.say("something is missing, see above. Put this card into a PC, correct perslm.toml, and try again")
     journal.keep()
-    return 1 if any(failed) else 0
+    return any(failed)
+
+
+def forget(board: Board, wish: str) -> str:
+    """The factory reset; the flash is told what is free, as far as it listens."""
+
+    def settle() -> None:
+        board.run("sync")
+        try:
+            board.run("fstrim", "/")
+        except StepError as error:
+            print(f"the card's flash was not trimmed: {error}", flush=True)
+
+    return reset.run(board.root, board.boot, wish, settle)
 
 
 def _card_bytes(board: Board) -> bytes:

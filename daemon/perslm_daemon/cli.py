@@ -28,11 +28,13 @@ from perslm_daemon import (
     cli_listen,
     cli_memory,
     cli_models,
+    cli_reset,
     cli_run,
     cli_speech,
     cli_sync,
     cli_timers,
     cli_token,
+    cli_update,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -133,6 +135,8 @@ def build(session: Session) -> typer.Typer:
         cli_config,
         cli_broker,
         cli_doctor,
+        cli_reset,
+        cli_update,
         bench,
     ):
         module.register(app)

@@ -38,6 +38,7 @@ from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.skills import Skills
+from perslm_daemon.starting import Starting
 from perslm_daemon.updates import Updates
 from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
@@ -95,9 +96,9 @@ async def serve(
     settled = await anyio.to_thread.run_sync(update_book.settle, config.data_dir)
     if settled:
         config = await anyio.to_thread.run_sync(load)
-    async with Patience(Notifier()) as patience:
+    async with Patience(Notifier()) as patience, Starting() as starting:
         patience.step("Starting the engines")
-        frame = _Frame(load, wishes, patience, on_report, on_ready, [settled] if settled else [])
+        frame = _Frame(load, wishes, patience, starting, on_report, on_ready, [settled] if settled else [])
         await _serve(config, frame)
     await anyio.to_thread.run_sync(update_book.ended, config.data_dir)
 
@@ -105,7 +106,9 @@ async def serve(
 async def _serve(config: Config, frame: _Frame) -> None:
     while True:
         async with AsyncExitStack() as stack:
+            frame.starting.begin(config)
             assistant, config = await _start_engines(stack, frame, config)
+            await frame.starting.end()
             while True:
                 wish = await _run_adapters(config, assistant, frame)
                 if wish is Wish.STOP:
@@ -124,6 +127,7 @@ class _Frame:
     load: Callable[[], Config]
     wishes: Wishes
     patience: Patience
+    starting: Starting
     on_report: Callable[[Report], None] | None
     on_ready: Callable[[Running], None] | None
     news: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from perslm_runtime.bundle import Manifest
+from perslm_runtime.bundle import Manifest, fingerprint_of
 from perslm_training_host.console import Session, command_group, put, put_json, session_of
 from perslm_training_host.repository import CHANNELS, Published, Repository
 from perslm_training_host.signing_keys import ROLES, SigningKeys
@@ -113,7 +113,13 @@ def status(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) ->
     repository = _open(folder, keys)
     found, expires = repository.bundles(), repository.expiries()
     if session_of(context).json:
-        put_json({"bundles": [_published(one) for one in found], "expires": expires})
+        put_json(
+            {
+                "bundles": [_published(one) for one in found],
+                "expires": expires,
+                "fingerprint": _fingerprint(repository),
+            }
+        )
         return
     for one in found:
         offered = ", ".join(f"{name} {percent} %" for name, percent in one.offered.items()) or "to nobody"
@@ -121,6 +127,11 @@ def status(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) ->
         put(f"{one.manifest.name:<24} {one.manifest.kind:<6} {one.manifest.size / 1e6:9.1f} MB  {state}")
     for role, at in expires.items():
         put(f"{role:<10} signed until {at}")
+    put(f"fingerprint {_fingerprint(repository)}: `perslm update trust` on a board shows the same")
+
+
+def _fingerprint(repository: Repository) -> str:
+    return fingerprint_of(repository.anchor.read_bytes())
 
 
 def sign(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) -> None:
