@@ -94,8 +94,12 @@ class HostAccount:
 
     def report(self, told: dict[str, Any]) -> None:
         """Tell the host how this board is. Raises `FetchError`."""
+        self.tell("/report", told)
+
+    def tell(self, path: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Say something at one of the host's doors, and hear its answer. Raises `FetchError`."""
         with _connected(self.url, self.context()) as connection:
-            _asked(connection, "/report", told)
+            return _asked(connection, path, told)
 
     def renew_if_due(self) -> bool:
         """Take a new key and certificate when the present one ends within a month."""

@@ -23,6 +23,7 @@ from perslm_training_host import (
     bundling,
     delta,
     evaluate,
+    examples_verb,
     publishing,
     qad,
     quantize,
@@ -44,6 +45,7 @@ VERBS: tuple[ModuleType, ...] = (
     bundling,
     publishing,
     serving,
+    examples_verb,
 )
 
 _EXIT_INTERRUPTED = 130

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.pairing import PairingRefused
 from perslm_training_host.boards import Boards
+from perslm_training_host.shared import Shared
 
 log = logging.getLogger("perslm.host")
 
@@ -38,6 +39,7 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self, repository: Path, boards: Boards, host: str, port: int, reached_by: list[str]) -> None:
         self.repository, self.boards = repository, boards
+        self.shared = Shared(boards.folder)
         self.fingerprint = boards.server(reached_by).fingerprint
         boards.authority()
         super().__init__((host, port), _Handler)
@@ -93,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             "/enroll/finish": self._finish,
             "/report": self._report,
             "/renew": self._renew,
+            "/examples": self._examples,
+            "/withdraw": self._withdraw,
         }
         door = doors.get(self.path)
         if door is None:
@@ -130,6 +134,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _renew(self, said: dict[str, Any]) -> dict[str, Any]:
         fresh = self.server.boards.renew(self._required_board(), str(said["certificate"]).encode())
         return {"certificate": fresh.decode()}
+
+    def _examples(self, said: dict[str, Any]) -> dict[str, Any]:
+        board, examples = self._required_board(), said["examples"]
+        if not isinstance(examples, list):
+            raise TypeError("a list of examples is needed")
+        with self.server.shared.opened() as shared:
+            taken = shared.take(board, examples)
+        log.info("examples_taken board=%s count=%d", board, len(taken.ids))
+        return {"taken": list(taken.ids), "withdrawn": list(taken.withdrawn), "receipt": taken.receipt}
+
+    def _withdraw(self, said: dict[str, Any]) -> dict[str, Any]:
+        board, ids = self._required_board(), [str(one) for one in said["ids"]]
+        with self.server.shared.opened() as shared:
+            gone = shared.withdraw(ids)
+        log.info("examples_withdrawn board=%s count=%d", board, gone)
+        return {"withdrawn": ids}
 
     # -------------------------------------------------------------- inside
 
