@@ -8,9 +8,8 @@ counts as taken out when none of its words is left. False alarms are counted on 
 intents, replies and talk of the other sets, beside ten contacts whose names are mostly words as well. Beside it
 what looking for the contacts' names as they are written would find.
 
-The first look at this set found 264 of the 266 ("has jay answered yet", and a ship's address), and the one at
-another of the kind before it 261; what was missed there was mended, so that the figures now are those of a set that
-was seen.
+The first look at this set found 264 of the 266 ("has jay answered yet", and a ship's address), the one at another
+of the kind before it 261; what was missed was mended, so that the figures now are those of a set that was seen.
 """
 
 from __future__ import annotations
