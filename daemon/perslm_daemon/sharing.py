@@ -22,7 +22,6 @@ from perslm_daemon import share_host
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
-from perslm_daemon.config_share import people
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.sharing_signs import corrects, failed, meant, says_again
 from perslm_daemon.turn import Ask, Turn, intents_data
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 _RECENT = 32  # turns that a thumb may still be about
 _AGAIN_S = 90.0  # later it is another matter
-_WAITING_TURNS = 16
+_WAITING_TURNS = 16  # the oldest gives way while the memory is slow
 _EVERY_S = 900.0
 _AT_ONCE = 200
 _MOST_BYTES = 40_000  # the host takes bodies of 64 KB
@@ -59,7 +58,8 @@ class Sharing:
     def __init__(self, config: Config, recollection: Recollection, bulletin: Bulletin, clock: Clock) -> None:
         self._config, self._recollection, self._bulletin, self._clock = config, recollection, bulletin, clock
         self._recent: deque[_Seen] = deque(maxlen=_RECENT)
-        self._turns, self._to_look_at = anyio.create_memory_object_stream[_Seen](_WAITING_TURNS)
+        self._turns: deque[_Seen] = deque(maxlen=_WAITING_TURNS)
+        self._came = anyio.Event()
         self._told = anyio.Event()
         self._one_at_a_time = anyio.Lock()
         self._problem = ""
@@ -70,14 +70,13 @@ class Sharing:
         """A turn is over; costs it nothing. Of people who let nothing go, nothing is kept."""
         if turn.remembered_as is None or not any(self._config.share.allows(kind, ask.person) for kind in KINDS):
             return
-        try:
-            self._turns.send_nowait(_Seen(ask, turn, turn.remembered_as, anyio.current_time()))
-        except anyio.WouldBlock:
-            log.info("turn_not_looked_at reason=busy")
+        self._turns.append(_Seen(ask, turn, turn.remembered_as, anyio.current_time()))
+        self._came.set()
 
     async def forgotten(self) -> Sequence[str]:
         """Something was forgotten: what of it was sent is taken back soon. What is out of reach until then."""
         self._recent.clear()
+        self._turns.clear()
         waiting = await self._call(lambda memory: len(memory.examples.withdrawing(_AT_ONCE)))
         self._told.set()
         return [f"{waiting} examples at the training host, until it is reached and told"] if waiting else []
@@ -89,12 +88,16 @@ class Sharing:
             tasks.start_soon(self._send_again_and_again)
 
     async def _look(self) -> None:
-        async for seen in self._to_look_at:
-            try:
-                await self._pick(seen)
-            except PersLMError as error:
-                log.warning("example_not_kept error=%s", type(error).__name__)
-            self._recent.append(seen)
+        while True:
+            await self._came.wait()
+            self._came = anyio.Event()
+            while self._turns:
+                seen = self._turns.popleft()
+                try:
+                    await self._pick(seen)
+                except PersLMError as error:
+                    log.warning("example_not_kept error=%s", type(error).__name__)
+                self._recent.append(seen)
 
     async def _pick(self, seen: _Seen) -> None:
         before = next((one for one in reversed(self._recent) if _goes_on(one, seen)), None)
@@ -172,7 +175,7 @@ class Sharing:
             raise InputError(f"{person[:40]!r} is no name that a configuration can hold")
         found = {}
         for kind in kinds:
-            named = [one for one in people(getattr(self._config.share, kind)) if one != person]
+            named = [one for one in self._config.share.people(kind) if one != person]
             found[f"share.{kind}"] = ", ".join([*named, person] if on else named)
         return found
 
@@ -183,8 +186,9 @@ class Sharing:
     async def rate(self, person: str, turn: str, *, good: bool, better: str) -> int:
         """A thumb for a turn ("" is the last one), with what should have been said; the example's id."""
         self._require("corrections", person)
+        latest = [*self._recent, *self._turns]
         seen = next(
-            (one for one in reversed(self._recent) if one.ask.person == person and turn in ("", one.turn.id)), None
+            (one for one in reversed(latest) if one.ask.person == person and turn in ("", one.turn.id)), None
         )
         if seen is None:
             raise InputError("there is no such turn any more: a thumb is for one of the latest turns")
@@ -285,7 +289,7 @@ class Sharing:
         share = self._config.share
         memory.examples.begin_waiting(self._now_us())
         before_us = self._now_us() - (0 if now else round(share.wait_h * 3600e6))
-        allowed = [(one, kind) for kind in KINDS for one in people(getattr(share, kind)) if person in (None, one)]
+        allowed = [(one, kind) for kind in KINDS for one in share.people(kind) if person in (None, one)]
         return memory.examples.to_send(before_us, allowed, _AT_ONCE, self._now_us(), share.region)
 
     def _require(self, kind: str, person: str) -> None:
