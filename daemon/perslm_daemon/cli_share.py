@@ -189,6 +189,8 @@ def _lines(one: Mapping[str, Any]) -> list[str]:
     leaves = ""
     if one["leaves_at"] is not None:
         leaves = f", goes {datetime.fromtimestamp(one['leaves_at']).astimezone():%Y-%m-%d %H:%M} at the earliest"
+    if one["state"] == "sent" and not one["receipt"]:
+        leaves = ", the host has not confirmed it yet"
     receipt = f", receipt {one['receipt']}" if one["receipt"] else ""
     lines = [f"{one['id']}  {one['kind']}  {at:%Y-%m-%d %H:%M}  {one['state']}{leaves}{receipt}"]
     sends = one["sends"]

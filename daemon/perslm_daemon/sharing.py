@@ -247,6 +247,8 @@ class Sharing:
 
         Raises `PersLMError` where the host is not reached; nothing is lost, and what it has is not sent twice.
         """
+        if not await anyio.to_thread.run_sync(share_host.address, self._config):
+            raise InputError("this board knows no training host: `perslm sync enroll` makes it known to one")
         async with self._one_at_a_time:
             taken_back = await self._tell_withdrawn()
             sent = 0

@@ -26,6 +26,7 @@ class Span(NamedTuple):
 _GROUPED = re.compile(
     r"(?<![\w.,:/-])(?:\+|\(\+?)?\d(?:[ ().\-/\u2010-\u2015]{0,3}\d){4,24}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w:%])"
 )
+_MANY = re.compile(r"(?:\d[ ().\-/\u2010-\u2015]{0,3}){6}")
 _DATE = re.compile(
     r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{2,4}|\d{1,2}[.:]\d{2} ?- ?\d{1,2}[.:]\d{2}"
 )
@@ -60,7 +61,7 @@ def spans(text: str, regions: Sequence[str]) -> Iterator[Span]:
         for found in _GROUPED.finditer(text):
             if (kind := _kind_of(found[0])) is not None:
                 yield Span(*found.span(), kind)
-        for region in regions:
+        for region in regions if _MANY.search(text) else ():  # 0.1 ms a country
             for match in phonenumbers.PhoneNumberMatcher(text, region):
                 yield Span(match.start, match.end, PHONE)
     for found in _SAID.finditer(text):

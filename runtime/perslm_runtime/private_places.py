@@ -66,6 +66,9 @@ _FORMS = (
     rf"(?<![\w-]){_POSTCODE}(?![\w-])",
 )
 _FIND = tuple(re.compile(form) for form in _FORMS)
+_COUNTS = re.compile(
+    rf"\d|\b(?:{_UNIT}|{_TEEN}|{_TEN}|hundred|thousand)\b|\bbox\b|\b(?:USS|USNS|USCGC|USNV|HMS)\b", re.IGNORECASE
+)
 # What may follow an address: a flat, a town, a state, a postcode.
 _MORE = re.compile(
     rf",?\s*(?:(?i:{_PART} ?#?\d\w{{0,5}})|{_POSTCODE}(?![\w-])|(?:APO|FPO|DPO)\b|(?<=[,\s])[A-Z]{{2,3}}\b(?=,? ?[\dA-Z]))"
@@ -98,7 +101,7 @@ _SOMEBODYS = re.compile(
 
 def spans(text: str) -> Iterator[Span]:
     """Every address, as far as it can be told, with the flat, town and postcode beside it."""
-    for form in _FIND:
+    for form in _FIND if _COUNTS.search(text) else ():
         for match in form.finditer(text):
             yield _whole(text, *match.span())
     for form in _TOLD:

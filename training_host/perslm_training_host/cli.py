@@ -21,6 +21,7 @@ from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_training_host import (
     adapter,
     bundling,
+    collect,
     delta,
     evaluate,
     examples_verb,
@@ -35,6 +36,7 @@ from perslm_training_host.console import Session, note
 
 # One module a verb, in the order of the story; each has `register(app)`.
 VERBS: tuple[ModuleType, ...] = (
+    collect,
     student,
     runs_verb,
     quantize,
@@ -50,7 +52,7 @@ VERBS: tuple[ModuleType, ...] = (
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70
-_TRAINING_LIBRARIES = {"torch", "transformers", "safetensors", "gguf", "zstandard"}
+_TRAINING_LIBRARIES = {"torch", "transformers", "safetensors", "gguf", "zstandard", "pyarrow", "py3langid"}
 _HELP = """The PersLM training host: distils, quantizes and proves better models for the boards."""
 
 
