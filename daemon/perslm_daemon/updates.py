@@ -12,6 +12,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,6 +76,7 @@ class Updates:
         self._last_turn = -math.inf
         self._latencies: deque[float] = deque(maxlen=64)
         self._percent: int | None = None
+        self._outcome = anyio.Event()
         self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
@@ -88,6 +90,7 @@ class Updates:
             tasks.start_soon(self._probation)
             if self.followed:
                 tasks.start_soon(self._look_again_and_again)
+                tasks.start_soon(self._report_outcomes)
 
     async def _look_again_and_again(self) -> None:
         await anyio.sleep(_AFTER_START_S)
@@ -188,7 +191,7 @@ class Updates:
                 for manifest in found.wanted:
                     await self._take(trust, manifest)
         self._post()
-        await _thread(report, self._config, report_data(self._book, self._all_in_use(), self._config.profile))
+        await self._report()
         return self.status()
 
     async def roll_back(self, kind: str) -> str:
@@ -246,6 +249,7 @@ class Updates:
                 self._step(name, "trying", "")
                 outcome = await run_trial(self._config, manifest)
                 log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
+                self._book.note_trial(name, asdict(outcome))
             await self._idle()
             await self._change_over(manifest)
         except BundleRefused as error:
@@ -339,6 +343,20 @@ class Updates:
 
     # -------------------------------------------------------------- inside
 
+    async def _report(self) -> None:
+        """Tell the host how this board is."""
+        latency_ms = statistics.median(self._latencies) if self._latencies else None
+        now = self._bulletin.current()
+        told = report_data(self._book, self._all_in_use(), self._config.profile, now, latency_ms)
+        await _thread(report, self._config, told)
+
+    async def _report_outcomes(self) -> None:
+        """Tell the host at once how a model did: it stops a roll-out that fails."""
+        while True:
+            await self._outcome.wait()
+            self._outcome = anyio.Event()
+            await self._report()
+
     def _all_in_use(self) -> dict[str, str]:
         return {kind: self._in_use(kind) for kind in KEYS}
 
@@ -364,6 +382,8 @@ class Updates:
         self._book.note(name, step, why)
         told = {"message": why} if why else {}
         self._bulletin.tell("update", step=step, name=name, **told)
+        if step in ("kept", "rolled_back", "refused"):
+            self._outcome.set()
         self._post()
 
     def _fail(self, problem: str) -> None:

@@ -1,17 +1,19 @@
 """The boards a host knows: enrolled, seen, revoked; and the one window in which a new one may enrol.
 
-Files beside the host's keys, each written whole. Several processes read them (the service and the commands), so
-nothing is kept in memory that another one may change.
+Files beside the host's keys, each written whole. Several processes use them (the service and the commands): what
+is kept in memory is read anew when the file is another one.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock
 
 from perslm_runtime.certificates import (
     Identity,
@@ -54,6 +56,8 @@ class Boards:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
         self._under_way: dict[str, tuple[Pairing, bytes]] = {}
+        self._lock = threading.RLock()
+        self._read: tuple[tuple[int, int], dict[str, BoardRecord]] | None = None
 
     # -------------------------------------------------------------- the host's own identity
 
@@ -129,11 +133,16 @@ class Boards:
     # -------------------------------------------------------------- the fleet
 
     def known(self) -> dict[str, BoardRecord]:
-        """Every board by its name."""
-        try:
-            return msgspec.json.decode((self._folder / "boards.json").read_bytes(), type=dict[str, BoardRecord])
-        except FileNotFoundError:
-            return {}
+        """Every board by its name. Read anew when another process has changed the file."""
+        file = self._folder / "boards.json"
+        with self._lock:
+            try:
+                stamp = (file.stat().st_ino, file.stat().st_mtime_ns)
+                if self._read is None or self._read[0] != stamp:
+                    self._read = (stamp, msgspec.json.decode(file.read_bytes(), type=dict[str, BoardRecord]))
+                return dict(self._read[1])
+            except FileNotFoundError:
+                return {}
 
     def admitted(self, name: str, serial: str) -> bool:
         """Whether a certificate is the one that this board has now."""
@@ -146,8 +155,8 @@ class Boards:
             raise InputError(f"no board is called {name!r}: `perslm-host boards` lists them")
         self._change(lambda known: setattr(known[name], "revoked", True))
 
-    def take_report(self, name: str, report: bytes) -> None:
-        """Keep what a board tells of itself. Raises `InputError` for what is no report."""
+    def take_report(self, name: str, report: bytes) -> dict[str, Any]:
+        """Keep what a board tells of itself; what it told before. Raises `InputError` for what is no report."""
         if len(report) > _LONGEST_REPORT:
             raise InputError(f"a report has at most {_LONGEST_REPORT} bytes")
         try:
@@ -155,18 +164,24 @@ class Boards:
         except msgspec.MsgspecError as error:
             raise InputError(f"this is no report: {error}") from error
 
+        before: list[dict[str, Any]] = []
+
         def keep_it(known: dict[str, BoardRecord]) -> None:
+            before.append(known[name].report)
             known[name].report, known[name].seen_s = told, self._clock()
 
         self._change(keep_it)
+        return before[0]
 
     def _new(self, name: str, certificate: bytes) -> BoardRecord:
         return BoardRecord(name, serial_of(certificate), self._clock())
 
     def _change(self, change: Callable[[dict[str, BoardRecord]], object]) -> None:
-        known = self.known()
-        change(known)
-        write_secret(self._folder / "boards.json", msgspec.json.encode(known))
+        """Change the file: one at a time, in this process and in the commands beside it."""
+        with self._lock, FileLock(self._folder / ".boards.lock"):
+            known = {name: msgspec.structs.replace(record) for name, record in self.known().items()}
+            change(known)
+            write_secret(self._folder / "boards.json", msgspec.json.encode(known))
 
     def _window(self) -> _Window:
         try:

@@ -25,6 +25,7 @@ from perslm_training_host import (
     delta,
     evaluate,
     examples_verb,
+    fleet,
     publishing,
     qad,
     quantize,
@@ -47,12 +48,22 @@ VERBS: tuple[ModuleType, ...] = (
     bundling,
     publishing,
     serving,
+    fleet,
     examples_verb,
 )
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70
-_TRAINING_LIBRARIES = {"torch", "transformers", "safetensors", "gguf", "zstandard", "pyarrow", "py3langid"}
+_TRAINING_LIBRARIES = {
+    "torch",
+    "transformers",
+    "safetensors",
+    "gguf",
+    "zstandard",
+    "pyarrow",
+    "py3langid",
+    "phonenumbers",
+}
 _HELP = """The PersLM training host: distils, quantizes and proves better models for the boards."""
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from perslm_runtime.errors import InputError
-from perslm_runtime.redaction import Redaction
 from perslm_training_host import dataset_card, generated, sources
 from perslm_training_host.cleaning import Wanted
 from perslm_training_host.collecting import Rules, build
@@ -21,6 +20,9 @@ from perslm_training_host.shared import Kept, Shared
 from perslm_training_host.sources import Line, Unread
 from perslm_training_host.talk_questions import questions
 from perslm_training_host.teachers import teacher
+
+if TYPE_CHECKING:
+    from perslm_runtime.redaction import Redaction
 
 _FORGOTTEN = "forgotten.txt"
 _CACHE = "teacher.jsonl"
@@ -74,7 +76,7 @@ def collect(
     listed = tuple(one.strip() for one in languages.split(",") if one.strip())
     rules = Rules(
         Wanted(fewest_words=fewest_words, most_chars=most_chars, languages=listed),
-        Redaction() if redact else None,
+        _redaction() if redact else None,
         EvaluationSets(held_out or ()),
         _forgotten(out, forget or ()),
     )
@@ -119,6 +121,12 @@ def collect(
         note(f"left out {count}: {why}")
     for version in emptied:
         note(f"{version} held examples that were taken back: its data is deleted")
+
+
+def _redaction() -> Redaction:
+    from perslm_runtime.redaction import Redaction  # noqa: PLC0415 - who makes no data set needs no phone numbers
+
+    return Redaction()
 
 
 def _lines(

@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from perslm_runtime.errors import InputError
-from perslm_runtime.redaction import Redaction
 from perslm_training_host.cleaning import Wanted, cleaned
 from perslm_training_host.evaluation_overlap import EvaluationSets
 from perslm_training_host.near_duplicates import NearDuplicates, bare
 from perslm_training_host.sources import Line, Unread
+
+if TYPE_CHECKING:
+    from perslm_runtime.redaction import Redaction
 
 DATA, QUARANTINE, CARD = "data.jsonl", "quarantine.jsonl", "card.json"
 _WORK = ".work"

@@ -32,13 +32,24 @@ _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 class Service(ThreadingHTTPServer):
-    """Listens on `host` and `port`; `reached_by` are the names and addresses its certificate is for."""
+    """Listens on `host` and `port`; `reached_by` are the names and addresses its certificate is for.
+
+    `after_report` is called when a board has told a new outcome, in that board's thread.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, repository: Path, boards: Boards, host: str, port: int, reached_by: list[str]) -> None:
-        self.repository, self.boards = repository, boards
+    def __init__(
+        self,
+        repository: Path,
+        boards: Boards,
+        host: str,
+        port: int,
+        reached_by: list[str],
+        after_report: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.repository, self.boards, self.after_report = repository, boards, after_report
         self.shared = Shared(boards.folder)
         self.fingerprint = boards.server(reached_by).fingerprint
         boards.authority()
@@ -128,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {"given": given.decode(), "proof": proof.hex()}
 
     def _report(self, said: dict[str, Any]) -> dict[str, Any]:
-        self.server.boards.take_report(self._required_board(), json.dumps(said).encode())
+        before = self.server.boards.take_report(self._required_board(), json.dumps(said).encode())
+        if before.get("outcomes") != said.get("outcomes"):
+            self.server.after_report()
         return {}
 
     def _renew(self, said: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ import typer
 from perslm_runtime.errors import InputError
 from perslm_training_host.boards import TRIES, WINDOW_S, BoardRecord, Boards
 from perslm_training_host.console import note, put, put_json, session_of
+from perslm_training_host.fleet_port import FleetPort
+from perslm_training_host.rollout import RollOuts
 from perslm_training_host.service import Service
+from perslm_training_host.signing_keys import PASSPHRASE, SigningKeys
 
 Folder = Annotated[
     Path, typer.Option("--repository", envvar="PERSLM_HOST_REPOSITORY", help="The repository's folder.")
@@ -38,6 +42,14 @@ def serve(
     name: Annotated[
         list[str] | None, typer.Option("--name", help="More names or addresses that boards reach it by.")
     ] = None,
+    keys: Annotated[
+        list[Path] | None,
+        typer.Option("--keys", help="Folders of keys, to stop a roll-out that fails; else REPOSITORY-keys."),
+    ] = None,
+    fleet_port: Annotated[
+        int,
+        typer.Option(help="Port of the fleet's page, on this machine alone; 0: any free one, -1: none."),
+    ] = 8444,
     announce: Annotated[bool, typer.Option(help="Announce the host by zeroconf.")] = True,
 ) -> None:
     """Serve the repository to enrolled boards, take their reports, and let new ones enrol. Ctrl-C ends it."""
@@ -46,13 +58,25 @@ def serve(
     own = socket.gethostname().partition(".")[0]
     addresses = _own_addresses() if host in ("0.0.0.0", "::") else [host]  # noqa: S104 - compared, not bound
     reached_by = list(dict.fromkeys([*(name or ()), f"{own}.local", own, "localhost", *addresses]))
-    service = Service(folder, _boards(folder), host, port, reached_by)
-    with service.running() as bound, _announced(addresses, bound) if announce else contextlib.nullcontext():
+    known = _boards(folder)
+    signing = SigningKeys(keys or [folder.with_name(f"{folder.name}-keys")], os.environ.get(PASSPHRASE))
+    going = RollOuts(folder, signing, known)
+    service = Service(folder, known, host, port, reached_by, after_report=going.look)
+    with contextlib.ExitStack() as stack:
+        bound = stack.enter_context(service.running())
+        page = ""
+        if fleet_port >= 0:
+            page_port = stack.enter_context(FleetPort(folder, fleet_port, lambda: going.wished).running())
+            page = f"http://127.0.0.1:{page_port}/"
+        if announce:
+            stack.enter_context(_announced(addresses, bound))
         url = f"https://{addresses[0]}:{bound}"
         if session_of(context).json:
-            put_json({"url": url, "names": reached_by})
+            put_json({"url": url, "names": reached_by, "fleet": page})
         else:
             put(f"serving {folder} at {url}; `perslm-host enroll` lets a board in")
+            if page:
+                put(f"the fleet is at {page}")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
