@@ -4,7 +4,7 @@ A real host (`perslm-host serve` in a process of its own) and two mirrors of its
 http.server, each in a process of its own. 200 boards with certificates of their own look as a daemon does: the
 signed metadata of host and mirrors by TUF, the channel, the manifest, then a report. They look all at once, then
 one after the other within half a minute; an eighth of them reports a failure of a staged version, which has to
-stop by itself. What crosses the wire is counted by relays in front of the host (TLS and both certificates included)
+stop by itself. What crosses the wire is counted by relays in front of the host (with its TLS)
 and of a mirror (plain HTTP).
 """
 

@@ -22,6 +22,7 @@ from perslm_runtime.certificates import (
     for_host,
     keep,
     kept,
+    self_signed,
     serial_of,
     write_secret,
 )
@@ -123,6 +124,26 @@ class Boards:
         }
         said = msgspec.json.encode(given)
         return said, pairing.proof(said)
+
+    def seed(self, name: str, url: str, root: bytes) -> bytes:
+        """What makes a board known without a code, for its card: a key, its certificate, and whom to trust (JSON).
+
+        Raises `InputError` for a name that is taken.
+        """
+        if name in self.known():
+            raise InputError(f"a board is called {name!r} already: choose another name")
+        own = self_signed(name)
+        certificate = for_board(self.authority(), own.certificate, name)
+        self._change(lambda known: known.__setitem__(name, self._new(name, certificate)))
+        given = {
+            "name": name,
+            "url": url,
+            "key": own.key.decode(),
+            "certificate": certificate.decode(),
+            "authority": self.authority().certificate.decode(),
+            "root": root.decode(),
+        }
+        return msgspec.json.encode(given)
 
     def renew(self, name: str, certificate: bytes) -> bytes:
         """A new certificate over a board's new key; the old one is void from now on."""

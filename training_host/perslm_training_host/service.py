@@ -28,7 +28,7 @@ log = logging.getLogger("perslm.host")
 _LONGEST_BODY = 64 << 10
 _PATIENCE_S = 30.0
 _CHUNK = 1 << 16
-_NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 class Service(ThreadingHTTPServer):
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _finish(self, said: dict[str, Any]) -> dict[str, Any]:
         name = str(said["name"])
-        if not 0 < len(name) <= 64 or not set(name) <= _NAME_LETTERS:
+        if not 0 < len(name) <= 64 or not set(name) <= NAME_LETTERS:
             raise ValueError("a board's name has lower-case letters, digits, '-', '_' and '.'")
         root = (self.server.repository / "metadata/1.root.json").read_bytes()
         given, proof = self.server.boards.finish(said["fingerprint"], bytes.fromhex(said["proof"]), name, root)

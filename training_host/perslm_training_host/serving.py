@@ -12,24 +12,26 @@ from typing import Annotated
 
 import typer
 
+from perslm_runtime.certificates import write_secret
 from perslm_runtime.errors import InputError
 from perslm_training_host.boards import TRIES, WINDOW_S, BoardRecord, Boards
 from perslm_training_host.console import note, put, put_json, session_of
 from perslm_training_host.fleet_port import FleetPort
 from perslm_training_host.rollout import RollOuts
-from perslm_training_host.service import Service
+from perslm_training_host.service import NAME_LETTERS, Service
 from perslm_training_host.signing_keys import PASSPHRASE, SigningKeys
 
 Folder = Annotated[
     Path, typer.Option("--repository", envvar="PERSLM_HOST_REPOSITORY", help="The repository's folder.")
 ]
 _HERE = Path("repository")
+SEED = Path("perslm-host.json")
 _SERVICE = "_perslm-host._tcp.local."
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for verb in (serve, enroll, boards, revoke):
+    for verb in (serve, enroll, seed, boards, revoke):
         app.command()(verb)
 
 
@@ -89,6 +91,32 @@ def enroll(context: typer.Context, folder: Folder = _HERE) -> None:
         put_json({"code": code, "seconds": WINDOW_S, "tries": TRIES})
         return
     put(f"code {code}, for {WINDOW_S / 60:.0f} minutes: type it on the board, `perslm sync enroll`")
+
+
+def seed(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The board's name, for the fleet.")],
+    folder: Folder = _HERE,
+    *,
+    url: Annotated[str, typer.Option(help="Where the board will reach this host: https://pc.local:8443.")],
+    out: Annotated[Path, typer.Option(help="The file to write, a secret until the board has used it.")] = SEED,
+) -> None:
+    """Make a new board known in advance: a file for its card, in place of a code."""
+    if not 0 < len(name) <= 64 or not set(name) <= NAME_LETTERS:
+        raise InputError("a board's name has lower-case letters, digits, '-', '_' and '.'")
+    if not url.startswith("https://"):
+        raise InputError(f"{url[:80]} is no https address: it looks like https://pc.local:8443")
+    if out.exists():
+        raise InputError(f"{out} is there already: name another file with --out")
+    try:
+        root = (folder / "metadata/1.root.json").read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder} is no repository: `perslm-host keys init` begins one") from error
+    write_secret(out, _boards(folder).seed(name, url, root))
+    if session_of(context).json:
+        put_json({"name": name, "file": out})
+        return
+    put(f"{out} is written: it goes onto the card beside perslm.toml, or to `perslm sync enroll --seed`")
 
 
 def boards(context: typer.Context, folder: Folder = _HERE) -> None:
