@@ -277,7 +277,8 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
             skills = await answering_of(config, assistant, table.home, everyday)
-        assistant.pipeline.skills, assistant.pipeline.moment = skills, moment_of(config)
+        assistant.pipeline.skills = skills
+        assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         if table.sharing is not None:
             assistant.pipeline.elsewhere.append(table.sharing.forgotten)
