@@ -66,10 +66,7 @@ def serve(
     service = Service(folder, known, host, port, reached_by, after_report=going.look)
     with contextlib.ExitStack() as stack:
         bound = stack.enter_context(service.running())
-        page = ""
-        if fleet_port >= 0:
-            page_port = stack.enter_context(FleetPort(folder, fleet_port, lambda: going.wished).running())
-            page = f"http://127.0.0.1:{page_port}/"
+        page = _fleet_page(stack, folder, fleet_port, going) if fleet_port >= 0 else ""
         if announce:
             stack.enter_context(_announced(addresses, bound))
         url = f"https://{addresses[0]}:{bound}"
@@ -82,6 +79,16 @@ def serve(
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
+
+
+def _fleet_page(stack: contextlib.ExitStack, folder: Path, port: int, going: RollOuts) -> str:
+    """Open the fleet's page; its address, "" where the port is taken."""
+    try:
+        served = FleetPort(folder, port, lambda: going.wished)
+    except OSError as error:
+        note(f"no page of the fleet: port {port} cannot be had ({error.strerror}), --fleet-port names another")
+        return ""
+    return f"http://127.0.0.1:{stack.enter_context(served.running())}/"
 
 
 def enroll(context: typer.Context, folder: Folder = _HERE) -> None:
