@@ -69,7 +69,8 @@ def drop(
     with shared_of(folder).opened() as shared:
         boards = {board for board, *_ in shared.counts()}
         gone = sum(shared.drop_board(one) for one in which if one in boards)
-        gone += shared.withdraw([one for one in which if one not in boards])
+        known = {kept.example.id for kept in shared.all()}
+        gone += shared.withdraw([one for one in which if one in known])
     if not gone:
         raise InputError("there is no such example and no such board: `perslm-host examples list` tells them")
     if session_of(context).json:
