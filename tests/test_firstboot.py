@@ -373,3 +373,22 @@ def test_the_real_programs_failure_is_a_step_error_with_its_last_words() -> None
     with pytest.raises(firstboot.StepError, match="no-such-file"):
         firstboot.Board().run("ls", "/no-such-file")
     assert firstboot.Board().run("cat", words="said") == "said"
+
+
+def test_a_prepared_account_with_a_training_host_is_taken_over_and_taken_off_the_card(
+    board: Any, programs: Programs
+) -> None:
+    (board.boot / "perslm.toml").write_bytes(b"")
+    assert firstboot.main(board) == 0
+    seed = board.boot / "perslm-host.json"
+    seed.write_text('{"name": "hall", "key": "secret"}')
+    programs.broken = "--seed"
+    assert firstboot.main(board) == 1
+    assert seed.is_file(), "it is tried again"
+    programs.broken = None
+    assert firstboot.main(board) == 0
+    assert not seed.exists()
+    (command,) = [one for one in programs.started if "--seed" in one]
+    assert command[:4] == ("runuser", "-u", "perslm", "--")
+    assert programs.words[-1] == '{"name": "hall", "key": "secret"}'
+    assert "secret" not in (board.boot / "perslm-log.txt").read_text()

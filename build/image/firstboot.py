@@ -26,6 +26,8 @@ import signs
 
 _LOG_LINES = 200
 _PERSLM = "/opt/perslm/bin/perslm"
+_SEED = "perslm-host.json"  # what `perslm-host seed` writes
+_DATA = "/var/lib/perslm"
 _FILES = ("--service", "--files-only")  # the broker's unit waits for this one: to restart it here would never end
 _PROGRAM_S = 600.0  # a limit for every program that is started: emulation is 50 times slower than a board
 
@@ -212,6 +214,22 @@ def open_broker(board: Board, card: cards.Card) -> str:
     return f"our own, on {host}"
 
 
+def know_host(board: Board, _card: cards.Card) -> str:
+    """The account with a training host that was prepared for this card: taken over, then taken off the card."""
+    seed = board.boot / _SEED
+    if not seed.is_file():
+        return "none was prepared"
+    words = seed.read_text(encoding="utf-8")
+    as_perslm = ("runuser", "-u", "perslm", "--", "env", f"PERSLM_DATA_DIR={_DATA}")
+    board.run(*as_perslm, _PERSLM, "sync", "enroll", "--seed", "-", words=words)
+    with seed.open("r+b") as file:  # in place: a file that is only deleted can be read back from a card
+        file.write(b"*" * len(words.encode()))
+        file.flush()
+        os.fsync(file.fileno())
+    seed.unlink()
+    return "known, and off the card"
+
+
 def wipe(board: Board, raw: bytes) -> str:
     """Write stars over the passwords on the boot partition, in place: the file can be read at every moment."""
     path = board.boot / cards.NAME
@@ -270,7 +288,7 @@ def _do(board: Board, journal: Journal) -> bool:
         if title not in state.get("once", [])
     ]
     failed.append(reset_failed)
-    if state.get("file") == _digest(raw) and not any(failed):
+    if state.get("file") == _digest(raw) and not any(failed) and not (board.boot / _SEED).exists():
         return False
     failed.append(not _apply(board, journal, raw))
     if not any(failed):
@@ -320,6 +338,7 @@ def _apply(board: Board, journal: Journal, raw: bytes) -> bool:
         ("log-in", allow_ssh),
         ("configuration", configure),
         ("broker", open_broker),
+        ("training host", know_host),
     )
     done = [_step(journal, title, step, board, card) for title, step in steps]
     return all(done) and _step(journal, "passwords on the card", wipe, board, raw)

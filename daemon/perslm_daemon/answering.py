@@ -72,7 +72,8 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
     about = About(assistant.intents, assistant.pipeline.recollection, home)
     if home is None:
         return Answering(skills, None, about)
-    understood = HomeIntents(assistant.intents, home, config.home.area, tongue(config.stt.language))
+    spoken = await anyio.to_thread.run_sync(tongue, config.stt.language)  # the first one reads a file
+    understood = HomeIntents(assistant.intents, home, config.home.area, spoken)
     router = await anyio.to_thread.run_sync(_router, config, assistant)
     if router is not None:
 

@@ -34,6 +34,7 @@ from perslm_daemon.config_keys import (
     key_of,
 )
 from perslm_daemon.config_memory import Memory
+from perslm_daemon.config_share import Share
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.machine import default_threads
 
@@ -383,6 +384,7 @@ class Config:
     home: Home = field(default_factory=Home)
     http: Http = field(default_factory=Http)
     sync: Sync = field(default_factory=Sync)
+    share: Share = field(default_factory=Share)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -409,6 +411,7 @@ SECTIONS: dict[str, type[Any]] = {
     "home": Home,
     "http": Http,
     "sync": Sync,
+    "share": Share,
 }
 
 

@@ -21,6 +21,7 @@ _SCOPES = {
     "recall": ("memory",),
     "forget": ("memory",),
     "memory": ("memory",),
+    "share": ("memory",),
 }
 
 

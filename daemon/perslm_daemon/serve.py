@@ -37,6 +37,7 @@ from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
+from perslm_daemon.sharing import Sharing
 from perslm_daemon.skills import Skills
 from perslm_daemon.starting import Starting
 from perslm_daemon.updates import Updates
@@ -206,6 +207,8 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         tasks.start_soon(running.schedule.run)
         if running.table.updates is not None:
             tasks.start_soon(running.table.updates.run)
+        if running.table.sharing is not None:
+            tasks.start_soon(running.table.sharing.run)
         running.bulletin.post("state", {"state": "online"})
         for message in frame.news:
             running.bulletin.tell("warning", message=message)
@@ -248,6 +251,8 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes, clock)
+        if assistant.parts.memory is not None:
+            table.sharing = Sharing(config, assistant.pipeline.recollection, bulletin, clock)
         arbitration = Arbitration(config.mqtt.base, config.node)
         skills: Answering | None = None
 
@@ -276,8 +281,11 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
             skills = await answering_of(config, assistant, table.home, everyday)
-        assistant.pipeline.skills, assistant.pipeline.moment = skills, moment_of(config)
+        assistant.pipeline.skills = skills
+        assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
+        if table.sharing is not None:
+            assistant.pipeline.elsewhere.append(table.sharing.forgotten)
         assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,

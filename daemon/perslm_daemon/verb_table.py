@@ -27,6 +27,8 @@ from perslm_daemon.llms import llms
 from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.schedule import Schedule
+from perslm_daemon.share_verb import ShareArgs, share
+from perslm_daemon.sharing import Sharing
 from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import (
@@ -104,6 +106,7 @@ class Table:
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
     home: Home | None = None
     updates: Updates | None = None
+    sharing: Sharing | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -152,6 +155,11 @@ class Table:
             table.append(Verb("sync", SyncArgs, "models from the training host", self.sync, changes_world=True))
         else:
             absent["sync"] = "only the running daemon takes models"
+        if self.sharing is not None:
+            about = "what goes to the training host of what somebody said"
+            table.append(Verb("share", ShareArgs, about, self.share, changes_world=True))
+        else:
+            absent["share"] = "only the running daemon with a memory has examples"
         return Verbs({verb.name: verb for verb in table}, absent)
 
     @property
@@ -272,6 +280,8 @@ class Table:
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
+        if self.sharing is not None:
+            self.sharing.saw(replace(wanted, person=asker), done)
         return done
 
     def _heard(self, text: str) -> None:
@@ -350,6 +360,12 @@ class Table:
         if self.updates is None:
             raise InputError("only the running daemon takes models")
         return await sync(self.updates, args)
+
+    async def share(self, args: ShareArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """What somebody lets go to the training host."""
+        if self.sharing is None:
+            raise InputError("only the running daemon with a memory has examples")
+        return await share(self.sharing, self.changes, self.config.person, args, request)
 
     async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""

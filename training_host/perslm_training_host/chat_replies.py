@@ -7,7 +7,6 @@ base model's own probabilities. Questions come from the training file's talk, ne
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,27 +17,13 @@ from perslm_runtime.lane import Stop
 from perslm_runtime.prompt import EXAMPLES, user_text
 from perslm_training_host.base_model import Base
 from perslm_training_host.console import Progress
-from perslm_training_host.home_made import data
-from perslm_training_host.home_said import is_dev
-from perslm_training_host.phrases import as_people_write, lines, resolve
 from perslm_training_host.runs import write_whole
+from perslm_training_host.talk_questions import questions
 
 SYSTEM = "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud."
 """The system text that the daemon has where nobody changed it; a test compares the two."""
 _CONTEXT_TOKENS = 1024
 _REPLY_TOKENS = 64
-
-
-def questions(count: int, seed: int) -> list[str]:
-    """Up to `count` different things to say that ask for no action; the same seed gives the same ones."""
-    dice = random.Random(f"talk {seed}")  # noqa: S311 - draws sentences, no secrets
-    templates = [line for line in lines(data("train")["none"]["any"]) if "<" not in line and not is_dev(line)]
-    found: dict[str, None] = {}
-    for _ in range(count * 20):
-        if len(found) >= count:
-            break
-        found[as_people_write(resolve(dice.choice(templates), dice), dice)] = None
-    return list(found)
 
 
 def make(model: Path, file: Path, count: int, seed: int) -> None:

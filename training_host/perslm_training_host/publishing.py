@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from perslm_runtime.bundle import Manifest, fingerprint_of
+from perslm_runtime.errors import InputError
 from perslm_training_host.console import Session, command_group, put, put_json, session_of
 from perslm_training_host.repository import CHANNELS, Published, Repository
-from perslm_training_host.signing_keys import ROLES, SigningKeys
-
-_PASSPHRASE = "PERSLM_HOST_PASSPHRASE"  # noqa: S105 - the name of the variable, not what is in it
+from perslm_training_host.signing_keys import PASSPHRASE, ROLES, SigningKeys
 
 Folder = Annotated[
     Path, typer.Option("--repository", envvar="PERSLM_HOST_REPOSITORY", help="The repository's folder.")
@@ -34,7 +33,7 @@ def register(app: typer.Typer) -> None:
     keys = command_group(app, "keys", "The repository and the keys that sign for it.")
     keys.command("init")(init)
     keys.command("rotate")(rotate)
-    for verb in (publish, promote, retract, status, sign):
+    for verb in (publish, promote, halt, retract, status, sign):
         app.command()(verb)
 
 
@@ -56,8 +55,8 @@ def init(
     put(f"for boards  {made.anchor}  (sync.root_file)")
     put(f"keys        {', '.join(map(str, _folders(folder, keys)))}")
     put("            root-*.pem and targets-*.pem belong on another medium, which --keys names")
-    if not os.environ.get(_PASSPHRASE):
-        put(f"            they are not encrypted: set {_PASSPHRASE} to make encrypted ones")
+    if not os.environ.get(PASSPHRASE):
+        put(f"            they are not encrypted: set {PASSPHRASE} to make encrypted ones")
 
 
 def rotate(
@@ -108,6 +107,21 @@ def retract(
     _tell(context, told, f"{bundle} version {version} is taken back")
 
 
+def halt(
+    context: typer.Context, bundle: Bundle, version: Version, folder: Folder = _HERE, keys: Keys = None
+) -> None:
+    """Stop a staged roll-out: no more boards take the version, and those that use it keep it."""
+    channels = _open(folder, keys).halt(bundle, version)
+    if not channels:
+        raise InputError(f"{bundle} version {version} is staged on no channel: `perslm-host status` tells what is")
+    told = {"bundle": bundle, "version": version, "channels": channels}
+    _tell(
+        context,
+        told,
+        f"{bundle} version {version} goes to no more boards; `retract` takes it back",
+    )
+
+
 def status(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) -> None:
     """List what is published, to whom it is offered, and when the signatures expire."""
     repository = _open(folder, keys)
@@ -147,7 +161,7 @@ def _open(folder: Path, keys: list[Path] | None) -> Repository:
 
 
 def _keys(folder: Path, keys: list[Path] | None) -> SigningKeys:
-    return SigningKeys(_folders(folder, keys), os.environ.get(_PASSPHRASE))
+    return SigningKeys(_folders(folder, keys), os.environ.get(PASSPHRASE))
 
 
 def _folders(folder: Path, keys: list[Path] | None) -> list[Path]:

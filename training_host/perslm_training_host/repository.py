@@ -172,6 +172,24 @@ class Repository(TufRepository):
         self.sign()
         return touched
 
+    def halt(self, bundle: str, version: int) -> list[str]:
+        """Offer a staged version to nobody new; boards that use it keep it. Returns its channels."""
+        self._published(bundle, version)
+        touched = []
+        for channel in CHANNELS:
+            before = self.channel(channel)
+            offers = tuple(
+                msgspec.structs.replace(one, percent=0)
+                if (one.id, one.version) == (bundle, version) and 0 < one.percent < 100
+                else one
+                for one in before.offers
+            )
+            if offers != before.offers:
+                self._write_channel(channel, msgspec.structs.replace(before, offers=offers))
+                touched.append(channel)
+        self.sign()
+        return touched
+
     def sign(self, *, fresh: bool = False) -> None:
         """Bring snapshot and timestamp up to date; `fresh` signs both anew before they expire."""
         self.do_snapshot(force=fresh)
