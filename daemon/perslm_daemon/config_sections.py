@@ -34,6 +34,7 @@ from perslm_daemon.config_keys import (
 )
 from perslm_daemon.config_memory import Memory
 from perslm_daemon.config_sync import Sync
+from perslm_daemon.config_tools import Tools
 from perslm_daemon.machine import default_threads
 
 PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
@@ -379,6 +380,7 @@ class Config:
     home: Home = field(default_factory=Home)
     http: Http = field(default_factory=Http)
     sync: Sync = field(default_factory=Sync)
+    tools: Tools = field(default_factory=Tools)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -405,6 +407,7 @@ SECTIONS: dict[str, type[Any]] = {
     "home": Home,
     "http": Http,
     "sync": Sync,
+    "tools": Tools,
 }
 
 

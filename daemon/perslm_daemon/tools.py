@@ -1,8 +1,8 @@
 """The tools of this board: what each takes, reads and changes, and the one gate through which all are called.
 
-A tool brings a manifest and a function; what may be done with it is decided here: arguments are checked, guests and
-absent tools refused, and whatever changes the world waits for a person's yes where the manifest or the turn asks
-for one. Knows no sentence, no model and no sandbox (tool_workers.py); approvals.py holds the questions.
+A tool brings a manifest and a function; what may be done with it is decided here: arguments are checked, guests
+and absent tools refused, and whatever changes the world waits for a person's yes where the manifest or the turn
+asks for one. Knows no sentence, no model and no sandbox (tool_workers.py); approvals.py holds the questions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 
-from perslm_daemon.approvals import Approval, Approvals
+from perslm_daemon.approvals import Act, Approval, Approvals
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.turn import GUEST
 from perslm_runtime.errors import InputError, ToolRefused
@@ -38,7 +38,9 @@ class Risk(Enum):
     READS = "reads"
     """It changes nothing."""
     CHANGES = "changes"
-    """It changes what can be changed back: done at a person's word, or a model's that has read no stranger's text."""
+    """It changes what can be changed back: done at a person's word, or a model's that has read no stranger's
+    text.
+    """
     ASKS = "asks"
     """Never without a person's yes."""
 
@@ -107,13 +109,18 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the person it is for, the way in, the turn and conversation; and whether a person has said yes."""
+    """Who calls: for whom, over which way in, in which turn and conversation; and whether a person said yes.
+
+    A model is `sure` where the sentence was clearly a command; otherwise whatever changes something is asked
+    about.
+    """
 
     person: str = "owner"
     source: str = "socket"
     turn: str = ""
     conversation: str = ""
     who: Who = Who.PERSON
+    sure: bool = True
     yes: bool = False
 
 
@@ -130,7 +137,8 @@ class Told:
 class Result:
     """What came of a call. With an `approval` nothing was done yet and `text` is its question.
 
-    `source` is the tool, and what it read from; `strangers` says that others wrote the text.
+    `source` is the tool, and what it read from; `strangers` says that others wrote the text; `speaks` that it is a
+    sentence for people.
     """
 
     tool: str
@@ -143,7 +151,17 @@ class Result:
 
 
 Run = Callable[[Mapping[str, Value], Caller], Awaitable[Told]]
-"""What a tool does, in the event loop: its checked arguments, and who calls. Raises `PersLMError`."""
+"""What a tool does, in the event loop: its checked arguments, and who calls. Raises `PersLMError`, or
+`NeedsYes`.
+"""
+
+
+class NeedsYes(Exception):
+    """Raised by a tool that finds only while it runs that a person has to be asked; nothing was done yet."""
+
+    def __init__(self, question: str, act: Act) -> None:
+        super().__init__("a person has to be asked")
+        self.question, self.act = question, act
 
 
 @dataclass(slots=True)
@@ -234,8 +252,11 @@ class Tools:
             if turn.calls > _MOST_CALLS:
                 raise ToolRefused(f"{_MOST_CALLS} calls in one turn are enough: ask again")
         if self.needs_yes(manifest, caller):
-            return await self._ask(manifest, run, values, caller)
-        return await self._run(manifest, run, values, caller)
+            return self._ask(manifest, run, values, caller)
+        try:
+            return await self._run(manifest, run, values, caller)
+        except NeedsYes as asks:
+            return self._put(manifest, asks.question, asks.act, caller)
 
     def needs_yes(self, manifest: Manifest, caller: Caller) -> bool:
         """Whether a person is asked before this call."""
@@ -244,7 +265,7 @@ class Tools:
         if manifest.risk is Risk.ASKS:
             return True
         # What a model decides after it has read what strangers wrote may be their decision.
-        led = caller.who is Who.MODEL and bool(self.has_read(caller.turn))
+        led = caller.who is Who.MODEL and (not caller.sure or bool(self.has_read(caller.turn)))
         return led and (manifest.risk is Risk.CHANGES or manifest.sends)
 
     def _wanted(self, name: str, caller: Caller) -> tuple[Manifest, Run]:
@@ -259,14 +280,17 @@ class Tools:
             raise ToolRefused(f"the tool {name} is for people, not for a model")
         return found
 
-    async def _ask(self, manifest: Manifest, run: Run, values: Mapping[str, Value], caller: Caller) -> Result:
+    def _ask(self, manifest: Manifest, run: Run, values: Mapping[str, Value], caller: Caller) -> Result:
         async def act() -> str:
             done = await self._run(manifest, run, values, replace(caller, yes=True))
             return done.text
 
-        question = manifest.asked(values)
-        if read := self.has_read(caller.turn):
-            question = f"After reading {', '.join(read)}: {question}"
+        return self._put(manifest, manifest.asked(values), act, caller)
+
+    def _put(self, manifest: Manifest, question: str, act: Act, caller: Caller) -> Result:
+        read = self.has_read(caller.turn)
+        if read and caller.who is Who.MODEL:
+            question = f"After reading {_listed(read)}: {question}"
         approval = self.approvals.ask(
             question, act, tool=manifest.name, person=caller.person, conversation=caller.conversation
         )
@@ -278,6 +302,9 @@ class Tools:
             with anyio.fail_after(manifest.limits.seconds + _GRACE_S):
                 told = await run(values, caller)
             outcome = "done"
+        except NeedsYes:
+            outcome = "asked"
+            raise
         except TimeoutError:
             outcome = "timeout"
             raise ToolRefused(
@@ -328,6 +355,12 @@ def clipped(text: str, most: int) -> str:
 def sources_said(results: Sequence[Result]) -> str:
     """Where results are from, for a prompt and for the memory."""
     return ", ".join(dict.fromkeys(one.source for one in results if one.source))
+
+
+def _listed(sources: Sequence[str]) -> str:
+    """Whose text was read, for a question: at most three, and nothing that could pass for the question itself."""
+    shown = [_quoted(source) for source in sources[:3]]
+    return ", ".join([*shown, *(["more"] if len(sources) > 3 else [])])
 
 
 def _quoted(value: Value) -> str:
