@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.turn import Ask, without_echoes
+from perslm_daemon.turn import Answered, Ask, Gathered, without_echoes
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.prompt import user_text
@@ -62,6 +62,7 @@ class ChatEnd:
     reused_tokens: int = 0
     reply_tokens: int = 0
     recalled: int = 0
+    gathered: tuple[str, ...] = ()
     intent: str | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
@@ -102,7 +103,9 @@ class Chats:
             return False
         asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id)
         answered = await self._pipeline.skills(asked)
-        if answered is None:
+        if isinstance(answered, Gathered):
+            end.gathered = tuple(piece.text for piece in answered.pieces)
+        if not isinstance(answered, Answered):
             return False
         end.intent, end.why = answered.intent.name, "end"
         await told(answered.text)
@@ -110,12 +113,14 @@ class Chats:
 
     async def _with_memories(self, chat: Chat, end: ChatEnd) -> Completion:
         """The completion, its newest message with what helps before it."""
-        pipeline, wanted = self._pipeline, chat.completion
-        if not chat.recalls or not pipeline.recollection.serves(chat.person):
+        pipeline, wanted, texts = self._pipeline, chat.completion, list(end.gathered)
+        if chat.recalls and pipeline.recollection.serves(chat.person):
+            found = await pipeline.recollection.recall(chat.question, _RECALLED, chat.person)
+            texts += [memory.text for memory in without_echoes(found)]
+        if not texts:
             return wanted
-        found = without_echoes(await pipeline.recollection.recall(chat.question, _RECALLED, chat.person))
-        end.recalled = len(found)
-        newest = replace(wanted.messages[-1], text=user_text(chat.question, [memory.text for memory in found]))
+        end.recalled = len(texts)
+        newest = replace(wanted.messages[-1], text=user_text(chat.question, texts))
         return replace(wanted, messages=(*wanted.messages[:-1], newest))
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:

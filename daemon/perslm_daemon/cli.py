@@ -28,11 +28,13 @@ from perslm_daemon import (
     cli_listen,
     cli_memory,
     cli_models,
+    cli_notify,
     cli_run,
     cli_speech,
     cli_sync,
     cli_timers,
     cli_token,
+    cli_tools,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -125,6 +127,8 @@ def build(session: Session) -> typer.Typer:
         cli_speech,
         cli_sync,
         cli_timers,
+        cli_tools,
+        cli_notify,
         cli_token,
         cli_audio,
         cli_memory,

@@ -33,6 +33,7 @@ from perslm_daemon.config_keys import (
     key_of,
 )
 from perslm_daemon.config_memory import Memory
+from perslm_daemon.config_notify import Notify
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.config_tools import Tools
 from perslm_daemon.machine import default_threads
@@ -381,6 +382,7 @@ class Config:
     http: Http = field(default_factory=Http)
     sync: Sync = field(default_factory=Sync)
     tools: Tools = field(default_factory=Tools)
+    notify: Notify = field(default_factory=Notify)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -408,6 +410,7 @@ SECTIONS: dict[str, type[Any]] = {
     "http": Http,
     "sync": Sync,
     "tools": Tools,
+    "notify": Notify,
 }
 
 

@@ -229,6 +229,22 @@ def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str)
     return tools.parse(choice.written.text)
 
 
+def choose_among(
+    model: ChatModel,
+    stop: Stop,
+    tools: ToolSet,
+    system: str,
+    examples: Sequence[tuple[str, str]],
+    said: str,
+    tokens: int,
+) -> ToolCall:
+    """The same with a prompt of the caller's own: `system`, `examples` (text, call), at most `tokens` for the
+    call.
+    """
+    choice = model.choose(stop, system, examples, said, Form(tools.gbnf, tools.forced), tokens)
+    return tools.parse(choice.written.text)
+
+
 def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
     """The reply to a list of messages, beside the conversation."""
     yield from model.complete(stop, wanted)

@@ -21,6 +21,9 @@ _SCOPES = {
     "recall": ("memory",),
     "forget": ("memory",),
     "memory": ("memory",),
+    "tools": ("chat", "memory", "home"),  # one tool or another reads or changes each of these
+    "approve": ("chat", "memory", "home"),
+    "notify": ("home",),
 }
 
 

@@ -7,7 +7,6 @@ it is never recalled by itself, and stays until it is taken out.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -18,6 +17,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from perslm_daemon.whole_file import put_aside, replace_whole
 from perslm_runtime.errors import InputError, PersLMError
 
 log = logging.getLogger("perslm.tools")
@@ -171,27 +171,13 @@ def _load(file: Path) -> Pages:
     except OSError as error:
         raise NotebookNotKept(f"the notes in {file} cannot be read ({error.strerror}): check it") from error
     except ValueError as error:  # msgspec's errors are ValueErrors
-        aside = file.with_name(f"{file.name}.damaged")
-        file.replace(aside)
-        log.error("notebook_damaged kept_as=%s error=%s", aside.name, type(error).__name__)
+        log.error("notebook_damaged kept_as=%s error=%s", put_aside(file), type(error).__name__)
         return Pages()
 
 
 def _save(file: Path, body: bytes) -> None:
-    fresh = file.with_name(f"{file.name}.new")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(opened, "wb") as out:
-            out.write(body)
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_whole(file, body)
     except OSError as error:
         raise NotebookNotKept(
             f"the notes cannot be written to {file} ({error.strerror}): check the disk"

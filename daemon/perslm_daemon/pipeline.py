@@ -26,7 +26,9 @@ from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
     GUEST,
+    Answered,
     Ask,
+    Gathered,
     Heard,
     Parts,
     Preview,
@@ -210,12 +212,16 @@ class Pipeline:
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
         began = time.perf_counter()
-        answered = await self._forgetting(now.ask)
+        answered: Answered | Gathered | None = await self._forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
             answered = await self.skills(now.ask)
         now.timings = replace(now.timings, intent=_ms(began))
-        if answered is None:
+        if answered is not None:
+            now.source = answered.source
+        if isinstance(answered, Gathered):
+            now.gathered = answered.pieces
+        if not isinstance(answered, Answered):
             return False
         now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
@@ -224,6 +230,7 @@ class Pipeline:
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
         person = now.ask.person
+        now.recalled = now.gathered
         if not self.recollection.serves(person):
             return
         began = time.perf_counter()
@@ -231,7 +238,7 @@ class Pipeline:
             now.vector = await self.recollection.embed(now.ask.text)
             memory = self.recollection.lane
             found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
-            now.recalled = without_echoes(found)
+            now.recalled = (*now.gathered, *without_echoes(found))
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
@@ -345,7 +352,7 @@ class Pipeline:
         model_id = self.model_id if now.intent is None else ""
         try:
             return await self.recollection.remember_turn(
-                now.ask, now.reply, now.vector, model_id, interrupted=interrupted
+                now.ask, now.reply, now.vector, model_id, interrupted=interrupted, source=now.source
             )
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")

@@ -5,13 +5,16 @@ What is switched off, or lacks a part, stays out with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import anyio.to_thread
 
+from perslm_daemon.approvals import Approvals
+from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_tools import Tools as Config
 from perslm_daemon.home import Home
 from perslm_daemon.notebook import Notebook
@@ -66,3 +69,12 @@ async def add_tools(tools: Tools, config: Config, workers: Workers, parts: Parts
                 register()
 
     await anyio.to_thread.run_sync(add)  # folders, programs and time zones are looked for on the disk
+
+
+@asynccontextmanager
+async def open_tools(config: Config, bulletin: Bulletin, parts: Parts) -> AsyncIterator[Tools]:
+    """The registry with every tool that there is; leaving ends what runs in the sandbox."""
+    async with Workers(config.private) as workers:
+        tools = Tools(bulletin, Approvals(bulletin, config.approval_s))
+        await add_tools(tools, config, workers, parts)
+        yield tools

@@ -118,16 +118,31 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a skill answered to an intent; "" says nothing, as after "stop". `done` has each of several."""
+    """What a skill answered to an intent; "" says nothing, as after "stop". `done` has each of several.
+
+    `source` names the tools that the text is from.
+    """
 
     intent: Intent
     text: str
     done: tuple[Done, ...] = ()
+    source: str = ""
 
 
-Skills = Callable[[Ask], Awaitable[Answered | None]]
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What tools have read for a question that the model is to answer, each piece with its source."""
+
+    intent: Intent
+    pieces: tuple[Recalled, ...]
+    source: str
+
+
+Skills = Callable[[Ask], Awaitable[Answered | Gathered | None]]
 Preview = Callable[[str], Awaitable[str]]
-"""What is asked before the model: its answer, or None where the sentence is the model's."""
+"""What is asked before the model: its answer, what it gathered for it, or None where the sentence is the
+model's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +209,8 @@ class Progress:
     end: ReplyEnd | None = None
     intent: Intent | None = None
     traceless: bool = False
+    gathered: tuple[Recalled, ...] = ()
+    source: str = ""
     done: tuple[Done, ...] = ()
     problems: list[str] = field(default_factory=list)
 

@@ -26,9 +26,13 @@ from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
 from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
+from perslm_daemon.notify import Notifications
+from perslm_daemon.notify_verb import NotifyArgs, notify
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
+from perslm_daemon.tools import Tools
+from perslm_daemon.tools_verb import ApproveArgs, ToolsArgs, ToolVerbs
 from perslm_daemon.turn import (
     GUEST,
     Ask,
@@ -99,6 +103,8 @@ class Table:
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
     home: Home | None = None
     updates: Updates | None = None
+    tools: Tools | None = None
+    notifications: Notifications | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -147,7 +153,22 @@ class Table:
             table.append(Verb("sync", SyncArgs, "models from the training host", self.sync, changes_world=True))
         else:
             absent["sync"] = "only the running daemon takes models"
+        self._add_tools(table, absent)
         return Verbs({verb.name: verb for verb in table}, absent)
+
+    def _add_tools(self, table: list[Verb], absent: dict[str, str]) -> None:
+        if self.tools is not None:
+            by_hand = ToolVerbs(self.tools, self.assistant.pipeline.recollection, self.config.person)
+            table += [
+                Verb("tools", ToolsArgs, "tell of the tools, call one", by_hand.tools, changes_world=True),
+                Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),
+            ]
+        else:
+            absent |= dict.fromkeys(("tools", "approve"), "only the running daemon has tools")
+        if self.notifications is not None:
+            table.append(Verb("notify", NotifyArgs, "tell something", self.notify, changes_world=True))
+        else:
+            absent["notify"] = "notify.enabled is false"
 
     @property
     def speaks(self) -> bool:
@@ -338,6 +359,10 @@ class Table:
             )
         await self.changes.set("model.id", model_id)
         return True
+
+    async def notify(self, args: NotifyArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Tell something, or what was told."""
+        return await notify(self.notifications, args)
 
     async def sync(self, args: SyncArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """What the training host offers, and what became of it."""
