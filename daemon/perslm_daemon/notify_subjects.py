@@ -6,7 +6,6 @@ Knows the words; where they go, and when, is notify.py's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -15,7 +14,6 @@ from perslm_daemon.bulletin import Bulletin, Happening
 from perslm_daemon.home import Home
 from perslm_daemon.home_device import Device, State
 from perslm_daemon.notify import Notifications
-from perslm_runtime.errors import PersLMError
 
 _LOOK_S = 2.0
 _LOW_BATTERY_PERCENT = 10.0
@@ -39,10 +37,17 @@ Made = tuple[str, str, str, bool]
 
 async def watch(bulletin: Bulletin, notifications: Notifications, about: frozenset[str]) -> None:
     """Make notices of events, of the subjects that are wanted. Runs until it is cancelled."""
+    asked: dict[str, str] = {}  # questions that stand, with their notices: an answered one is nothing new any more
     async with bulletin.listen() as listener:
         async for notice in listener:
-            if isinstance(notice, Happening) and (made := notice_of(notice)) is not None:
-                await _put(notifications, about, made)
+            if not isinstance(notice, Happening):
+                continue
+            if (made := notice_of(notice)) is not None:
+                told = await _put(notifications, about, made)
+                if told and notice.event_type == "approval":
+                    asked[str(notice.fields["id"])] = told
+            elif notice.event_type == "approval" and (told := asked.pop(str(notice.fields["id"]), "")):
+                await notifications.seen(told)
 
 
 def notice_of(happening: Happening) -> Made | None:
@@ -102,9 +107,9 @@ def trouble_of(device: Device, state: State) -> str:
     return ""
 
 
-async def _put(notifications: Notifications, about: frozenset[str], made: Made) -> None:
+async def _put(notifications: Notifications, about: frozenset[str], made: Made) -> str:
+    """The notice's id; "" where nobody wants to be told of that."""
     text, urgency, subject, silent = made
     if subject not in about or not text.strip():
-        return
-    with suppress(PersLMError):  # it is told by whoever could not keep it
-        await notifications.put(text, urgency=urgency, subject=subject, silent=silent)
+        return ""
+    return (await notifications.put(text, urgency=urgency, subject=subject, silent=silent)).id

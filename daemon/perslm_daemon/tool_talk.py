@@ -110,7 +110,7 @@ def spoken(result: Result) -> str:
         return sentence(f"that is {result.text}")
     if not result.speaks:
         source = result.source.partition(" ")[2]
-        return sentence(f"{source} says: {clipped(' '.join(result.text.split()), _SPOKEN_CHARACTERS)}")
+        return sentence(f"From {source}: {clipped(' '.join(result.text.split()), _SPOKEN_CHARACTERS)}")
     return sentence(result.text)
 
 

@@ -88,7 +88,7 @@ def _get(url: SplitResult, world: World) -> str | tuple[str, bytes]:
             return place
         if answer.status != 200:
             raise ToolError(f"the server answered {answer.status}")
-        kind = answer.getheader("Content-Type") or "text/plain"
+        kind = answer.getheader("Content-Type") or "text/plain; charset=utf-8"
         if not _TEXT.match(kind.lower()):
             raise ToolError(f"that is no page of text ({kind[:40]})")
         body = answer.read(_MOST_BYTES + 1)

@@ -27,7 +27,7 @@ _E = Fraction("2.71828182845904523536028747135266250")
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _ASKED = re.compile(
     r"^(?:please |perslm )*(?:(?:what is|what's|whats|what are|how much is|how much are|how many is|calculate|"
-    r"compute|work out|convert|tell me)\s+)?",
+    r"compute|work out|convert|tell me|i want to know|do you know)\s+)*",
     re.IGNORECASE,
 )
 _HOW_MANY = re.compile(

@@ -34,6 +34,16 @@ _HARDWARE = ("/sys/class", "/sys/devices", "/sys/firmware/devicetree", "/etc/os-
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1")
 
 
+def _python_paths() -> list[Path]:
+    """Where modules are imported from. A folder of the present place ("") is none of them."""
+    paths = {Path(path) for path in sys.path if path.startswith("/")}
+    paths |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return [path for path in paths if path != Path("/")]
+
+
+_PYTHON = _python_paths()  # once: looking them up takes 5 ms
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a call may touch: a folder (`writes` in it), more that is `readable`, one `program` to become.
@@ -70,7 +80,7 @@ def enter(policy: Policy) -> None:
 def _allowed(policy: Policy) -> list[tuple[Path, int]]:
     read = landlock.READ
     allowed = [(Path(path), read) for path in (*_SYSTEM, *_CERTIFICATES)]
-    allowed += [(path, read) for path in _python_paths()]
+    allowed += [(path, read) for path in _PYTHON]
     allowed += [(path, read) for path in policy.readable]
     allowed += [(Path("/dev/null"), read | landlock.WRITE_FILE), (Path("/dev/urandom"), read)]
     if policy.folder is not None:
@@ -80,13 +90,6 @@ def _allowed(policy: Policy) -> list[tuple[Path, int]]:
         allowed += [(policy.program, runs), *((Path(loader).resolve(), runs) for loader in _LOADERS)]
         allowed += [(Path(path), read) for path in (*_FIGURES, *_HARDWARE)]
     return allowed
-
-
-def _python_paths() -> list[Path]:
-    """Where modules are imported from. A folder of the present place ("") is none of them."""
-    paths = {Path(path) for path in sys.path if path.startswith("/")}
-    paths |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return [path for path in paths if path != Path("/")]
 
 
 def _limit(policy: Policy) -> None:

@@ -48,8 +48,8 @@ _SENTENCES: tuple[tuple[str, str, Callable[[Match[str]], Arguments]], ...] = (
     ),
     (r"what(?: have| did) i noted?(?: down)?", "notes_read", _everything),
     (
-        r"(?:what(?: have| did) i noted?(?: down)? about|(?:find|read(?: me)?|show(?: me)?) my notes? (?:about|on))"
-        r" (?P<about>.{2,80})",
+        r"(?:what(?: have| did) i noted?(?: down)? about|(?:find|read(?: me)?|show(?: me)?) my notes? "
+        r"(?:about|on)) (?P<about>.{2,80})",
         "notes_read",
         _named("about"),
     ),
@@ -96,7 +96,8 @@ _SENTENCES: tuple[tuple[str, str, Callable[[Match[str]], Arguments]], ...] = (
     ),
     (
         r"(?:read|open|fetch|summari[sz]e|get|look at|what (?:does|is on)|what's on)(?: me)?"
-        r"(?: the (?:page|site|website))?(?: at| of)? (?P<url>https?://\S+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?)(?: say| about)?",
+        r"(?: the (?:page|site|website))?(?: at| of)? "
+        r"(?P<url>https?://\S+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?)(?: say| about)?",
         "web_read",
         _named("url"),
     ),
