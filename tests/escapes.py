@@ -291,6 +291,11 @@ def says_nothing_sensible(_arguments: Mapping[str, Any], _world: Any) -> Any:
     return {"text": 5}
 
 
+def says_its_file(arguments: Mapping[str, Any], world: Any) -> dict[str, str]:
+    """A tool of somebody else, whose answer is what strangers wrote."""
+    return {"text": (world.folder / arguments["file"]).read_text(encoding="utf-8"), "source": "weather service"}
+
+
 def fetch(arguments: Mapping[str, Any], _world: Any) -> str:
     """With the library everybody uses, which knows nothing of the sandbox."""
     import urllib.request

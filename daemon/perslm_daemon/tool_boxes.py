@@ -130,7 +130,8 @@ def add_commands(tools: Tools, config: Config, workers: Workers) -> None:
     if not config.commands:
         tools.withdraw("run_command", "set tools.commands")
         return
-    programs = dict(map(program_of, config.commands))
+    named = dict(map(program_of, config.commands))
+    programs = {name: (str(Path(argv[0]).resolve()), *argv[1:]) for name, argv in named.items()}
     bad = [name for name, argv in programs.items() if not _is_program(Path(argv[0]))]
     if bad:
         tools.withdraw(
@@ -144,7 +145,7 @@ def add_commands(tools: Tools, config: Config, workers: Workers) -> None:
         argv = programs.get(str(arguments["command"]))
         if argv is None:
             raise InputError("there is no such command")
-        return (str(Path(argv[0]).resolve()), *argv[1:])
+        return argv
 
     limits = Limits(config.seconds, config.memory_mb)
     tools.register(

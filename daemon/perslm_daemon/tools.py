@@ -366,5 +366,6 @@ def _listed(sources: Sequence[str]) -> str:
 def _quoted(value: Value) -> str:
     if isinstance(value, int):
         return str(value)
-    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
+    plain = "".join(letter if letter.isprintable() else " " for letter in value.replace('"', "'"))
+    shown = " ".join(plain.split())
     return f'"{clipped(shown, 120)}"'
