@@ -126,6 +126,8 @@ def call_of(sentence: str) -> ToolCall | None:
             arguments = made(found)
             if tool == "time_in":
                 arguments["place"] = str(arguments["place"]).lower()
+            if arguments.get("list") in ("my", "the", "our", "a"):
+                arguments["list"] = "shopping"
             return ToolCall(tool, arguments)
     return None
 
