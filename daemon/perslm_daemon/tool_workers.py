@@ -106,6 +106,11 @@ class Workers:
             # Not handed the error: it would come out wrapped in an exception group.
             await tasks.__aexit__(None, None, None)
 
+    @property
+    def pid(self) -> int | None:
+        """The process that forks; None where none runs."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
     def sandboxed(self, box: Box, limits: Limits) -> Run:
         """A tool's function that runs in the sandbox."""
 
