@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -118,6 +118,15 @@ class Notifications:
             await self._keep()
             self._show()
         return count
+
+    async def forget(self) -> Sequence[str]:
+        """Drop all that was delivered: something was forgotten, and its words may be here. Nothing is left
+        behind.
+        """
+        self._kept = [msgspec.structs.replace(one, seen=True) for one in self._kept]
+        await self._keep()
+        self._show()
+        return ()
 
     async def run(self) -> None:
         """Deliver, and try again what could not be. Runs until it is cancelled."""

@@ -286,6 +286,8 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             skills = await answering_of(config, assistant, table.home, everyday, table.tools)
         assistant.pipeline.skills = skills
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
+        if table.notifications is not None:
+            assistant.pipeline.elsewhere.append(table.notifications.forget)
         assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,

@@ -63,6 +63,10 @@ def _take(control: socket.socket, selector: selectors.BaseSelector, children: di
                 child.killed = True
                 os.kill(child.pid, signal.SIGKILL)
         return True
+    for module in job.get("import", ()):
+        importlib.import_module(module)
+    if "id" not in job:
+        return True
     if job.get("preload"):  # our own code: read once, before any fork
         importlib.import_module(job["entry"].partition(":")[0])
     pid = os.fork()

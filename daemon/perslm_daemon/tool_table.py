@@ -26,6 +26,8 @@ from perslm_daemon.tool_lookups import add_calculator, add_clock, add_lists, add
 from perslm_daemon.tool_workers import Workers
 from perslm_daemon.tools import Tools
 
+_SANDBOXED = frozenset(("files", "web", "commands"))
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -77,4 +79,6 @@ async def open_tools(config: Config, bulletin: Bulletin, parts: Parts) -> AsyncI
     async with Workers(config.private) as workers:
         tools = Tools(bulletin, Approvals(bulletin, config.approval_s))
         await add_tools(tools, config, workers, parts)
+        if any(one.family in _SANDBOXED for one in tools.manifests):
+            workers.warm("perslm_daemon.tool_files", "perslm_daemon.tool_web")
         yield tools
