@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from injected import World, attempts, world
@@ -43,7 +44,7 @@ async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]
 
 @pytest.fixture(scope="module")
 def embedder() -> Path:
-    return model_path("all-minilm-l6-v2", "model.onnx").parent
+    return model_path(Embedder.name, "model.onnx").parent
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,8 @@ async def chooser(here: World, file: Path, folder: Path) -> AsyncIterator[ToolCh
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(Lane("model", lambda: build_model(file, context_tokens=2048)))
         embed = await stack.enter_async_context(Lane("embed", lambda: Embedder(folder)))
-        yield ToolChooser(Parts(model, embed=embed), Router("all-minilm-l6-v2"), here.tools)
+        router = await anyio.to_thread.run_sync(Router, Embedder.name)
+        yield ToolChooser(Parts(model, embed=embed), router, here.tools)
 
 
 async def test_talk_never_reaches_a_tool_and_the_prompt_fits(
@@ -76,6 +78,7 @@ async def test_talk_never_reaches_a_tool_and_the_prompt_fits(
         assert {one.name for one in here.tools.offered(GUEST)} == {"calculate", "clock", "days_until"}
 
 
+@pytest.mark.slow
 async def test_whatever_a_weak_model_chooses_changes_nothing_where_that_is_not_clear(
     here: World, small_gguf: Path, embedder: Path
 ) -> None:
