@@ -280,6 +280,7 @@ from perslm_runtime import sandbox, seccomp
 from perslm_runtime.errors import EngineError
 how, folder, secret = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 if how == "nobody":
+    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # no_new_privs, as the service has it
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
