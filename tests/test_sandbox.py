@@ -95,11 +95,17 @@ def _sockets(folder: Path) -> Iterator[tuple[int, str, str]]:
         datagrams.bind(str(folder / "datagrams"))
 
         def greet() -> None:
-            with suppress(OSError):
-                while True:
+            while True:
+                try:
                     connection, _ = server.accept()
-                    with connection:
-                        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+                except OSError:
+                    return  # it is over
+                with connection, suppress(OSError):
+                    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(5)
+                    while connection.recv(4096):  # closed with a request unread, it would be a reset
+                        pass
 
         thread = threading.Thread(target=greet)
         thread.start()
