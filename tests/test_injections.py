@@ -12,8 +12,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from injected import World, attempts, world
+from perslm_daemon.home_device import Action
+from perslm_daemon.recollection import Recollection
 from perslm_daemon.tools import Caller, Risk, Who
+from perslm_daemon.tools_verb import ApproveArgs, ToolVerbs
+from perslm_daemon.turn import Event, Parts
+from perslm_daemon.verbs import Request
 from perslm_runtime import landlock
+from perslm_runtime.memory_prune import Budget
 
 pytestmark = [
     pytest.mark.anyio,
@@ -96,6 +102,24 @@ async def test_the_same_calls_are_carried_out_where_nothing_was_read(house: Worl
         done = await house.tools.call(call.tool, call.arguments, Caller(turn=f"clean {name}", who=Who.MODEL))
         assert done.approval is None, name
         assert await house.state() != before, name
+
+
+async def test_the_homes_own_question_is_listed_and_answered_with_those_of_the_tools(house: World) -> None:
+    async def ignore(_event: Event) -> None:
+        pass
+
+    recollection = Recollection(Parts(None, house.memory), "", Budget())  # type: ignore[arg-type]  # nobody thinks here
+    verbs = ToolVerbs(house.tools, recollection, "owner", house.home)
+    (door,) = house.home.find("Front Door")
+    await house.home.act([door.id], Action("unlock"))
+    (listed,) = (await verbs.approve(ApproveArgs(action="list"), Request("approve"), ignore))["approvals"]
+    assert (listed["tool"], listed["question"]) == ("home", "Do you really want to unlock the front door?")
+    refused = await verbs.approve(ApproveArgs(yes=False), Request("approve"), ignore)
+    assert (refused["id"], refused["text"]) == (listed["id"], "I leave it.")
+    assert house.home.pending is None
+    await house.home.act([door.id], Action("unlock"))
+    done = await verbs.approve(ApproveArgs(), Request("approve"), ignore)
+    assert "front door" in done["text"]
 
 
 async def test_a_model_that_is_not_sure_that_anything_was_wanted_asks(house: World) -> None:

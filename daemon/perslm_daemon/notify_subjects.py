@@ -44,10 +44,17 @@ async def watch(bulletin: Bulletin, notifications: Notifications, about: frozens
                 continue
             if (made := notice_of(notice)) is not None:
                 told = await _put(notifications, about, made)
-                if told and notice.event_type == "approval":
-                    asked[str(notice.fields["id"])] = told
-            elif notice.event_type == "approval" and (told := asked.pop(str(notice.fields["id"]), "")):
+                if told and made[2] == "approvals":
+                    asked[_question_of(notice)] = told
+            elif told := asked.pop(_question_of(notice), ""):
                 await notifications.seen(told)
+
+
+def _question_of(happening: Happening) -> str:
+    """Which question an event asks or ends: the home has one at a time, which its next action ends."""
+    if happening.event_type in ("home_confirmation", "home_action"):
+        return "home"
+    return str(happening.fields.get("id", "")) if happening.event_type == "approval" else ""
 
 
 def notice_of(happening: Happening) -> Made | None:

@@ -4,14 +4,16 @@ stand.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
+from perslm_daemon.home import Home
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.tools import Caller, Manifest, Result, Tools
-from perslm_daemon.turn import Tell
+from perslm_daemon.turn import GUEST, Tell
 from perslm_daemon.verbs import Args, Request
 from perslm_runtime.errors import InputError
 from perslm_runtime.tool_call import Argument, Names, Whole
@@ -42,10 +44,13 @@ class ApproveArgs(Args, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolVerbs:
-    """The verbs over one registry; who is not vouched for calls as `owner`, or as a guest where that is wanted."""
+    """The verbs over one registry; who is not vouched for calls as `owner`, or as a guest where that is wanted.
 
-    def __init__(self, tools: Tools, recollection: Recollection, owner: str) -> None:
-        self._tools, self._recollection, self._owner = tools, recollection, owner
+    The question that the `home` asks by itself is listed and answered with those of the tools.
+    """
+
+    def __init__(self, tools: Tools, recollection: Recollection, owner: str, home: Home | None = None) -> None:
+        self._tools, self._recollection, self._owner, self._home = tools, recollection, owner, home
 
     def _person(self, request: Request) -> str:
         vouched = request.person is not None or request.source == "socket"
@@ -71,22 +76,30 @@ class ToolVerbs:
 
     async def approve(self, args: ApproveArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Answer a question, or tell which stand."""
+        person, of_home = self._person(request), self._home.pending if self._home is not None else None
+        waiting = [
+            _question_data(one.id, one.question, one.tool, one.seconds_left)
+            for one in self._tools.approvals.waiting
+        ]
+        if of_home is not None:
+            left_s = max(0.0, of_home.expires_at - time.monotonic())
+            waiting.append(_question_data(of_home.id, of_home.question, "home", left_s))
         if args.action == "list":
-            return {
-                "approvals": [
-                    {
-                        "id": one.id,
-                        "question": one.question,
-                        "tool": one.tool,
-                        "seconds_left": round(one.seconds_left, 1),
-                    }
-                    for one in self._tools.approvals.waiting
-                ]
-            }
-        answered, text = await self._tools.approvals.answer(
-            args.yes, args.id, person=self._person(request), by=request.source
-        )
+            return {"approvals": waiting}
+        wanted = args.id if args.id is not None or len(waiting) != 1 else waiting[0]["id"]
+        if of_home is not None and wanted == of_home.id and person != GUEST:
+            return {"id": wanted, "tool": "home", "yes": args.yes, "text": await self._home_answer(args, wanted)}
+        answered, text = await self._tools.approvals.answer(args.yes, wanted, person=person, by=request.source)
         return {"id": answered.id, "tool": answered.tool, "yes": args.yes, "text": text}
+
+    async def _home_answer(self, args: ApproveArgs, id_: str) -> str:
+        assert self._home is not None  # noqa: S101 - it has asked
+        outcomes = await self._home.confirm(args.yes, id_, by="approve")
+        return self._home.summary(outcomes) if args.yes else "I leave it."
+
+
+def _question_data(id_: str, question: str, tool: str, left_s: float) -> dict[str, Any]:
+    return {"id": id_, "question": question, "tool": tool, "seconds_left": round(left_s, 1)}
 
 
 def manifest_data(one: Manifest) -> dict[str, Any]:

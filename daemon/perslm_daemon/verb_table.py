@@ -158,7 +158,7 @@ class Table:
 
     def _add_tools(self, table: list[Verb], absent: dict[str, str]) -> None:
         if self.tools is not None:
-            by_hand = ToolVerbs(self.tools, self.assistant.pipeline.recollection, self.config.person)
+            by_hand = ToolVerbs(self.tools, self.assistant.pipeline.recollection, self.config.person, self.home)
             table += [
                 Verb("tools", ToolsArgs, "tell of the tools, call one", by_hand.tools, changes_world=True),
                 Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),

@@ -43,8 +43,15 @@ function question(one) {
 
 function standing(id) { return [...$("asks").children].find((item) => item.dataset.id === id); }
 
-/** The event `approval`: a question comes, or goes because it was answered elsewhere or expired. */
+/** The events `approval` and `home_confirmation`: a question comes, or goes because it was answered elsewhere or expired. */
 export function happened(type, fields) {
+  if (type === "home_confirmation" && may && !standing(fields.id)) {
+    const item = question(fields);
+    item.dataset.home = "";
+    $("asks").append(item);
+    setTimeout(() => item.remove(), 30_000); // as long as the home waits
+  }
+  if (type === "home_action") for (const item of document.querySelectorAll("#asks [data-home]:not(:has(:disabled))")) item.remove();
   if (type !== "approval" || !may) return;
   if (fields.outcome === "asked") {
     if (!standing(fields.id)) $("asks").append(question(fields));
