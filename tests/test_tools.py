@@ -198,6 +198,7 @@ async def test_wrong_arguments_and_absent_tools_say_what_is_wrong() -> None:
         ("remember that my sister is Ana", None),
         ("turn on the kitchen light", None),
         ("read the news", None),
+        ("get 2.5", None),
     ],
 )
 def test_a_sentence_for_a_tool(said: str, call: ToolCall | None) -> None:

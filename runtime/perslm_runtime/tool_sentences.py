@@ -97,7 +97,7 @@ _SENTENCES: tuple[tuple[str, str, Callable[[Match[str]], Arguments]], ...] = (
     (
         r"(?:read|open|fetch|summari[sz]e|get|look at|what (?:does|is on)|what's on)(?: me)?"
         r"(?: the (?:page|site|website))?(?: at| of)? "
-        r"(?P<url>https?://\S+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?)(?: say| about)?",
+        r"(?P<url>https?://\S+|[\w-]+(?:\.[\w-]+)*\.[a-z]{2,24}(?:/\S*)?)(?: say| about)?",
         "web_read",
         _named("url"),
     ),
