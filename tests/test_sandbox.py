@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -326,6 +327,73 @@ def test_it_holds_for_anybody_and_there_is_no_half_of_it(how: str, tmp_path: Pat
         assert "own" not in done.stdout.split("Landlock")[1].split()
     else:
         assert done.stdout.split() == ["own", "refused"]
+
+
+_UNDER_THE_SERVICE = """
+import ctypes, json, struct, sys
+from pathlib import Path
+import anyio
+from perslm_daemon.tool_workers import Box, Workers
+from perslm_daemon.tools import Limits
+from perslm_runtime import seccomp
+numbers, folder = json.loads(sys.argv[1]), sys.argv[2]
+if sys.argv[3] == "no privileges":  # CapabilityBoundingSet= and AmbientCapabilities= are empty
+    ctypes.CDLL(None).syscall(126, struct.pack("=Ii", 0x20080522, 0), bytes(24))
+code = [(0x20, 0, 0, 0)]
+for number in numbers:
+    code += [(0x15, 0, 1, number), (0x06, 0, 0, 0x7FFF0000)]
+code.append((0x06, 0, 0, 0x50000 | 1))
+seccomp.install(b"".join(struct.pack("=HBBI", c, t, f, k) for c, t, f, k in code))
+async def main():
+    async with Workers() as workers:
+        box = Box("escapes:well_behaved", Path(folder), writes=True)
+        print((await workers.run(box, {"folder": folder}, Limits())).text)
+anyio.run(main)
+"""
+
+
+def _calls_that_the_service_allows() -> set[str]:
+    """What SystemCallFilter= in the unit comes to, by systemd's own groups."""
+
+    def expanded(word: str) -> set[str]:
+        if not word.startswith("@"):
+            return {word}
+        command = ["systemd-analyze", "syscall-filter", word]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        inside = [line.strip() for line in told.splitlines()[1:] if not line.strip().startswith("#")]
+        return set().union(*(expanded(one) for one in inside if one))
+
+    allowed: set[str] = set()
+    unit = (TESTS.parent / "systemd/perslm.service").read_text(encoding="utf-8")
+    for line in re.findall(r"^SystemCallFilter=(.+)$", unit, re.MULTILINE):
+        calls = set().union(*map(expanded, line.removeprefix("~").split()))
+        allowed = allowed - calls if line.startswith("~") else allowed | calls
+    return allowed
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd's groups of calls")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="reads this machine's header")
+def test_it_works_inside_the_filter_of_the_service(tmp_path: Path) -> None:
+    header = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+    if not header.exists():
+        pytest.skip("the kernel's headers are not installed")
+    known = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text(encoding="utf-8")))
+    numbers = [int(known[name]) for name in _calls_that_the_service_allows() if name in known]
+    assert len(numbers) > 150
+    without = sorted(set(numbers) - {444, 445, 446})
+    told = {}
+    for name, allowed, has in (
+        ("as it is", numbers, "no privileges"),
+        ("without Landlock", without, "no privileges"),
+        *([("as root", numbers, "all privileges")] if not os.geteuid() else []),
+    ):
+        command = [sys.executable, "-c", _UNDER_THE_SERVICE, json.dumps(allowed), str(tmp_path), has]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        told[name] = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+    assert told["as it is"] == "hello Europe/Rome 1"
+    assert "no Landlock" in told["without Landlock"]
+    assert "privileges were not given up" in told.get("as root", "privileges were not given up")
 
 
 def test_the_numbers_of_the_system_calls_are_the_kernels() -> None:
