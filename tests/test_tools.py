@@ -262,6 +262,9 @@ async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: 
     assert await say("clear the shopping list") == 'Shall I empty the "shopping" list?'
     assert await say("no, leave it") == "I leave it."
     assert await say("what is on my shopping list") == "On the shopping list: milk."
+    by_hand = await tools.call("list_clear", {"list": "shopping"}, Caller())
+    assert await say("yes", "") == "-"
+    assert [one.id for one in tools.approvals.waiting] == [by_hand.approval.id if by_hand.approval else ""]
     guest = await talk(Ask("what is on my shopping list", person=GUEST))
     assert isinstance(guest, Answered)
     assert "live here" in guest.text

@@ -77,8 +77,10 @@ class ToolTalk:
         return Answered(Intent("approve", {"id": asked.id}), said)
 
     def waits(self, ask: Ask) -> bool:
-        """Whether a question of a tool stands in this conversation."""
-        return any(one.conversation == ask.conversation for one in self.tools.approvals.waiting)
+        """Whether a question of a tool stands in this conversation; what was asked by hand stands in none."""
+        return bool(ask.conversation) and any(
+            one.conversation == ask.conversation for one in self.tools.approvals.waiting
+        )
 
     def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a sentence for a tool."""
