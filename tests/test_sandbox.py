@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +27,7 @@ import pytest
 import escapes
 from perslm_daemon.tool_workers import Box, Workers
 from perslm_daemon.tools import Limits
-from perslm_runtime import landlock, syscalls
+from perslm_runtime import landlock, seccomp, syscalls
 from perslm_runtime.errors import ToolRefused
 
 pytestmark = [
@@ -411,6 +414,63 @@ def test_the_numbers_of_the_system_calls_are_the_kernels() -> None:
     for table in (syscalls.ALLOWED, syscalls.CHECKED, syscalls.REFUSED):
         for name, numbers in table.items():
             assert numbers == (x86[name], arm.get(name)), name
+
+
+def _verdict(filter_: bytes, audit: int, number: int, arguments: tuple[int, ...] = ()) -> int:
+    """What a filter answers, by running it as the kernel does."""
+    whole = (*arguments, *(0,) * (6 - len(arguments)))
+    data = struct.pack("=IIQ6Q", number, audit, 0, *whole)
+    code = [struct.unpack_from("=HBBI", filter_, at) for at in range(0, len(filter_), 8)]
+    at, value = 0, 0
+    while True:
+        operation, if_true, if_false, k = code[at]
+        at += 1
+        match operation:
+            case 0x20:
+                (value,) = struct.unpack_from("=I", data, k)
+            case 0x54:
+                value &= k
+            case 0x15 | 0x35:
+                at += if_true if (value == k if operation == 0x15 else value >= k) else if_false
+            case 0x06:
+                return k
+
+
+@pytest.mark.parametrize("name", seccomp.MACHINES)
+def test_the_filter_of_each_machine_answers_as_the_tables_say(name: str) -> None:
+    column, audit = seccomp.MACHINES[name]
+    allow, refuse, missing = 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
+    made = {another: seccomp.program(becomes_another=another, of=(column, audit)) for another in (False, True)}
+
+    def said(call: str, *arguments: int, another: bool = False) -> int:
+        number = syscalls.CHECKED[call][column]
+        assert number is not None
+        return _verdict(made[another], audit, number, arguments)
+
+    for table, answer in ((syscalls.ALLOWED, allow), (syscalls.REFUSED, refuse)):
+        for numbers in table.values():
+            if (number := numbers[column]) is not None:
+                assert _verdict(made[False], audit, number) == answer
+    assert _verdict(made[False], audit, 435) == missing, "clone3 hides its flags: libc falls back to clone"
+    assert _verdict(made[False], audit, 9999) == missing
+    assert _verdict(made[False], audit ^ 1, 0) == 0x80000000, "another machine's calls end the process"
+    assert said("clone", 0x3D0F00) == allow, "a thread"
+    assert said("clone", signal.SIGCHLD) == refuse, "a process"
+    assert said("execve") == refuse
+    assert said("execve", another=True) == allow
+    assert said("ioctl", 3, 0x5401) == allow
+    assert said("ioctl", 3, 0x5412) == refuse, "TIOCSTI types into a terminal"
+    assert said("prctl", 15) == allow
+    assert said("prctl", 22) == refuse
+    assert said("prlimit64", 0, 7, 0) == allow
+    assert said("prlimit64", 0, 7, 1 << 40) == refuse
+    assert said("prlimit64", 1, 7, 0) == refuse
+    assert said("sendto", 3, 0, 0, 0, 0) == allow
+    assert said("sendto", 3, 0, 0, 0, 1 << 40) == refuse
+    assert said("socketpair", socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) == allow
+    assert said("socketpair", socket.AF_UNIX, socket.SOCK_DGRAM) == refuse
+    assert said("tgkill", os.getpid()) == allow
+    assert said("tgkill", os.getppid()) == refuse
 
 
 def test_no_system_call_is_both_allowed_and_refused() -> None:

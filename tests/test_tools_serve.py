@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from hook_site import Hook, hook
 from http_house import house
 from mosquitto import Client
 from mosquitto import running as broker_of
+from perslm_daemon.answering import Answering
 from perslm_daemon.http_tokens import add
+from perslm_daemon.tool_talk import ToolTalk
 from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request
 from perslm_daemon.ways import Running
@@ -110,6 +113,37 @@ async def test_a_sandboxed_tool_answers_and_a_program_waits_for_a_yes(running: R
     at_once = {"action": "call", "name": "run_command", "arguments": {"command": "hello"}, "yes": True}
     assert (await verb(running, "tools", **at_once))["text"] == "it-works"
     assert "verb approve" in (await verb(running, "tools", source="mqtt", **at_once))["error"]
+
+
+@pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock")
+async def test_what_a_tool_read_is_put_before_a_model_that_can_use_it_with_its_source(
+    running: Running, tokens: dict[str, str]
+) -> None:
+    """The small model may not; here it is given the text as a proven one would be."""
+    pipeline, tools = running.assistant.pipeline, running.table.tools
+    memory, before = running.assistant.parts.memory, pipeline.skills
+    assert isinstance(before, Answering)
+    assert tools is not None
+    assert memory is not None
+    pipeline.skills = replace(before, talk=ToolTalk(tools, answers_from_text=True))
+    try:
+        told = await verb(running, "ask", text="read the file packing.txt", conversation="gathered")
+        assert told["recalled"][0]["text"] == "passport and shoes"
+        assert told["intent"] is None
+        assert told["model"] == pipeline.model_id
+        (turn,) = [
+            one
+            for one in await memory.call(lambda memory, _stop: memory.list("turn", 20, 0, "owner"))
+            if one.conversation == "gathered"
+        ]
+        assert turn.source == "file_read packing.txt"
+        async with httpx.AsyncClient(base_url=running.http, timeout=60) as client:
+            chat = {"model": "perslm", "max_tokens": 4, "messages": [{"role": "user", "content": turn.said}]}
+            headers = {"Authorization": f"Bearer {tokens['all']}"}
+            answer = await client.post("/v1/chat/completions", json=chat, headers=headers)
+            assert answer.status_code == 200
+    finally:
+        pipeline.skills = before
 
 
 async def test_a_question_is_asked_and_answered_over_mqtt(running: Running, port: int) -> None:

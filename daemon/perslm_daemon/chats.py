@@ -104,7 +104,7 @@ class Chats:
         asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id)
         answered = await self._pipeline.skills(asked)
         if isinstance(answered, Gathered):
-            end.gathered = tuple(piece.text for piece in answered.pieces)
+            end.gathered = tuple(f"From {piece.source}: {piece.text}" for piece in answered.pieces)
         if not isinstance(answered, Answered):
             return False
         end.intent, end.why = answered.intent.name, "end"

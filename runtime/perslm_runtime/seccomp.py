@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from perslm_runtime.errors import EngineError
 from perslm_runtime.syscalls import ALLOWED, CHECKED, REFUSED
 
-_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column in the tables, AUDIT_ARCH
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column in the tables, AUDIT_ARCH
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
@@ -31,19 +31,18 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 def machine() -> tuple[int, int]:
     """This machine's column in the tables and its audit number. Raises `EngineError` where it has none."""
-    found = _MACHINES.get(platform.machine())
+    found = MACHINES.get(platform.machine())
     if found is None or struct.calcsize("P") != 8:
         raise EngineError(f"there is no sandbox for {platform.machine()}: tools that need one cannot run here")
     return found
 
 
-def program(*, becomes_another: bool) -> bytes:
-    """The filter as BPF; with `becomes_another` the process may execve once it is in force."""
-    return b"".join(_program(becomes_another))
+def program(*, becomes_another: bool, of: tuple[int, int] | None = None) -> bytes:
+    """The filter as BPF; with `becomes_another` the process may execve. It is this machine's, or `of` another."""
+    return b"".join(_program(becomes_another, *(machine() if of is None else of)))
 
 
-def _program(becomes_another: bool) -> Iterator[bytes]:
-    column, audit = machine()
+def _program(becomes_another: bool, column: int, audit: int) -> Iterator[bytes]:
     yield from (_op(_LOAD, _ARCH), _op(_EQUAL, audit, 1, 0), _op(_RETURN, _KILL), _op(_LOAD, _NR))
     if column == 0:
         yield from (_op(_AT_LEAST, _X32, 0, 1), _op(_RETURN, _ERRNO | errno.ENOSYS))
