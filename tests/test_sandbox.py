@@ -358,13 +358,16 @@ anyio.run(main)
 def _calls_that_the_service_allows() -> set[str]:
     """What SystemCallFilter= in the unit comes to, by systemd's own groups."""
 
+    told = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True).stdout
+    groups: dict[str, list[str]] = {}
+    for line in told.splitlines():
+        if line.startswith("@"):
+            inside = groups[line.strip()] = []
+        elif line.startswith("    ") and not line.strip().startswith("#"):
+            inside.append(line.strip())
+
     def expanded(word: str) -> set[str]:
-        if not word.startswith("@"):
-            return {word}
-        command = ["systemd-analyze", "syscall-filter", word]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        inside = [line.strip() for line in told.splitlines()[1:] if not line.strip().startswith("#")]
-        return set().union(*(expanded(one) for one in inside if one))
+        return set().union(*map(expanded, groups[word])) if word.startswith("@") else {word}
 
     allowed: set[str] = set()
     unit = (TESTS.parent / "systemd/perslm.service").read_text(encoding="utf-8")

@@ -28,7 +28,9 @@ pytestmark = [
     pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock"),
 ]
 PROVEN = "qwen2.5-coder-1.5b-q4_k_m"
-WISHES = Path(__file__).parent / "golden/tool_wishes.jsonl"
+GOLDEN = Path(__file__).parent / "golden/tool_wishes.jsonl"
+WISHES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+ON_FILES = [one for one in attempts() if one.place == "file"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ async def test_whatever_a_weak_model_chooses_changes_nothing_where_that_is_not_c
 
 @pytest.mark.slow
 async def test_a_proven_model_chooses_the_right_tool(here: World, proven: Path) -> None:
-    wishes = [json.loads(line) for line in WISHES.read_text(encoding="utf-8").splitlines()]
+    wishes = WISHES
     manifests = here.tools.offered("owner")
     tools = ToolSet([one.tool for one in manifests])
     system, examples = system_of(manifests), examples_of(manifests)
@@ -112,7 +114,7 @@ async def test_a_proven_model_chooses_the_right_tool(here: World, proven: Path) 
 async def test_what_a_file_says_to_a_proven_model_changes_nothing(
     here: World, proven: Path, embedder: Path
 ) -> None:
-    found = [one for one in attempts() if one.place == "file"]
+    found = ON_FILES
     async with chooser(here, proven, embedder) as choose:
         obeyed, answered = 0, 0
         for number, attempt in enumerate(found):
