@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,7 +41,6 @@ DOOR = Manifest(
     changes=("home",),
     risk=Risk.ASKS,
     question="open the door {which}",
-    limits=Limits(seconds=0.2),
 )
 NOT_PUBLIC = (
     "127.0.0.1 10.1.2.3 192.168.1.1 172.16.0.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 255.255.255.255 ::1 "
@@ -55,9 +55,9 @@ def site() -> Iterator[Site]:
         yield served
 
 
-def registry() -> tuple[Tools, Bulletin]:
+def registry(stands_s: float = 600) -> tuple[Tools, Bulletin]:
     bulletin = Bulletin()
-    return Tools(bulletin, Approvals(bulletin, stands_s=0.5)), bulletin
+    return Tools(bulletin, Approvals(bulletin, stands_s)), bulletin
 
 
 def opener(opened: list[str], slow_s: float = 0.0) -> object:
@@ -95,7 +95,7 @@ async def test_what_asks_is_done_once_after_a_yes_and_never_by_a_guest() -> None
 
 
 async def test_a_question_expires_and_then_a_yes_comes_too_late() -> None:
-    tools, bulletin = registry()
+    tools, bulletin = registry(0.3)
     opened: list[str] = []
     tools.register(DOOR, opener(opened))  # type: ignore[arg-type]  # it is one
     async with anyio.create_task_group() as tasks, bulletin.listen() as listener:
@@ -137,7 +137,8 @@ async def test_the_log_has_ids_and_no_words(caplog: pytest.LogCaptureFixture) ->
 async def test_a_tool_that_takes_too_long_is_ended_and_a_model_calls_a_few_times_only() -> None:
     tools, _ = registry()
     opened: list[str] = []
-    tools.register(DOOR, opener(opened, slow_s=5))  # type: ignore[arg-type]  # it is one
+    slow = replace(DOOR, limits=Limits(seconds=0.2))
+    tools.register(slow, opener(opened, slow_s=60))  # type: ignore[arg-type]  # it is one
     with pytest.raises(ToolRefused, match="longer than"):
         await tools.call("door", {"which": "front"}, Caller(yes=True))
     assert opened == []
@@ -243,7 +244,6 @@ async def test_notes_and_lists_outlive_a_restart_and_a_damaged_file_is_put_aside
 
 async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: Path) -> None:
     tools, _ = registry()
-    tools.approvals._stands_s = 60
     await add_tools(tools, Config(), Workers(), Parts(tmp_path, lambda: NOW))
     talk = ToolTalk(tools)
 
