@@ -265,7 +265,9 @@ class Tools:
         if manifest.risk is Risk.ASKS:
             return True
         # What a model decides after it has read what strangers wrote may be their decision.
-        led = caller.who is Who.MODEL and (not caller.sure or bool(self.has_read(caller.turn)))
+        # Of a turn without a name nobody knows what it has read.
+        read = not caller.turn or bool(self.has_read(caller.turn))
+        led = caller.who is Who.MODEL and (not caller.sure or read)
         return led and (manifest.risk is Risk.CHANGES or manifest.sends)
 
     def _wanted(self, name: str, caller: Caller) -> tuple[Manifest, Run]:
