@@ -23,7 +23,7 @@ check: ## formatting, lint, types, layers
 format: ## format the code and mend what the linter can
 	$(HOUSE) format
 
-stress: ## the tests that repeat, 100 rounds; report in benchmarks/results/stress.json
+stress: ## the tests that repeat, 100 rounds (a memory is killed 1,000 times); report in benchmarks/results/stress.json
 	$(HOUSE) stress $(ARGS)
 
 soak: ## a daemon through all that goes wrong, MINUTES=10; report in benchmarks/results/soak.json

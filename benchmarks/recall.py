@@ -57,10 +57,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question of the golden set: its vector, and the ids of the memories that answer it."""
+    """A question of the golden set: its vector, the one to look by, and the ids of the memories that answer it."""
 
     text: str
     vector: Vector
+    by: Vector
     evidence: frozenset[int]
     test: bool
 
@@ -101,8 +102,7 @@ class Bench:
         self.database = Database(folder / "memory.db", None)
         self._vectors = Vectors(self.database)
         self.asked = [
-            Asked(text, vector, frozenset(self.ids[name] for name in names), is_test(text))
-            for (text, names), vector in zip(questions, embed([q for q, _ in questions]), strict=True)
+            self._asked(embed([text, *self.memory.rewordings(text)]), text, names) for text, names in questions
         ]
         self._documents = self._texts(previous=False)
         self._documents_led = self._texts(previous=True)
@@ -113,6 +113,10 @@ class Bench:
             return self.memory.remember_fact(told.said, vector=vector)
         return self.memory.remember_turn(told.said, told.reply, conversation=told.conversation, vector=vector)
 
+    def _asked(self, vectors: Vector, text: str, names: Sequence[str]) -> Asked:
+        evidence = frozenset(self.ids[name] for name in names)
+        return Asked(text, vectors[0], recall.blended(vectors), evidence, is_test(text))
+
     def close(self) -> None:
         """Close the store."""
         self.database.close()
@@ -120,11 +124,11 @@ class Bench:
 
     def ours(self, asked: Asked) -> list[int]:
         """The product's recall."""
-        return [found.id for found in self.memory.recall(asked.text, vector=asked.vector, k=10)]
+        return [found.id for found in self.memory.recall(asked.text, vector=asked.by, k=10)]
 
     def ours_order(self, asked: Asked) -> list[int]:
         """The product's order, without its floor."""
-        return [found.id for found in self.memory.search(asked.text, vector=asked.vector, k=10)]
+        return [found.id for found in self.memory.search(asked.text, vector=asked.by, k=10)]
 
     def ours_without_vectors(self, asked: Asked) -> list[int]:
         """The product's recall where no embedder is."""
@@ -177,7 +181,7 @@ class Bench:
         question = understand(
             self.database, asked.text, has_vector=True, weights=Weights(), now=NOW.astimezone(), person=1
         )
-        found = candidates(self.database, self._vectors, question, asked.vector, person=1, without=None)
+        found = candidates(self.database, self._vectors, question, asked.by, person=1, without=None)
         return question, found
 
 

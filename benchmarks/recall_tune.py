@@ -35,7 +35,8 @@ _RANGES = {
     "alias": (0.2, 1.0),
     "time": (0.1, 1.0),
     "anchor": (0.0, 0.6),
-    "anchor_days": (0.5, 6.0),
+    "anchor_days": (0.5, 9.0),
+    "anchor_before_days": (0.1, 3.0),
     "lean": (0.0, 0.3),
     "recency": (0.0, 0.05),
     "saturation": (0.2, 1.5),
@@ -63,7 +64,7 @@ def main() -> None:
         folder, asked = Path(name), []
         for number, dialogue in enumerate(recall_stories.dialogues(DIALOGUES)):
             store = stack.enter_context(opened(folder / str(number), dialogue, embed))
-            for one, vector in zip(dialogue.asked, store.asked_vectors, strict=True):
+            for one, vector in zip(dialogue.asked, store.looked_by, strict=True):
                 question, found = store.gathered(one, vector, Weights())
                 asked.append((one, question, found, store.places))
         (folder / "golden").mkdir()

@@ -127,11 +127,8 @@ class Pulse:
         """Bring it back."""
         self.pactl("load-module", "module-null-sink", *_SINKS[sink].split())
 
-    def speak(self, sound: Pcm) -> subprocess.Popen[bytes]:
-        """Begin to play into the microphone, in real time; `wait()` for the end."""
-        return self._play(sound, "mic_in")
-
-    def _play(self, sound: Pcm, sink: str) -> subprocess.Popen[bytes]:
+    def speak(self, sound: Pcm, sink: str = "mic_in") -> subprocess.Popen[bytes]:
+        """Begin to play into the microphone, or another sink, in real time; `wait()` for the end."""
         with tempfile.TemporaryFile() as file:
             file.write(resample(sound, RATE_HZ).samples.astype("<i2").tobytes())
             file.seek(0)

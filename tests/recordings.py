@@ -57,8 +57,8 @@ def sphinx_clips() -> Iterator[tuple[str, Pcm]]:
 
 @cache
 def voice() -> Piper:
-    """The voice of spoken test sentences, loaded once."""
-    return Piper(model_path("piper-en_US-joe-medium", "voice.onnx").parent, threads=2)
+    """The voice of spoken test sentences, loaded once; it says a sentence the same way in every run."""
+    return Piper(model_path("piper-en_US-joe-medium", "voice.onnx").parent, threads=2, varies=False)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import pytest
 from perslm_daemon import bench_stories
 from perslm_daemon.bench_answers import contains
 from perslm_daemon.bench_dialogue import KINDS, Dialogue, read_locomo
-from perslm_daemon.bench_recall import SINGLE, evaluate, means, share_found
+from perslm_daemon.bench_recall import SINGLE, Embed, evaluate, means, opened, share_found
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Stop
@@ -64,12 +65,17 @@ def test_no_sentence_and_no_question_is_in_both_sets(both: tuple[list[Dialogue],
     assert {text for text in asked[0] & asked[1] if "yesterday" not in text} == set()
 
 
-def test_ours_finds_more_than_each_part_alone(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def embed() -> Iterator[Embed]:
     embedder = Embedder(model_path("all-minilm-l6-v2", "model.onnx").parent, 1)
+    yield lambda texts: embedder.embed(texts, Stop())
+    embedder.close()
+
+
+def test_ours_finds_more_than_each_part_alone(tmp_path: Path, embed: Embed) -> None:
     whole = bench_stories.dialogues(1, seed=3)[0]
     some = Dialogue(whole.told, whole.asked[::6])
-    table = means(evaluate(tmp_path, [some], lambda texts: embedder.embed(texts, Stop())))
-    embedder.close()
+    table = means(evaluate(tmp_path, [some], embed))
     assert all(table["ours"]["all"] >= table[name]["all"] + 0.05 for name in (*SINGLE, "equal-weight fusion"))
 
 
@@ -108,6 +114,16 @@ def test_locomos_form_is_read(tmp_path: Path) -> None:
     assert dialogue.told[0].said == "Ann: I adopted a cat. (shares a grey cat)"
     assert dialogue.told[2].at == datetime(2023, 6, 1, 9, tzinfo=UTC)
     assert [(one.kind, sorted(one.evidence)) for one in dialogue.asked] == [("single", [0]), ("time", [1, 2])]
+
+
+def test_an_outside_set_is_measured_like_our_own(tmp_path: Path, embed: Embed) -> None:
+    path = tmp_path / "locomo.json"
+    path.write_text(json.dumps(LOCOMO))
+    (dialogue,) = read_locomo(path)
+    assert means(evaluate(tmp_path, [dialogue], embed))["ours"] == {"all": 1.0, "single": 1.0, "time": 1.0}
+    with opened(tmp_path / "again", dialogue, embed) as store:
+        when = [entry.when for entry in store.memory.list()][::-1]
+    assert when == [told.at for told in dialogue.told], "a clock of 2023 is a set one here"
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"conversation": {}}]'])

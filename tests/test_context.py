@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perslm_runtime.context import Window, divide, fitting, notes_of, passage
+from perslm_runtime.context import Window, divide, draws_on, fitting, notes_of, passage
 from perslm_runtime.prompt import Conversation
 
 TALK = [
@@ -61,6 +62,20 @@ def test_the_best_memory_is_given_even_where_the_room_is_small_and_others_only_w
     assert fitting(["one two three", "four five", "six"], "?", 4, words) == ["one two three", "six"]
     assert len(fitting(["word " * 500], "?", 10, words)) == 1
     assert fitting([], "?", 10, words) == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "drawn"),
+    [
+        ("The warranty lasts until March 2029.", True),
+        ("Until March 2029, then you pay for repairs yourself.", False),
+        ("The warranty lasts.", False),  # says nothing that was not asked
+        ("I do not know.", False),
+    ],
+)
+def test_a_reply_draws_on_what_most_of_its_own_words_stand_in(reply: str, drawn: bool) -> None:
+    text = "Warranty. The warranty lasts until March 2029."
+    assert draws_on(reply, "How long does the warranty last?", text) is drawn
 
 
 def test_what_leaves_a_full_window_is_noted() -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import pytest
 from house import SHORT, House, Learned, built, learned, until
 from mosquitto import Broker, Client, running
 from perslm_daemon import home_cache
-from perslm_daemon.bench_devices import Sent, SimHouse, add_node, add_tasmota, gateway
+from perslm_daemon.bench_devices import Sent, SimDevice, SimHouse, add_node, add_tasmota, gateway
 from perslm_daemon.bench_house import add_lock_and_fan, make_house
 from perslm_daemon.bulletin import Happening
 from perslm_daemon.config_sections import Mqtt
@@ -162,6 +163,86 @@ async def test_every_kind_of_device_is_worked_and_confirmed(broker: Broker, fold
             assert said is None or re.fullmatch(said, outcome.sentence), outcome
         assert here.home.pending is None
         assert len({one.device for one in seen}) >= 18
+
+
+def repeated(topic: str, words: dict[str, str], payload: str) -> list[Sent]:
+    return [Sent(topic, words.get(payload, payload), True)]
+
+
+def add_rarer_kinds(house: SimHouse) -> None:
+    """What ESPHome and the hubs have not, with topics and words of Home Assistant's documentation."""
+
+    def add(domain: str, name: str, says: dict[str, tuple[str, dict[str, str]]], **config: Any) -> None:
+        """`says`: by command topic where it reports, and in which words it repeats what it was told."""
+        answers = {told: partial(repeated, at, words) for told, (at, words) in says.items()}
+        house.announcements.append(single(f"{domain}/{name.lower()}", name=name, uniq_id=name, **config))
+        house.devices.append(SimDevice(name, domain, "rare", answers))
+        house.entities += 1
+
+    add("cover", "Slats", {"sl/t/set": ("sl/t", {})}, tilt_command_topic="sl/t/set", tilt_status_topic="sl/t")
+    directions = {"direction_command_topic": "f/d/set", "direction_state_topic": "f/d"}
+    add("fan", "Turner", {"f/set": ("f", {}), "f/d/set": ("f/d", {})}, cmd_t="f/set", stat_t="f", **directions)
+    presets = {
+        "preset_mode_command_topic": "c/p/set",
+        "preset_mode_state_topic": "c/p",
+        "preset_modes": ["eco", "away"],
+    }
+    add("climate", "Stove", {"c/p/set": ("c/p", {})}, **presets)
+    add("scene", "Supper", {"sc/set": ("sc", {})}, cmd_t="sc/set")
+    told = {'{"state":"ON"}': "ON", '{"state":"OFF"}': "OFF"}
+    add("siren", "Howler", {"si/set": ("si", told)}, cmd_t="si/set", stat_t="si")
+    states = {"start": '{"state":"cleaning"}', "return_to_base": '{"state":"returning"}'}
+    add("vacuum", "Sweeper", {"v/set": ("v", states)}, cmd_t="v/set", stat_t="v")
+    target = {"target_humidity_command_topic": "h/t/set", "target_humidity_state_topic": "h/t"}
+    says = {"h/set": ("h", {}), "h/t/set": ("h/t", {})}
+    add("humidifier", "Mister", says, cmd_t="h/set", stat_t="h", **target)
+    player = {
+        "state_state_topic": "m/s",
+        "state_volume_topic": "m/v",
+        "command_volume_topic": "m/v/set",
+        "command_play_topic": "m/set",
+        "command_pause_topic": "m/set",
+    }
+    says = {"m/set": ("m/s", {"Play": "playing", "Pause": "paused"}), "m/v/set": ("m/v", {})}
+    add("media_player", "Jukebox", says, **player)
+    mower = {"activity_state_topic": "l", "start_mowing_command_topic": "l/set", "dock_command_topic": "l/dock"}
+    mows = {"l/set": ("l", {"start_mowing": "mowing"}), "l/dock": ("l", {"dock": "returning"})}
+    add("lawn_mower", "Grazer", mows, **mower)
+    armed = {"a/set": ("a", {"ARM_AWAY": "armed_away", "DISARM": "disarmed"})}
+    codeless = {"code_arm_required": False, "code_disarm_required": False}
+    add("alarm_control_panel", "Guard", armed, cmd_t="a/set", stat_t="a", **codeless)
+
+
+RARELY_WORKED = [
+    ("Slats", Action("set_tilt", 30), "Slats is .*30 percent.*"),
+    ("Turner", Action("set_direction", "reverse"), "Turner is set to reverse"),
+    ("Stove", Action("set_preset", "eco"), "Stove is set to eco"),
+    ("Supper", Action("activate"), "I started Supper, which does not report back"),
+    ("Howler", Action("turn_on"), "Howler is on"),
+    ("Howler", Action("turn_off"), "Howler is off"),
+    ("Sweeper", Action("start"), "Sweeper is cleaning"),
+    ("Sweeper", Action("return_to_base"), "Sweeper is returning"),
+    ("Mister", Action("turn_on"), "Mister is on"),
+    ("Mister", Action("set_humidity", 45), "Mister is set to 45 percent"),
+    ("Jukebox", Action("play"), "Jukebox is playing"),
+    ("Jukebox", Action("set_volume", 40), "Jukebox is set to 40 percent"),
+    ("Jukebox", Action("pause"), "Jukebox is paused"),
+    ("Grazer", Action("start"), "Grazer is mowing"),
+    ("Grazer", Action("return_to_base"), "Grazer is returning"),
+    ("Guard", Action("arm_away"), "Guard is armed away"),
+    ("Guard", Action("disarm"), "Guard is disarmed"),
+]
+
+
+async def test_the_rarer_kinds_are_worked_and_confirmed_as_well(broker: Broker, folder: Path) -> None:
+    sim = SimHouse()
+    add_rarer_kinds(sim)
+    async with built(broker.port, sim), learned(broker.url, folder) as here:
+        for name, action, said in RARELY_WORKED:
+            outcome = await act(here, name, action)
+            wanted = Happened.TOLD if action.verb == "activate" else None
+            assert outcome.happened is wanted or outcome.happened in {Happened.DONE, Happened.STARTED}, outcome
+            assert re.fullmatch(said, outcome.sentence), outcome
 
 
 async def test_devices_that_answer_late_never_or_wrongly_or_vanish_are_told_apart(

@@ -24,7 +24,7 @@ from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import GUEST, Answered, Ask
 from perslm_runtime.completeness import Ending
 from perslm_runtime.lane import Lane
-from perslm_runtime.templates import Template
+from perslm_runtime.templates import Template, chat_environment
 from perslm_runtime.understanding import Understanding
 
 pytestmark = pytest.mark.anyio
@@ -371,11 +371,20 @@ def documented(page: str, key: str) -> list[str]:
 async def test_home_assistants_devices_are_worked_as_the_page_shows_them(tmp_path: Path) -> None:
     page = await anyio.Path(PAGE).read_text(encoding="utf-8")
     names = {"repeat": {"item": "light.hue_desk"}}
-    ours = {"state_attr": lambda *_: "Desk Lamp", "area_name": lambda *_: "Bedroom", "states": lambda *_: "off"}
+    ours = {
+        "state_attr": lambda *_: "Desk Lamp",
+        "area_name": lambda *_: "Bedroom",
+        "states": lambda *_: "off",
+        "device_attr": lambda *_: [["hue", "0x0017880100aabbcc"]],
+    }
+    jinja = chat_environment()  # with all that Home Assistant's templates have of Jinja's own
+    jinja.filters["to_json"] = json.dumps
     topics = [Template(one).render(names) for one in documented(page, "topic") if "repeat.item" in one]
-    config, state = [Template(_called(one, ours)).render(names) for one in documented(page, "payload")]
+    config, state = [
+        jinja.from_string(_called(one, ours)).render(names).strip() for one in documented(page, "payload")
+    ]
     assert topics == ["ha_devices/light/hue_desk/config", "ha/light.hue_desk/state"]
-    assert config is not None
+    assert "0x0017880100aabbcc" in json.loads(config)["device"]["identifiers"]
     assert state == "OFF"
     async with here(tmp_path, systems=Systems(more_prefixes=("ha_devices",))) as house:
         house.home.take("ha_devices/light/hue_desk/config", config.encode(), retained=True)
@@ -397,6 +406,38 @@ async def test_home_assistants_devices_are_worked_as_the_page_shows_them(tmp_pat
             tasks.start_soon(home_assistant)
             assert await house.say("turn on the desk lamp in the bedroom") == "The desk lamp is on."
         assert [topic for topic, _ in house.sent] == ["ha/light.hue_desk/set"]  # once
+
+
+async def test_what_home_assistant_tells_of_a_device_that_is_there_by_itself_is_worked_once(
+    tmp_path: Path,
+) -> None:
+    relayed = {
+        # The same address as the sensor and lamp that ESPHome announces, though it has another name there.
+        "light/x": {
+            "name": "Spot",
+            "dev": {"ids": ["ha_light.x", "esp_AABBCCDDEEFF"], "cns": [["mac", "aa:bb:cc:dd:ee:ff"]]},
+        },
+        # Only the name and the kind tell: a plug that Home Assistant shows as a light, and a lamp in its room.
+        "light/y": {"name": "kettle", "dev": {"ids": ["ha_light.y"], "sa": "Kitchen"}},
+        "light/z": {"name": "Bedside Lamp", "dev": {"ids": ["ha_light.z"]}},
+        # The same name in another room is another lamp, and another kind is another thing.
+        "light/other": {"name": "Bedside Lamp", "dev": {"ids": ["ha_light.other"], "sa": "Attic"}},
+        "sensor/r": {"name": "Radio", "dev": {"ids": ["ha_sensor.r"], "sa": "Bedroom"}},
+    }
+    own = {"light/esp": {"name": "Desk Spot", "dev": {"ids": ["esp"], "cns": [["mac", "AA:BB:CC:DD:EE:FF"]]}}}
+    systems = Systems(more_prefixes=("ha_devices",))
+    async with here(tmp_path, more=own, systems=systems) as house:
+        for topic, config in relayed.items():
+            id_ = topic.replace("/", ".")
+            body = {"uniq_id": f"ha_{id_}", "cmd_t": f"ha/{id_}/set", "stat_t": f"ha/{id_}/state", **config}
+            house.home.take(f"ha_devices/{topic}/config", json.dumps(body).encode(), retained=True)
+        await until(lambda: any(one.area == "Attic" for one in house.home.devices()) and house.home.idle)
+        assert {one.name for one in house.home.devices() if one.source == "relayed"} == {"Bedside Lamp", "Radio"}
+        assert await house.say("turn on the kettle") == "The kettle is on."
+        await house.say("turn everything on")
+        await house.say("turn everything off")
+        told = [topic for topic, _ in house.sent if topic.startswith("ha/")]
+        assert {*told} == {"ha/light.other/set"}
 
 
 def _called(template: str, functions: dict[str, Any]) -> str:

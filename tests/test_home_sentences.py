@@ -97,6 +97,55 @@ def test_two_commands_are_cut_where_each_fits(english: HomeSentences, book: Name
     assert [target.devices for target in both.targets] == [(("kl",),), (("rl",),)]
 
 
+@pytest.mark.parametrize(
+    ("text", "wish", "device"),
+    [
+        ("could the reading lamp be made to glow in orange", Wish("set_color", word="orange"), "rl"),
+        ("up the brightness of the reading lamp a bit please", Wish("change_brightness", word="up"), "rl"),
+        ("bump the reading lamp up 30 percent", Wish("change_brightness", number=30, word="up"), "rl"),
+        ("take the brightness of the reading lamp up to 30", Wish("set_brightness", number=30), "rl"),
+        ("flip the state of the reading lamp", Wish("toggle"), "rl"),
+        ("any idea whether the reading lamp is lit", Wish("is_state", word="on"), "rl"),
+        ("what's going on with the reading lamp", Wish("state_of"), "rl"),
+    ],
+)
+def test_what_fits_no_sentence_counts_by_its_words(
+    english: HomeSentences, book: NameBook, text: str, wish: Wish, device: str
+) -> None:
+    found = one(english.recognize(text, book))
+    assert (found.name, found.number, found.word) == (wish.name, wish.number, wish.word)
+    assert [target.devices for target in found.targets] == [((device,),)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the reading lamp is on",
+        "somebody switched the reading lamp off",
+        "why is the reading lamp on",
+        "never turn the reading lamp off",
+        "switch the reading lamp off when the film ends",
+        "you turned the reading lamp on twice",
+        "turn the reading lamp on and off",
+        "we had the reading lamp repaired",
+        "can I put the reading lamp next to the radio",
+        "would you rather have the reading lamp on or off",
+        "we should get a light for the kitchen",
+        "he said, turn off the reading lamp",
+        "the reading lamp goes well with the kitchen lamp",
+    ],
+)
+def test_what_is_told_denied_or_for_another_time_is_no_command(
+    english: HomeSentences, book: NameBook, text: str
+) -> None:
+    assert english.recognize(text, book) == ()
+
+
+def test_any_thing_that_is_on_is_asked_about_and_never_turned_on(english: HomeSentences, book: NameBook) -> None:
+    for text in ("any lights on", "anything left on downstairs", "any lights on in the kitchen"):
+        assert one(english.recognize(text, book)).name == "is_state", text
+
+
 def test_half_of_a_sentence_is_not_enough(english: HomeSentences, book: NameBook) -> None:
     for text in (
         "turn on the lamp and tell me a story",

@@ -13,6 +13,7 @@ import pytest
 from http_house import house
 from perslm_daemon import http_tokens
 from perslm_daemon.ways import Running
+from perslm_runtime.memory_erase import Wanted
 
 openai = pytest.importorskip("openai", reason="needs the dependencies of tests: `make setup`")
 httpx = pytest.importorskip("httpx")
@@ -51,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tokens(folder: Path) -> dict[str, str]:
     made = {scope: http_tokens.add(folder, scope, [scope], "owner") for scope in ("chat", "admin")}
+    made["ana"] = http_tokens.add(folder, "ana", ["chat", "memory"], "ana")
     return {**made, "all": http_tokens.add(folder, "all", ["chat", "memory", "home"], "owner")}
 
 
@@ -299,3 +301,38 @@ async def test_the_models_are_those_in_use(client: openai.AsyncOpenAI) -> None:
     assert (await client.models.retrieve(MODEL)).owned_by == "perslm"
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("gpt-4o")
+
+
+async def test_who_may_remember_may_ask_to_forget_and_several_go_after_a_yes_in_the_same_list(
+    running: Running, tokens: dict[str, str], plain: httpx.AsyncClient
+) -> None:
+    memory = running.assistant.pipeline.recollection
+
+    async def held() -> int:
+        return len(await memory.lane.call(lambda store, _stop: store.matching(Wanted(text="zanthopolis"))))
+
+    async def chat(*said: str, scope: str = "ana", store: bool = True) -> str:
+        roles = ("user", "assistant")
+        messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
+        told = await ask_as(running, tokens[scope], plain).chat.completions.create(
+            model=MODEL, messages=messages, store=store, max_tokens=8
+        )
+        return told.choices[0].message.content or ""
+
+    for fact in ("Zanthopolis is far.", "Zanthopolis has a lake."):
+        await memory.remember(fact, "ana")
+    wish = "Forget everything about Zanthopolis."
+    await chat(wish, scope="chat", store=False)
+    assert await held() == 2, "a token without the memory forgets nothing"
+    asked = await chat(wish)
+    assert asked == "Shall I forget 2 memories for good?"
+    await chat("Shall we dance?", asked, "yes")
+    await chat(wish, asked, "yes")
+    assert await held() == 2, "a yes in between, to something else, lets it be"
+    assert await chat(wish, await chat(wish), "Yes, please.") == "2 memories are forgotten for good."
+    assert await held() == 0, "neither the memories nor the asking are kept"
+    await chat("The word is Zanthopolis.")
+    await chat("The kettle whistles.", "Yes.", "Forget that.", store=False)
+    assert await held() == 1, "that was not what was remembered last"
+    assert await chat("The word is Zanthopolis.", "Yes.", "Forget that.") == "It is forgotten for good."
+    assert await held() == 0

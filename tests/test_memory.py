@@ -132,6 +132,15 @@ def test_meaning_finds_what_shares_no_word(memory: Memory) -> None:
     assert "meaning 0.9" in found[0].why
 
 
+def test_a_question_is_asked_again_with_other_words_for_whom_it_names(memory: Memory) -> None:
+    memory.remember_fact("My nephew is called Tom.")
+    memory.remember_fact("Ben is my boss.", person="ben")
+    assert memory.rewordings("What is Tom's job?") == ["What is they's job?", "What is my nephew's job?"]
+    assert memory.rewordings("What is Ben's job?") == [], "what another person told"
+    assert memory.rewordings("What is Tom's job?", "stranger") == []
+    assert memory.rewordings("?\x00") == []
+
+
 def test_the_turn_after_the_one_that_matches_is_a_candidate(memory: Memory) -> None:
     memory.remember_turn("Let me tell you about Ludwig.", "Go on.", conversation="a")
     memory.remember_turn("He collects stamps.", "Oh.", conversation="a")
@@ -256,6 +265,7 @@ def test_forget_undoes_remember_to_the_last_byte(
     ]
     control = raw_bytes(path)
     assert all(word.encode() in control for word in words)
+    assert vector(1).astype("<f2").tobytes() in control
     for memory_id in data.draw(st.permutations(ids)):
         memory.forget(ids=[memory_id])
     left = raw_bytes(path)

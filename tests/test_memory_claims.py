@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memories import KEY, raw_bytes
+from perslm_runtime.errors import InputError
+from perslm_runtime.graph_png import png_of
 from perslm_runtime.graph_svg import draw, graph_of
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_erase import Wanted
@@ -242,6 +244,18 @@ def test_the_graph_is_drawn_with_nothing_on_top_of_anything_and_every_word_escap
     assert min((x - a) ** 2 + (y - b) ** 2 for n, (x, y) in enumerate(places) for a, b in places[:n]) > 40**2
     assert draw([], []).startswith("<svg")
     assert draw(labels, links) == picture
+
+
+def test_the_picture_as_png_shows_the_names_and_says_what_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py", reason="needs the extra board: `make setup`")
+    labels, links = ["you", "Ana"], [(0, 1, "sister")]
+    picture = draw(labels, links)
+    named, nameless = png_of(picture), png_of(draw(["", ""], [(0, 1, "")]))
+    assert named[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(named[16:20]) == 2 * int(picture.split('width="')[1].split('"')[0])
+    assert len(named) > 1.3 * len(nameless), "the letters are drawn, not only circles and lines"
+    with pytest.raises(InputError, match="fonts-dejavu-core"):
+        png_of(picture, folders=(tmp_path,))
 
 
 HOSTILE = (

@@ -25,10 +25,13 @@ from perslm_runtime.errors import MemoryStoreError
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_backup import Keep, back_up
 from perslm_runtime.memory_files import backups
 
 ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "3"))
+# Of each kind of file: 10 together in `make test`, 1,000 in `make stress`.
+KILLS = (ROUNDS + 1) // 2 if ROUNDS < 100 else 5 * ROUNDS
+OF_ONE_FILE = 50  # kills; looking through all that it holds takes longer each time
 KEY = bytes(range(32))
 
 
@@ -78,14 +81,16 @@ def assert_whole(memory: Memory, told: set[int], forgotten: set[int]) -> None:
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(60 + 5 * ROUNDS)
+@pytest.mark.timeout(60 + 10 * KILLS)
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, key: bytes | None) -> None:
-    path = tmp_path / "memory.db"
     draw = random.Random()  # noqa: S311 - moments to kill at, not secrets
     told: set[int] = set()
     forgotten: set[int] = set()
-    for _ in range((ROUNDS + 1) // 2):
+    for number in range(KILLS):
+        path = tmp_path / f"{number // OF_ONE_FILE}" / "memory.db"
+        if number % OF_ONE_FILE == 0:
+            told, forgotten = set(), set()
         new, gone = killed_writer(path, key, draw.uniform(0.0, 0.25))
         told, forgotten = told | new, forgotten | gone
         memory = Memory(path, key=key)
@@ -147,15 +152,15 @@ def test_a_backup_that_finds_no_room_leaves_the_ones_before_it(small_disk: Path)
     memory = Memory(small_disk / "memory.db")
     memory.remember_fact("kept")
     folder = small_disk / "backups"
-    there = [back_up(memory, folder, keep=1)]
+    there = [back_up(memory, folder, Keep(1))]
     ballast = small_disk / "ballast"
     fill_up(ballast)
     with pytest.raises(MemoryStoreError, match="space"):
-        back_up(memory, folder, keep=1)
+        back_up(memory, folder, Keep(1))
     assert list(folder.iterdir()) == there
     ballast.unlink()
     assert backups(folder) == there
-    assert back_up(memory, folder, keep=1) not in there
+    assert back_up(memory, folder, Keep(1)) not in there
     memory.close()
 
 

@@ -14,9 +14,10 @@ from memories import KEY, other_process, raw_bytes, vector
 from perslm_runtime import memory_db
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
-from perslm_runtime.memory_backup import DAY_S, back_up, due, restore
+from perslm_runtime.memory_backup import DAY_S, Keep, back_up, due, restore
+from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import backups, folder_of
-from perslm_runtime.memory_forget import forget_in_backups
+from perslm_runtime.memory_forget import forget_everywhere
 
 PAGE = 4096
 
@@ -94,6 +95,18 @@ def test_the_newest_three_backups_are_kept(path: Path, key: bytes | None) -> Non
     assert [file.stat().st_mode & 0o077 for file in folder.glob("*.db")] == [0, 0, 0]
 
 
+def test_what_is_too_old_goes_when_a_new_one_is_made_and_never_the_newest(path: Path) -> None:
+    memory, folder = filled(path, None, 1), folder_of(path)
+    first, second = back_up(memory, folder), back_up(memory, folder)
+    now = second.stat().st_mtime
+    os.utime(first, (now, now - 40 * DAY_S))
+    third = back_up(memory, folder, Keep(5, days=30), clock=lambda: now)
+    assert backups(folder) == [third, second]
+    fourth = back_up(memory, folder, Keep(5, days=30), clock=lambda: now + 400 * DAY_S)
+    assert backups(folder) == [fourth], "after a year in a drawer"
+    memory.close()
+
+
 def test_a_backup_is_due_once_a_day_whatever_the_clock_does(path: Path) -> None:
     memory, folder = filled(path, None, 1), folder_of(path)
     assert due(folder)
@@ -127,15 +140,14 @@ def test_what_is_forgotten_is_gone_from_the_backups_too(path: Path, key: bytes |
     memory.remember_fact("the bicycle is green")
     memory.remember_fact("the Zanthopolis code is 4711", vector=vector(1))
     saved = back_up(memory, folder)
-    memory.forget(text="Zanthopolis")
-    assert forget_in_backups(memory) == (saved.name,)
+    assert forget_everywhere(memory, Wanted(text="Zanthopolis")).erased_in == (saved.name,)
     copy = Memory(saved, key=key)
     assert [entry.said for entry in copy.list()] == ["the bicycle is green"]
     copy.check()
     copy.close()
     assert b"anthopolis" not in raw_bytes(saved)
     overwrite(saved, 0)
-    forget_in_backups(memory)
+    forget_everywhere(memory, Wanted(text="Zanthopolis"))
     assert backups(folder) == [], "nobody knows what a damaged one still holds"
     memory.close()
 

@@ -17,7 +17,7 @@ from perslm_runtime.memory import EVERYBODY, Memory
 from perslm_runtime.memory_backup import back_up
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import backups, folder_of
-from perslm_runtime.memory_forget import BEYOND, forget_everywhere
+from perslm_runtime.memory_forget import BEYOND, Forgetting, forget_everywhere
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 TOLD = "Qwirkleburg is near Zanthopolis."
@@ -101,6 +101,35 @@ def test_a_copy_that_cannot_be_read_is_deleted_and_named(path: Path) -> None:
     done = forget_everywhere(memory, Wanted(text="Qwirkleburg"))
     assert set(done.deleted) == {saved.name, aside.name}
     assert holding(path.parent, None) == set()
+    memory.close()
+
+
+def test_what_a_pulled_plug_interrupts_is_still_remembered_and_backups_made_meanwhile_forget_too(
+    path: Path,
+) -> None:
+    memory = Memory(path)
+    told(memory)
+    saved = back_up(memory, folder_of(path))
+    begun = Forgetting(memory, Wanted(text="Qwirkleburg"))
+    begun.in_copies()
+    assert holding(path.parent, None) == {"memory"}, "so nobody was told that it is gone"
+    meanwhile = back_up(memory, folder_of(path))
+    assert holding(path.parent, None) == {"memory", meanwhile.name}
+    done = begun.in_memory(memory)
+    assert done.erased_in == (saved.name, meanwhile.name)
+    assert holding(path.parent, None) == set()
+    memory.close()
+
+
+def test_a_backup_loses_what_is_wanted_and_nothing_else(path: Path) -> None:
+    memory = Memory(path)
+    told(memory)
+    saved = back_up(memory, folder_of(path))
+    memory.erase([1, 2])  # as pruning does: the bicycle, and a turn that names both towns
+    assert forget_everywhere(memory, Wanted(text="Zanthopolis")).erased_in == (saved.name,)
+    assert b"zanthopolis" not in bytes_of(path.parent, None)[saved.name]
+    with closing(Memory(saved, is_copy=True)) as copy:
+        assert [entry.id for entry in copy.list()] == [4, 3, 1]
     memory.close()
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perslm_runtime.recall import Candidate, Question, Weights, content_words, only_asks, rank, shares
+from perslm_runtime.recall import Candidate, Question, Weights, blended, content_words, only_asks, rank, shares
 from real_models import model_path
 
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
@@ -113,6 +114,33 @@ def test_of_the_time_asked_for_comes_before_what_only_shares_words() -> None:
     found = rank(asked, [later, then, told_later], NOW, Weights())
     assert {item.candidate.id for item in found[:2]} == {1, 3}
     assert all(item.relevant and item.why.startswith("of that time") for item in found[:2])
+
+
+def test_what_was_told_after_a_place_was_spoken_of_counts_and_what_before_it_hardly() -> None:
+    arrived = NOW - timedelta(days=30)
+    asked = replace(question("eat"), anchors=[arrived])
+    days = {1: 2.0, 2: -2.0, 3: 5.0, 4: 60.0}
+    told = [candidate(n, f"plum {n}", at=arrived + timedelta(days=day)) for n, day in days.items()]
+    found = rank(asked, told, NOW, Weights())
+    assert [item.candidate.id for item in found] == [1, 3, 2, 4]
+    assert found[0].why.startswith("of the days when that place was spoken of")
+    assert found[2].score < 0.02
+    assert found[3].score < 0.02
+
+
+def test_of_two_that_fit_alike_the_one_to_be_kept_comes_first_and_a_better_one_stays_ahead() -> None:
+    kept = candidate(1, "gutter a", kind="turn", kept=True, at=NOW - timedelta(days=3))
+    other = candidate(2, "gutter b", kind="turn")
+    better = candidate(3, "gutter leaks", kind="turn")
+    assert order(question("gutter", "leaks"), kept, other, better) == [3, 1, 2]
+
+
+def test_a_question_is_looked_for_by_all_of_its_wordings_and_alone_by_its_own() -> None:
+    rows = np.eye(3, 8, dtype=np.float32)
+    assert np.array_equal(blended(rows[:1]), rows[0])
+    by = blended(rows)
+    assert np.isclose(np.linalg.norm(by), 1.0)
+    assert by[1] > by[0] > 0, "the one without people weighs most"
 
 
 def test_now_prefers_the_newest_of_what_fits_and_at_first_the_oldest() -> None:

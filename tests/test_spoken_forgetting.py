@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 
+from memories import other_process
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.turn import GUEST, Ask, Event, Parts, Turn
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
+from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_forget import Forgotten
 from perslm_runtime.model import ChatModel
 from real_models import build_model
 
@@ -98,6 +103,27 @@ async def test_the_last_thing_said_goes_with_the_fact_told_in_it(kept_model: Cha
     assert b"4711" not in await anyio.to_thread.run_sync(held, tmp_path)
 
 
+async def test_turns_go_on_while_backups_are_erased_in(kept_model: ChatModel, tmp_path: Path) -> None:
+    async with talking(kept_model, tmp_path) as pipeline, AsyncExitStack() as stack:
+        await pipeline.recollection.remember("Zanthopolis is far.")
+        saved = await pipeline.recollection.lane.call(lambda memory, _stop: back_up(memory, tmp_path / "backups"))
+        holder = await anyio.to_thread.run_sync(stack.enter_context, other_process(saved, "write"))
+        done: list[Forgotten] = []
+
+        async def forget() -> None:
+            done.append(await pipeline.forget(Wanted(text="Zanthopolis")))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(forget)
+            await anyio.wait_all_tasks_blocked()
+            async with pipeline.alone():
+                assert not done
+                assert await facts(pipeline) == ["Zanthopolis is far."], "nobody was told that it is gone"
+            holder.kill()
+        assert done[0].count == 1
+    assert b"anthopolis" not in await anyio.to_thread.run_sync(held, tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -113,6 +139,6 @@ async def test_the_last_thing_said_goes_with_the_fact_told_in_it(kept_model: Cha
 async def test_what_only_sounds_like_it_forgets_nothing(kept_model: ChatModel, tmp_path: Path, text: str) -> None:
     async with talking(kept_model, tmp_path) as pipeline:
         await pipeline.recollection.remember("my sister comes tomorrow")
-        assert await pipeline._forgetting(Ask(text)) is None
-        assert await pipeline._forgetting(Ask("Forget that.", person=GUEST)) is None
+        assert await pipeline.forgetting(Ask(text)) is None
+        assert await pipeline.forgetting(Ask("Forget that.", person=GUEST)) is None
         assert await facts(pipeline) == ["my sister comes tomorrow"]

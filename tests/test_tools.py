@@ -269,7 +269,8 @@ async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: 
     assert isinstance(guest, Answered)
     assert "live here" in guest.text
     assert talk.preview("what is 3 * 4") == "That is 12."
-    assert talk.preview("clear the shopping list") == ""
+    assert talk.preview("clear the shopping list") == "", "something would be done for it"
+    assert talk.preview("who wrote hamlet") is None
 
 
 async def test_families_that_lack_something_say_what(tmp_path: Path) -> None:

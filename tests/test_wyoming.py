@@ -251,10 +251,12 @@ async def ignore(_event: object) -> None:
 
 
 @asynccontextmanager
-async def served(turn: AskTurn, allow: str = "127.0.0.1") -> AsyncIterator[tuple[int, Bulletin]]:
+async def served(
+    turn: AskTurn, allow: str = "127.0.0.1", info: Event | None = None
+) -> AsyncIterator[tuple[int, Bulletin]]:
     """A port of its own with that mind alone."""
     bulletin = Bulletin()
-    offered = wyoming.Services(Event("info"), turn, None, None)
+    offered = wyoming.Services(info or Event("info"), turn, None, None)
     async with anyio.create_task_group() as tasks:
         port = wyoming.WyomingPort("127.0.0.1", 0, Access((allow,)), offered, bulletin)
         number: int = await tasks.start(port.serve)
@@ -347,6 +349,18 @@ async def test_describe_is_answered_on_another_connection_while_a_turn_goes_on(s
             await other.until("info")
         asking.send("describe")
         assert (await asking.until("info")).type == "info"
+
+
+@pytest.mark.parametrize("version", ["installed", "old"])
+async def test_home_assistant_finds_everything_in_its_time_while_the_model_is_not_done(
+    shared: Running, port: int, version: str
+) -> None:
+    library = await anyio.to_thread.run_sync(old_library) if version == "old" else None
+    (about,) = await play(port, [{"do": "describe"}])
+    async with served(held(shared.table.turn), info=Event("info", about["info"])) as (number, _):
+        (found,) = await play(number, [{"do": "look_meanwhile", "text": "Tell me about the moon."}], library)
+    assert found["still_written"]
+    assert found["info"] == about["info"]
 
 
 async def test_a_job_that_never_began_gives_its_place_back(shared: Running, port: int) -> None:

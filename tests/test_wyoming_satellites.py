@@ -20,6 +20,7 @@ from anyio.streams.text import TextReceiveStream
 from perslm_daemon import engine_calls
 from perslm_daemon.bulletin import Bulletin, Happening
 from perslm_daemon.discovery import Found
+from perslm_daemon.turn import Answered, Ask
 from perslm_daemon.ways import Running
 from perslm_daemon.wyoming_run import Engines
 from perslm_daemon.wyoming_satellite import timer_event
@@ -59,7 +60,8 @@ async def shared(
     words: object, ports: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
     places = ",".join(f"127.0.0.1:{port}" for port in ports)
-    async with house(tmp_path_factory.mktemp("house"), f"wyoming.satellites={places}") as running:
+    rooms = f"wyoming.rooms=127.0.0.1:{ports[1]}=Kitchen"
+    async with house(tmp_path_factory.mktemp("house"), f"wyoming.satellites={places}", rooms) as running:
         yield running
 
 
@@ -137,6 +139,14 @@ async def test_satellites_are_driven_as_home_assistant_drives_them(
     await anyio.Path(tmp_path / "words.raw").write_bytes(words.tobytes())
     nabu = np.concatenate([np.zeros(8000, np.int16), await spoken(shared, "Okay Nabu."), np.zeros(4000, np.int16)])
     await anyio.Path(tmp_path / "wake.raw").write_bytes(np.concatenate([nabu, words]).astype(np.int16).tobytes())
+    rooms, answering = list[str](), shared.assistant.pipeline.skills
+    assert answering is not None
+
+    async def noting(ask: Ask) -> Answered | None:
+        rooms.append(ask.area)
+        return await answering(ask)
+
+    shared.assistant.pipeline.skills = noting
     async with satellite(ports[0]) as own, satellite(ports[1]) as ours:
         for side in (own, ours):
             await side.hear("run-satellite")
@@ -162,6 +172,8 @@ async def test_satellites_are_driven_as_home_assistant_drives_them(
         with anyio.fail_after(PATIENCE_S):
             while states(shared) != ["idle", "idle"]:  # noqa: ASYNC110 - values tell nobody
                 await anyio.sleep(0.02)
+    shared.assistant.pipeline.skills = answering
+    assert sorted(rooms) == ["Bedroom", "Kitchen"], "as it tells itself, and as it is configured"
     memory = shared.assistant.parts.memory
     assert memory is not None
     turns = await memory.call(lambda store, _stop: store.list("turn"))

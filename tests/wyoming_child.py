@@ -142,6 +142,22 @@ async def ask(client: AsyncTcpClient, step: dict[str, Any]) -> dict[str, Any]:
             return {"events": events, "error": event.data}
 
 
+async def look_meanwhile(client: AsyncTcpClient, step: dict[str, Any]) -> dict[str, Any]:
+    """As a home that looks again while an answer is written: over another connection, with its five seconds."""
+    await client.write_event(Transcript(step["text"]).event())
+    while (event := await client.read_event()) is not None and event.type != "handled-chunk":
+        pass
+    async with asyncio.timeout(5), AsyncTcpClient(*sys.argv[1:]) as other:
+        about = await describe(other, {})
+    try:
+        async with asyncio.timeout(0.1):
+            while (event := await client.read_event()) is not None and not Handled.is_type(event.type):
+                pass
+    except TimeoutError:
+        return {**about, "still_written": True}
+    return {**about, "still_written": False}
+
+
 async def unknown(client: AsyncTcpClient, _step: dict[str, Any]) -> dict[str, Any]:
     await client.write_event(Event("select-program", {"name": "PersLM"}))
     await client.write_event(Event("of-tomorrow", {"deep": {"er": [1]}}, b"\0" * 5000))
@@ -154,6 +170,7 @@ VERBS = {
     "synthesize": synthesize,
     "stream": stream,
     "ask": ask,
+    "look_meanwhile": look_meanwhile,
     "unknown": unknown,
 }
 

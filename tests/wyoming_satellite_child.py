@@ -26,6 +26,7 @@ ABOUT = Satellite(
     installed=True,
     description="plays a satellite",
     version="1",
+    area="Bedroom",
 )
 
 

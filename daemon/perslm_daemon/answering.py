@@ -17,6 +17,7 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.home import Home
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.moment import Moment
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
 from perslm_daemon.tool_choose import ToolChooser
@@ -27,6 +28,7 @@ from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
+from perslm_runtime.tongues import tongue
 
 log = logging.getLogger("perslm.skills")
 
@@ -72,13 +74,12 @@ class Answering:
             found = self.talk.ending(text)
         return await self.home.ending(text) if found is None and self.home is not None else found
 
-    async def preview(self, text: str) -> str:
-        """What a question that only reads would be answered now; "" for any other."""
-        if (found := await self.skills.preview(text)) or (
-            self.talk is not None and (found := self.talk.preview(text))
-        ):
-            return found
-        return await self.home.preview(text) if self.home is not None else ""
+    async def preview(self, text: str) -> str | None:
+        """What a question that only reads would be answered now; "" for what is done, None for what is neither."""
+        found = await self.skills.preview(text)
+        if found is None and self.talk is not None:
+            found = self.talk.preview(text)
+        return await self.home.preview(text) if found is None and self.home is not None else found
 
 
 async def answering_of(
@@ -96,7 +97,7 @@ async def answering_of(
         chooser = None if of_tools is None else ToolChooser(assistant.parts, of_tools, tools)
     if home is None:
         return Answering(skills, None, about, talk, chooser)
-    understood = HomeIntents(assistant.intents, home, config.home.area)
+    understood = HomeIntents(assistant.intents, home, config.home.area, tongue(config.stt.language))
     if router is not None:
 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
@@ -106,10 +107,16 @@ async def answering_of(
     return Answering(skills, understood, about, talk, chooser)
 
 
+def moment_of(config: Config) -> Moment | None:
+    """What is said where a device keeps somebody waiting; nothing in a language that has no word for it here."""
+    spoken = tongue(config.stt.language)
+    if spoken is None and config.stt.language != "en":
+        return None
+    return Moment("One moment." if spoken is None else spoken.say("moment"), config.home.moment_s)
+
+
 def may_choose(config: Config, wanted: str) -> bool:
-    """Whether the model may choose what is done: as is `wanted`, or by what the catalogue has of it. Reads
-    files.
-    """
+    """Whether the model may choose what is done: as is `wanted`, or by the catalogue's word of it. Reads files."""
     if wanted != "auto":
         return wanted == "on"
     try:

@@ -29,6 +29,7 @@ from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
 from perslm_runtime.llama import LlamaOptions, Sampling
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel
 from perslm_runtime.prompt import EXAMPLES
@@ -185,6 +186,7 @@ async def start(
                 embedder=config.embed.id,
                 recall_k=config.memory.recall_k,
                 budget=Budget(config.memory.most_rows, config.memory.most_mb),
+                keep=Keep(config.memory.backups, config.memory.backup_days),
             )
         )
         yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))

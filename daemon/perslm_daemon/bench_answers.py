@@ -68,7 +68,7 @@ def answers(session: Session) -> list[Row]:
         )
         try:
             with opened(Path(folder), dialogue, embed) as store:
-                asked = _chosen(dialogue, store.asked_vectors)
+                asked = _chosen(dialogue, store.looked_by)
                 given = [_recalled(store.ours(one, vector)[:_RECALLED], dialogue) for one, vector in asked]
                 on = [_right(model, one, memories) for (one, _), memories in zip(asked, given, strict=True)]
                 off = [_right(model, one, []) for one, _ in asked]
@@ -90,7 +90,7 @@ def answers(session: Session) -> list[Row]:
     ]
 
 
-def _chosen(dialogue: Dialogue, vectors: Vector) -> list[tuple[Asked, Vector]]:
+def _chosen(dialogue: Dialogue, vectors: Sequence[Vector]) -> list[tuple[Asked, Vector]]:
     """Questions with a known answer, evenly out of all kinds."""
     known = [pair for pair in zip(dialogue.asked, vectors, strict=True) if pair[0].answers]
     return known[:: max(1, len(known) // _QUESTIONS)][:_QUESTIONS]

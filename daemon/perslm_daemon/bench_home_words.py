@@ -29,7 +29,7 @@ from perslm_runtime.understanding import Understanding
 
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
-SECOND = _HERE / "benchmarks/home_sentences_2.jsonl"
+LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4))
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 
@@ -48,12 +48,13 @@ async def words() -> list[Row]:
         note(f"perslm: no sentences: {HELD_APART.name} comes with the sources")
         return []
     table = await anyio.to_thread.run_sync(Table.read, HELD_APART)
-    second = await anyio.to_thread.run_sync(Table.read, SECOND)
+    later = [await anyio.to_thread.run_sync(Table.read, file) for file in LATER]
     talk = (await anyio.to_thread.run_sync(TALK.read_text)).splitlines()
     ours, our_talk, _ = await _run(table, talk, stock=False)
     theirs, their_talk, hassil_ms = await _run(table, talk, stock=True)
-    ours += (await _run(second, (), stock=False))[0]
-    theirs += (await _run(second, (), stock=True))[0]
+    for more in later:
+        ours += (await _run(more, (), stock=False))[0]
+        theirs += (await _run(more, (), stock=True))[0]
     what, count = "Home Assistant's own English sentences (hassil), the same resolving", len(ours)
     rows = [
         Row(f"sentences right of {count}", "%", _right(ours), _right(theirs), what),

@@ -22,7 +22,8 @@ import numpy as np
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sound import NullSound, null_sound
 from perslm_daemon.bench_voice import CALL, INTENTS, Bench, clips_of, joined, quiet_config, silence
-from perslm_daemon.bench_words import TALK, false_wake_rows
+from perslm_daemon.bench_wakes import false_wake_rows
+from perslm_daemon.bench_words import TALK
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
 from perslm_daemon.process import private_bytes, thread_count
@@ -34,6 +35,7 @@ _QUIET_S = 20.0
 _ROOM_S = 20 * 60.0  # of one noise; then another begins
 _ASKS_EVERY = 4  # rounds of half a minute
 _ANSWER_S = 30.0
+_PROSE_MIN = 10.0  # heard at five tape speeds: 50 minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def listen(session: Session) -> list[Row]:
         clips = clips_of(config, (*INTENTS, *TALK, CALL))
         soak = _Soak(config, sound, clips, minutes)
         anyio.run(soak.run)
-    return soak.rows() + false_wake_rows(session.config, minutes)
+    return soak.rows() + false_wake_rows(session.config, min(minutes, _PROSE_MIN))
 
 
 class _Soak(Bench):

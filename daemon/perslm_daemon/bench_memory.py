@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perslm_daemon import bench_stories
+from perslm_daemon import bench_stories, bench_upkeep
 from perslm_daemon.bench_dialogue import read_locomo
 from perslm_daemon.bench_recall import CUT, RANKERS, SINGLE, Embed, embed_once, evaluate, means
 from perslm_daemon.bench_row import Row
@@ -45,6 +45,7 @@ _WRITES = 60
 _MOVED = 0.7  # length of the random part that is added to a real vector: cosine 0.82 with what it came from
 _NEAREST = 10
 _BRUTE_ROUNDS = 20
+_MOST_KEPT_UP = 100_000
 _BEGAN = datetime(2025, 1, 6, tzinfo=UTC)
 
 Vector = NDArray[np.float32]
@@ -115,8 +116,8 @@ def _speed(session: Session, count: int) -> list[Row]:
         )
         note(f"filling a store with {count:,} memories ...")
         _apart(_fill, filling)
-        rows = _apart(_measure, filling)
-        rows += [_embedding(embed, questions, rows[0].ours)]
+        rows, asked = _apart(_measure, filling)
+        rows += [_embedding(embed, asked, rows[0].ours)]
         return rows
 
 
@@ -162,8 +163,8 @@ def _lines(filling: _Filling) -> Iterator[str]:
         )
 
 
-def _measure(filling: _Filling) -> list[Row]:
-    """All figures of one filled store, in a process of its own."""
+def _measure(filling: _Filling) -> tuple[list[Row], list[list[str]]]:
+    """All figures of one filled store, in a process of its own; and what is embedded for each question."""
     path, count = _file(filling), filling.count
     before = private_bytes()
     began = time.perf_counter()
@@ -173,7 +174,7 @@ def _measure(filling: _Filling) -> list[Row]:
     store.recall(filling.questions[0], vector=filling.asked_vectors[0])
     first_s = time.perf_counter() - began
     asked = list(zip(filling.questions, filling.asked_vectors, strict=True))
-    ours = [_timed(partial(store.recall, text, vector=vector, k=5)) for text, vector in asked]
+    ours = [_timed(partial(_recall, store, text, vector)) for text, vector in asked]
     grown = private_bytes() - before
     database = Database(path, None)
     matrix = _matrix(database, count)
@@ -182,11 +183,14 @@ def _measure(filling: _Filling) -> list[Row]:
     scan = _sqlite_vec(filling, matrix)
     exact = _exactness(database, matrix, filling.asked_vectors)
     writes, syncs = _writes(store, filling)
-    store.close()
     database.close()
+    # With its backups a million takes 10 GB.
+    embedded = [[text, *store.rewordings(text)] for text in filling.questions]
+    upkeep = bench_upkeep.rows(store, path, filling.texts, filling.vectors) if count <= _MOST_KEPT_UP else []
+    store.close()
     size = f"{count:,} memories"
     median = statistics.median
-    return [
+    rows = [
         Row(f"recall among {size}, p50", "ms", median(ours), median(words), "FTS5 alone, same words"),
         Row(f"recall among {size}, p99", "ms", _p99(ours), _p99(words), "FTS5 alone, same words"),
         Row(f"recall among {size}, p50", "ms", median(ours), median(brute), "numpy float32 X @ q, vectors alone"),
@@ -198,7 +202,9 @@ def _measure(filling: _Filling) -> list[Row]:
         Row(
             "writing a turn until it is on the disk, p50", "ms", median(writes), median(syncs), "one fsync of 4 KB"
         ),
+        *upkeep,
     ]
+    return rows, embedded
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -211,9 +217,15 @@ def _p99(times_ms: Sequence[float]) -> float:
     return float(np.quantile(times_ms, 0.99))
 
 
-def _embedding(embed: Embed, questions: Sequence[str], recall_ms: float) -> Row:
-    """What the question's own vector costs, which the daemon computes before each recall."""
-    alone = statistics.median(_timed(partial(embed, [text])) for text in questions)
+def _recall(store: Memory, text: str, vector: Vector) -> None:
+    """What the daemon asks of the memory for a question; between the two it embeds."""
+    store.rewordings(text)
+    store.recall(text, vector=vector, k=5)
+
+
+def _embedding(embed: Embed, asked: Sequence[Sequence[str]], recall_ms: float) -> Row:
+    """What the vectors of a question and its rewordings cost, which the daemon computes before each recall."""
+    alone = statistics.median(_timed(partial(embed, texts)) for texts in asked)
     return Row("recall with the question's embedding, p50", "ms", recall_ms + alone, alone, "the embedding alone")
 
 

@@ -79,6 +79,16 @@ class Peers:
                     return arrived - began + float(loud[0]) / int(data["rate"])
 
 
+def described_s(port: int) -> float:
+    """Seconds until a service on loopback says what it has, over a connection of its own as Home Assistant's."""
+    began = time.perf_counter()
+    with _connected(port) as (connected, stream):
+        _send(connected, "describe", {})
+        if _receive(stream)[0] != "info":
+            raise InputError("the service does not say what it has")
+    return time.perf_counter() - began
+
+
 @contextmanager
 def peers(cache: Path, whisper: Path, voice: Path, threads: int) -> Iterator[Peers]:
     """Both services on the same model files. Raises `InputError` when they cannot be had or do not start."""

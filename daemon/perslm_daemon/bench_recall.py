@@ -1,11 +1,13 @@
 """How much of the evidence is found: our recall beside BM25, vectors and equal-weight fusion, on whole dialogues.
 
-A dialogue is told to a real store, with the clock at the time of each turn; every question is asked at its own
+A dialogue is put into a real store, each turn at its time; every question is asked at its own
 time and may find only what was told by then. Knows no generator: bench_dialogue.py says what a dialogue is.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +23,9 @@ from perslm_daemon.bench_dialogue import Asked, Dialogue
 from perslm_runtime import recall
 from perslm_runtime.memory import Memory, embedding_text
 from perslm_runtime.memory_db import Database
+from perslm_runtime.memory_lines import FORMAT, VERSION
 from perslm_runtime.memory_search import candidates, understand
-from perslm_runtime.memory_vectors import Vectors
+from perslm_runtime.memory_vectors import Vectors, pack
 from perslm_runtime.recall import Candidate, Question, Weights
 
 CUT = 10
@@ -52,15 +55,14 @@ class Store:
         self.memory = Memory(folder / "memory.db", clock=lambda: self.now, embedder="bench")
         self.matrix = embed_once(embed, [embedding_text(t.said, t.reply) for t in dialogue.told])
         self.asked_vectors = embed_once(embed, [asked.text for asked in dialogue.asked])
-        lines = zip(dialogue.told, self.matrix, strict=True)
-        self.ids = []
-        for told, vector in lines:
-            self.now = told.at
-            turn = self.memory.remember_turn(told.said, told.reply, conversation=told.conversation, vector=vector)
-            self.ids.append(turn)
-        self.places = {memory: place for place, memory in enumerate(self.ids)}
+        if (errors := self.memory.import_lines(_lines(dialogue, self.matrix)).errors) != ():
+            raise ValueError(f"a turn was refused: {errors[0]}")
         self.database = Database(folder / "memory.db", None)
+        ids = self.database.rows("SELECT id FROM memory ORDER BY id")
+        self.places = {row[0]: place for place, row in enumerate(ids)}
         self.vectors = Vectors(self.database)
+        reworded = [[asked.text, *self.memory.rewordings(asked.text)] for asked in dialogue.asked]
+        self.looked_by = [recall.blended(embed_once(embed, texts)) for texts in reworded]
         self._turns = _Words(self.database, [f"{t.said} {t.reply}" for t in dialogue.told])
         self._led = _Words(self.database, list(_with_the_one_before(dialogue)))
 
@@ -69,22 +71,23 @@ class Store:
         self.database.close()
         self.memory.close()
 
-    def rankings(self, asked: Asked, vector: Vector) -> dict[str, list[int]]:
-        """Places in `told`, best first, by ranker; nothing that was told after the question."""
+    def rankings(self, asked: Asked, vector: Vector, by: Vector) -> dict[str, list[int]]:
+        """Places in `told`, best first, by ranker; nothing that was told after the question.
+
+        `vector` is the question's, `by` the one that the product looks by.
+        """
         known = self.known(asked.at)
         bm25 = [place for place in self._turns.order(asked.text) if place < known]
         led = [place for place in self._led.order(asked.text) if place < known]
         near = np.argsort(-(self.matrix[:known] @ vector), kind="stable").tolist()
         best = max((bm25, led), key=len)
-        return dict(
-            zip(RANKERS, (bm25, led, near, _fused(led or best, near), self.ours(asked, vector)), strict=True)
-        )
+        return dict(zip(RANKERS, (bm25, led, near, _fused(led or best, near), self.ours(asked, by)), strict=True))
 
-    def ours(self, asked: Asked, vector: Vector) -> list[int]:
+    def ours(self, asked: Asked, by: Vector) -> list[int]:
         """The product's order."""
         self.now = asked.at
         known = self.known(asked.at)
-        found = self.memory.search(asked.text, vector=vector, k=_DEEP)
+        found = self.memory.search(asked.text, vector=by, k=_DEEP)
         return [place for item in found if (place := self.places[item.id]) < known]
 
     def known(self, at: datetime) -> int:
@@ -98,6 +101,26 @@ class Store:
         )
         found = candidates(self.database, self.vectors, question, vector, person=1, without=None)
         return question, [one for one in found if one.at <= asked.at]
+
+
+def _lines(dialogue: Dialogue, matrix: Vector) -> Iterator[str]:
+    """The dialogue as an export: `remember_turn` takes what is before 2025 for the time of an unset clock."""
+    yield json.dumps({"format": FORMAT, "version": VERSION, "embedder": "bench"})
+    for place, (told, vector) in enumerate(zip(dialogue.told, matrix, strict=True)):
+        yield json.dumps(
+            {
+                "uid": f"bench{place:06}",
+                "kind": "turn",
+                "person": "owner",
+                "at": told.at.isoformat(timespec="microseconds"),
+                "said": told.said,
+                "reply": told.reply,
+                "conversation": told.conversation,
+                "interrupted": False,
+                "model": "",
+                "vector": base64.b64encode(pack(vector)).decode(),
+            }
+        )
 
 
 class _Words:
@@ -160,8 +183,9 @@ def evaluate(folder: Path, dialogues: Sequence[Dialogue], embed: Embed) -> list[
     found = []
     for number, dialogue in enumerate(dialogues):
         with opened(folder / str(number), dialogue, embed) as store:
-            for asked, vector in zip(dialogue.asked, store.asked_vectors, strict=True):
-                rankings = store.rankings(asked, vector)
+            questions = zip(dialogue.asked, store.asked_vectors, store.looked_by, strict=True)
+            for asked, vector, by in questions:
+                rankings = store.rankings(asked, vector, by)
                 shares = {name: share_found(order, asked.evidence) for name, order in rankings.items()}
                 found.append(Found(asked.kind, shares))
     return found

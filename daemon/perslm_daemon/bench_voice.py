@@ -22,10 +22,12 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
-from perslm_daemon.bench_peers import PINNED, Peers, peers
+from perslm_daemon.bench_peers import PINNED, Peers, described_s, peers
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sound import NullSound, Recorder, null_sound
-from perslm_daemon.bench_words import TALK, wake_rows, word_rows
+from perslm_daemon.bench_wakes import wake_rows
+from perslm_daemon.bench_words import TALK, word_rows
+from perslm_daemon.broker import free_port
 from perslm_daemon.bulletin import Happening, Value
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
@@ -35,7 +37,8 @@ from perslm_daemon.terminal import note
 from perslm_daemon.ways import Running
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, resample
 from perslm_runtime.errors import EngineError, PersLMError
-from perslm_runtime.lane import Stop
+from perslm_runtime.lane import Lane, Stop
+from perslm_runtime.model import ChatModel
 from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
 
@@ -115,6 +118,7 @@ def quiet_config(config: Config, folder: Path) -> Config:
         voice=dataclasses.replace(config.voice, enabled=True),
         mqtt=dataclasses.replace(config.mqtt, broker=""),
         discovery=dataclasses.replace(config.discovery, enabled=False),
+        wyoming=dataclasses.replace(config.wyoming, allow=("127.0.0.1",), port=free_port()),
         # Our speech is another program's to the sound server: it must not be softened while it is listened to.
         # Without chimes what is heard after an interruption is the answer that should have ended.
         mouth=dataclasses.replace(config.mouth, thinking_after_s=0.0, duck_others_to=1.0, chimes=False),
@@ -130,6 +134,7 @@ class Bench:
         self.asked: list[Asked] = []
         self.barge_ms: list[float] = []
         self.model_ms: list[float] = []
+        self.describe_ms: list[float] = []
         self.idle_percent = 0.0
 
     async def run(self) -> None:
@@ -217,12 +222,15 @@ class Bench:
     async def _interrupt(self, running: Running, recorder: Recorder) -> None:
         """Ask for a story, call over it, and see how soon it is silent and the model at rest."""
         self._told.clear()
-        await self._play(recorder, joined(self._clips[CALL], silence(_PAUSE_S), self._clips[_STORY]))
-        with anyio.move_on_after(_ANSWER_S):
-            await self._until("tts_speaking")
-        await anyio.sleep(1.2)
-        self._told.clear()
         model = running.assistant.parts.model
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._describe, model)
+            await self._play(recorder, joined(self._clips[CALL], silence(_PAUSE_S), self._clips[_STORY]))
+            with anyio.move_on_after(_ANSWER_S):
+                await self._until("tts_speaking")
+            await anyio.sleep(1.2)
+            tasks.cancel_scope.cancel()
+        self._told.clear()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._play, recorder, self._clips[CALL])
             with anyio.move_on_after(_ANSWER_S) as waiting:
@@ -245,6 +253,15 @@ class Bench:
         with anyio.move_on_after(_ANSWER_S):
             await self._until("idle")
         await anyio.sleep(0.5)
+
+    async def _describe(self, model: Lane[ChatModel]) -> None:
+        """Ask again and again over Wyoming what is here; the answers count that came while the model was at it."""
+        while True:
+            await anyio.sleep(0.02)
+            since = model.busy_since
+            if since is not None:
+                took_s = await anyio.to_thread.run_sync(described_s, self._config.wyoming.port)
+                self.describe_ms += [took_s * 1000] if model.busy_since == since else []
 
     async def _play(self, recorder: Recorder, clip: Pcm) -> None:
         player = await anyio.to_thread.run_sync(self._sound.say, clip)
@@ -286,6 +303,9 @@ class Bench:
             rows.append(
                 Row("  detected to the model at rest, p50", "ms", rest, None, "one token and its clean-up")
             )
+        if self.describe_ms:
+            name = f"Wyoming's describe while the model generates, worst of {len(self.describe_ms)}"
+            rows.append(Row(name, "ms", max(self.describe_ms), 200.0, "the goal"))
         rows.append(
             Row("listening to a quiet room, whole process", "% of a core", self.idle_percent, 3.0, "the goal")
         )
@@ -340,9 +360,9 @@ def _beside(both: Peers, some: Sequence[Asked], clips: dict[str, Pcm], what: str
 
 
 def clips_of(config: Config, texts: Sequence[str]) -> dict[str, Pcm]:
-    """Each text in Piper's voice at 16 kHz, without silence around it."""
+    """Each text in Piper's voice at 16 kHz, the same in every run, without silence around it."""
     folder = open_models(config).folder(config.tts.id)
-    voice = Piper(folder, 2)
+    voice = Piper(folder, 2, varies=False)
     try:
         return {text: _trimmed(_said(voice, text)) for text in texts}
     finally:

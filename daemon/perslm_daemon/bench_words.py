@@ -1,24 +1,20 @@
-"""Benchmarks of the ears' parts alone: wake words found and false, and word errors beside the upstream tool's own.
+"""Benchmark of recognizing alone: word errors beside the upstream tool's own, and beside Whisper's full window.
 
 All of it runs on sound in memory, as fast as it goes. What is synthetic says so in its row.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-import perslm_daemon
-import perslm_runtime
 from perslm_daemon.bench_row import Row
 from perslm_daemon.config_sections import Config
 from perslm_daemon.stores import open_models
@@ -26,16 +22,12 @@ from perslm_daemon.terminal import note
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, read_wav, resample, write_wav
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.lane import Stop
-from perslm_runtime.spoken import speakable
-from perslm_runtime.stt import SpeechToText, open_recognizer
+from perslm_runtime.stt import SHORTEST_WINDOW_S, SpeechToText, open_recognizer
 from perslm_runtime.tts import Piper
-from perslm_runtime.wake import BUILT_IN, MicroWakeWord
 
-_PACES = (0.75, 0.9, 1.0, 1.15, 1.35)
-_NOISES_DB = (40.0, 25.0, 15.0)  # signal to noise
-_SPEEDS = (0.8, 0.9, 1.0, 1.12, 1.25)
-_WAKE_WORDS = re.compile("nabu|jarvis|mycroft|alexa", re.IGNORECASE)
-_PIECE = SPEECH_RATE_HZ * 60 // 1000
+SPHINX = Path("/usr/share/pocketsphinx/test/data")
+"""Where Debian's pocketsphinx-testdata lies: people reading, with what they read."""
+
 TALK = (
     "The weather was fine yesterday, and we went for a walk along the river until it was dark. ",
     "She said that the book on the kitchen table belongs to her brother, who never reads it. ",
@@ -75,55 +67,17 @@ print(json.dumps(texts))
 """,
 }
 
-
-def wake_rows(config: Config) -> list[Row]:
-    """Each phrase at five paces and three noises, and speech that says none of them."""
-    voices = open_models(config).folder(config.tts.id)
-    with MicroWakeWord(BUILT_IN) as engine:
-        phrases = dict(engine.words)
-        found = said = 0
-        for pace in _PACES:
-            voice = Piper(voices, 2, length_scale=pace)
-            for number, (word, phrase) in enumerate(phrases.items()):
-                sound = spoken(voice, f"{phrase}.")
-                for at, ratio_db in enumerate(_NOISES_DB):
-                    said += 1
-                    heard = _heard(engine, noisy(sound, ratio_db, seed=10 * number + at))
-                    found += heard[:1] == [word]
-            voice.close()
-    row = Row("wake words heard (synthetic: 4 words, 5 paces, 3 noises)", "of all", found, said, "said")
-    return [row, *false_wake_rows(config, minutes=0.25)]
-
-
-def false_wake_rows(config: Config, minutes: float) -> list[Row]:
-    """Wake words in speech that has none, all four listened for: recordings, and `minutes` of synthetic prose.
-
-    Each at its own tape speed and at four others, which are other voices to the models: five times the hours.
-    """
-    rows: list[Row] = []
-    voice = Piper(open_models(config).folder(config.tts.id), 2)
-    with MicroWakeWord(BUILT_IN) as engine:
-        for what, clips in (("recordings", _recordings(config)), ("synthetic", _prose(voice, minutes))):
-            false, samples = 0, 0
-            for clip in clips:
-                for speed in _SPEEDS:
-                    sound = resample(Pcm(clip, round(SPEECH_RATE_HZ * speed)), SPEECH_RATE_HZ)
-                    false += len(_heard(engine, sound))
-                    samples += len(sound.samples)
-            if samples:
-                hours = samples / SPEECH_RATE_HZ / 3600
-                most = f"at most {(false + 3) / hours:.2g} an hour (rule of three)"
-                name = f"false wakes in {hours:.2f} h of speech ({what}, 5 tape speeds), 4 words at once"
-                rows.append(Row(name, "times", false, None, most))
-    voice.close()
-    return rows
+_UPSTREAM_IS = {
+    "whisper": "faster-whisper's own transcribe on the same files",
+    "vosk": "Vosk's own example on the same files",
+}
 
 
 def word_rows(config: Config, clips: Mapping[str, Pcm]) -> list[Row]:
-    """Word error rate of our recognizers on the clips, beside upstream's on the same files.
+    """Word error rate of our recognizers on synthetic `clips` and on people, beside upstream's on the same files.
 
-    What no Korean is said in tells nothing of the Korean model; that its words come through our path unchanged,
-    beside those of Vosk's own example, it tells.
+    Each clip counts clean, in noise and clipped. What no Korean is said in tells nothing of the Korean model; that
+    its words come through our path unchanged, beside those of Vosk's own example, it tells.
     """
     store = open_models(config)
     rows: list[Row] = []
@@ -135,27 +89,91 @@ def word_rows(config: Config, clips: Mapping[str, Pcm]) -> list[Row]:
         if not store.installed(model):
             note(f"perslm: no word errors of {model}: run `perslm models pull {model}`")
             continue
-        folder = store.folder(model)
         try:
-            recognizer = open_recognizer(engine, folder, config.stt.threads, config.stt.language)
+            rows += _rows_of(engine, store.folder(model), config, clips)
         except PersLMError as error:
             note(f"perslm: no word errors of {model}: {error}")
-            continue
-        ours = [_transcribed(recognizer, clip) for clip in clips.values()]
-        recognizer.close()
-        theirs = _upstream(engine, folder, config.stt.threads, clips)
-        rows.append(_word_row(engine, model, list(clips), ours, theirs))
     return rows
 
 
-def _word_row(engine: str, model: str, said: list[str], ours: list[str], theirs: list[str] | None) -> Row:
-    upstream = {"whisper": "faster-whisper's own transcribe", "vosk": "Vosk's own example"}[engine]
-    what = f"{upstream} on the same {len(said)} files" if theirs is not None else ""
-    if model.endswith("-ko"):
-        name = f"words of {model} that are others than upstream's"
-        return Row(name, "of all", _rate(theirs or [], ours if theirs else []), None, what)
-    beside = None if theirs is None else _rate(said, theirs)
-    return Row(f"word error rate of {model} (synthetic)", "", _rate(said, ours), beside, what)
+def _rows_of(engine: str, folder: Path, config: Config, clips: Mapping[str, Pcm]) -> list[Row]:
+    threads = config.stt.threads
+    if folder.name.endswith("-ko"):
+        files = [(said, sound) for said, sound in clips.items()]
+        ours = _heard_by(lambda: open_recognizer(engine, folder, threads), files)
+        theirs = _upstream(engine, folder, threads, files)
+        backwards = _upstream(engine, folder, threads, files[::-1])
+        if theirs is None or backwards is None:
+            return []
+        name = f"words of {folder.name} that are others than upstream's"
+        # Kaldi adds noise from the process's one generator to what it hears: words depend on what came before.
+        itself = _rate(theirs, backwards[::-1])
+        what = f"{_UPSTREAM_IS[engine]}, the last one first"
+        return [Row(name, "of all", _rate(theirs, ours), itself, what)]
+    rows: list[Row] = []
+    for what, files in (("synthetic", variants(clips.items())), ("people", variants(people()))):
+        if not files:
+            note("perslm: no word errors of people: run `apt-get install pocketsphinx-testdata`")
+            continue
+        said = [text for text, _ in files]
+        ours = _heard_by(lambda: open_recognizer(engine, folder, threads, config.stt.language), files)
+        theirs = _upstream(engine, folder, threads, files)
+        beside = None if theirs is None else _rate(said, theirs)
+        name = f"word error rate of {folder.name} on {len(files)} clips ({what}: clean, noisy, clipped)"
+        rows.append(Row(name, "", _rate(said, ours), beside, _UPSTREAM_IS[engine]))
+        if engine == "whisper":
+            full = _heard_by(lambda: _whole_window(folder, threads, config.stt.language), files)
+            name = f"  the same in windows of {SHORTEST_WINDOW_S:g} s or more"
+            rows.append(Row(name, "", _rate(said, ours), _rate(said, full), "ours in the full window"))
+    return rows
+
+
+def _whole_window(folder: Path, threads: int, language: str) -> SpeechToText:
+    from perslm_runtime.stt_whisper import Whisper  # noqa: PLC0415 - its library takes 50 MB
+
+    return Whisper(folder, threads, language, shortest_window_s=30.0)
+
+
+def _heard_by(build: Callable[[], SpeechToText], files: Sequence[tuple[str, Pcm]]) -> list[str]:
+    recognizer = build()
+    try:
+        return [_transcribed(recognizer, sound) for _, sound in files]
+    finally:
+        recognizer.close()
+
+
+def people() -> list[tuple[str, Pcm]]:
+    """What people read and how it sounds, ten clips of 2 to 10 s; none where the recordings are not installed."""
+    found: list[tuple[str, Pcm]] = []
+    for lines in (SPHINX / "librivox/transcription", SPHINX / "cards/cards.transcription"):
+        for line in lines.read_text("utf-8").splitlines() if lines.is_file() else ():
+            words, _, name = line.rpartition("(")
+            said = words.replace("<s>", "").replace("</s>", "").strip()
+            found.append((said, resample(read_wav(lines.parent / f"{name.rstrip(')')}.wav"), SPEECH_RATE_HZ)))
+    return found
+
+
+def variants(clips: Iterable[tuple[str, Pcm]]) -> list[tuple[str, Pcm]]:
+    """Each clip as it is, in white noise at 20 dB, and clipped as by a microphone that is turned up too far."""
+    return [
+        (said, variant)
+        for seed, (said, sound) in enumerate(clips)
+        for variant in (sound, noisy(sound, 20.0, seed, 0.3), clipped(sound))
+    ]
+
+
+def noisy(sound: Pcm, ratio_db: float, seed: int, around_s: float = 1.0) -> Pcm:
+    """White noise under the sound and under `around_s` of silence before and after it."""
+    padded = np.pad(sound.samples, round(around_s * SPEECH_RATE_HZ)).astype(np.float64)
+    loud = np.sqrt(np.mean(np.square(sound.samples.astype(np.float64))))
+    noise = np.random.default_rng(seed).normal(0, loud * 10 ** (-ratio_db / 20), len(padded))
+    return Pcm(np.clip(padded + noise, -32768, 32767).astype(np.int16), SPEECH_RATE_HZ)
+
+
+def clipped(sound: Pcm) -> Pcm:
+    """Its loudest tenth of samples cut off."""
+    most = max(1.0, float(np.quantile(np.abs(sound.samples.astype(np.float64)), 0.9)))
+    return Pcm((np.clip(sound.samples / most, -1, 1) * 20_000).astype(np.int16), SPEECH_RATE_HZ)
 
 
 def _rate(said: Sequence[str], heard: Sequence[str]) -> float:
@@ -185,68 +203,22 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", re.sub(r"['’]", "", text.lower()))
 
 
-def _upstream(engine: str, folder: Path, threads: int, clips: Mapping[str, Pcm]) -> list[str] | None:
+def _upstream(engine: str, folder: Path, threads: int, clips: Sequence[tuple[str, Pcm]]) -> list[str] | None:
     """What the tool itself hears in the clips, in a process of its own; None where that fails."""
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as name:
         files = [Path(name) / f"{number}.wav" for number in range(len(clips))]
-        for file, clip in zip(files, clips.values(), strict=True):
+        for file, (_, clip) in zip(files, clips, strict=True):
             write_wav(file, clip)
         spec = json.dumps({"model": str(folder), "threads": threads, "files": [str(file) for file in files]})
         ended = subprocess.run(
             [sys.executable, "-c", _UPSTREAM[engine], spec], capture_output=True, text=True, check=False
         )
     if ended.returncode:
-        note(
-            f"perslm: upstream's {engine} hears nothing: {(ended.stderr.strip() or 'no message').splitlines()[-1]}"
-        )
+        why = (ended.stderr.strip() or "no message").splitlines()[-1]
+        note(f"perslm: upstream's {engine} hears nothing: {why}")
         return None
     heard: list[str] = json.loads(ended.stdout)
     return heard
-
-
-def _heard(engine: MicroWakeWord, sound: Pcm) -> list[str]:
-    engine.reset()
-    return [
-        found.word
-        for start in range(0, len(sound.samples), _PIECE)
-        for found in engine.accept(Pcm(sound.samples[start : start + _PIECE], SPEECH_RATE_HZ))
-    ]
-
-
-def noisy(sound: Pcm, ratio_db: float, seed: int) -> Pcm:
-    """A second of room before and after, and white noise over all of it."""
-    padded = np.pad(sound.samples, SPEECH_RATE_HZ).astype(np.float64)
-    loud = np.sqrt(np.mean(np.square(sound.samples.astype(np.float64))))
-    noise = np.random.default_rng(seed).normal(0, loud * 10 ** (-ratio_db / 20), len(padded))
-    return Pcm(np.clip(padded + noise, -32768, 32767).astype(np.int16), SPEECH_RATE_HZ)
-
-
-def _prose(voice: Piper, minutes: float) -> Iterator[NDArray[np.int16]]:
-    """So much speech of our own docstrings, a sentence at a time: English prose that every installation has."""
-    said_s = 0.0
-    for text in _docstrings(Path(perslm_daemon.__file__).parent, Path(perslm_runtime.__file__).parent):
-        for sentence in re.split(r"(?<=[.:;!?])\s+", " ".join(text.split())):
-            words = speakable(sentence)
-            if said_s >= 60 * minutes:
-                return
-            if len(words) > 20 and not _WAKE_WORDS.search(words):
-                sound = spoken(voice, words).samples
-                said_s += len(sound) / SPEECH_RATE_HZ
-                yield sound
-
-
-def _docstrings(*folders: Path) -> Iterator[str]:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for folder in folders:
-        for file in sorted(folder.glob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-                if isinstance(node, documented) and (text := ast.get_docstring(node)):
-                    yield text
-
-
-def _recordings(config: Config) -> list[NDArray[np.int16]]:
-    folder = config.models_dir / "recorded-speech"
-    return [resample(read_wav(file), SPEECH_RATE_HZ).samples for file in sorted(folder.glob("*.wav"))]
 
 
 def spoken(voice: Piper, text: str) -> Pcm:

@@ -6,17 +6,20 @@ said with each request. It knows no transport, and nothing of the words is logge
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.turn import Answered, Ask, Gathered, without_echoes
+from perslm_daemon.spoken_forgetting import is_yes
+from perslm_daemon.turn import Answered, Ask, Gathered, source_sentence, without_echoes
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory import Recalled
 from perslm_runtime.prompt import user_text
 
 log = logging.getLogger("perslm.turn")
@@ -32,7 +35,8 @@ class Chat:
     """A completion that is wanted, and for whom.
 
     `acts` lets what is understood without the model be answered so (timers, the clock, the home), `recalls` puts
-    the person's memories before the model, `keeps` remembers the question and its reply.
+    the person's memories before the model, `keeps` remembers the question and its reply, `forgets` lets it ask to
+    forget, as in a turn.
     """
 
     completion: Completion
@@ -40,6 +44,7 @@ class Chat:
     acts: bool = False
     recalls: bool = False
     keeps: bool = False
+    forgets: bool = False
     source: str = "http"
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -47,6 +52,12 @@ class Chat:
     def question(self) -> str:
         """The newest message."""
         return self.completion.messages[-1].text
+
+    @property
+    def thread(self) -> str:
+        """Names what was said until the newest message, or where that is a yes, until what it says yes to."""
+        said = self.completion.messages[: -2 if is_yes(self.question) else None]
+        return hashlib.sha256(repr([(one.role, one.text) for one in said]).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -62,7 +73,7 @@ class ChatEnd:
     reused_tokens: int = 0
     reply_tokens: int = 0
     recalled: int = 0
-    gathered: tuple[str, ...] = ()
+    gathered: tuple[Recalled, ...] = ()
     intent: str | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
@@ -89,39 +100,50 @@ class Chats:
 
         async with self._pipeline.alone():
             with working_for(chat.id):
-                if not await self._acted(chat, told, end):
-                    await self._answered(await self._with_memories(chat, end), told, end)
-                if chat.keeps:
+                traceless = await self._forgot(chat, told, end)
+                if not traceless and not await self._acted(chat, told, end):
+                    await self._thought(chat, told, end)
+                if chat.keeps and not traceless:
                     await self._remember(chat, end)
         end.total_ms = _ms(began)
         _log(chat, end)
         return end
 
+    async def _forgot(self, chat: Chat, told: TellText, end: ChatEnd) -> bool:
+        """Let what asks to forget be done; such a chat leaves no trace, as such a turn leaves none."""
+        if not chat.forgets:
+            return False
+        asked = replace(_ask(chat), conversation=chat.thread)
+        said = [one.text for one in chat.completion.messages[:-1] if one.role == "user"]
+        answered = await self._pipeline.forgetting(asked, before=said[-1] if said else "")
+        return await _answered_without(answered, told, end)
+
     async def _acted(self, chat: Chat, told: TellText, end: ChatEnd) -> bool:
         """Let the skills have it first, as in a turn."""
         if not chat.acts or self._pipeline.skills is None:
             return False
-        asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id)
-        answered = await self._pipeline.skills(asked)
+        answered = await self._pipeline.skills(_ask(chat))
         if isinstance(answered, Gathered):
-            end.gathered = tuple(f"From {piece.source}: {piece.text}" for piece in answered.pieces)
-        if not isinstance(answered, Answered):
+            end.gathered = answered.pieces
             return False
-        end.intent, end.why = answered.intent.name, "end"
-        await told(answered.text)
-        return True
+        return await _answered_without(answered, told, end)
 
-    async def _with_memories(self, chat: Chat, end: ChatEnd) -> Completion:
-        """The completion, its newest message with what helps before it."""
-        pipeline, wanted, texts = self._pipeline, chat.completion, list(end.gathered)
-        if chat.recalls and pipeline.recollection.serves(chat.person):
-            found = await pipeline.recollection.recall(chat.question, _RECALLED, chat.person)
-            texts += [memory.text for memory in without_echoes(found)]
-        if not texts:
-            return wanted
-        end.recalled = len(texts)
-        newest = replace(wanted.messages[-1], text=user_text(chat.question, texts))
-        return replace(wanted, messages=(*wanted.messages[:-1], newest))
+    async def _thought(self, chat: Chat, told: TellText, end: ChatEnd) -> None:
+        """Have the model answer, with what helps before the newest message, and name the document it is from."""
+        found = await self._recalled(chat, end)
+        end.recalled = len(found)
+        await self._answered(_with_memories(chat, found), told, end)
+        named = source_sentence(chat.question, end.text, found)
+        if named and end.why == "end" and not chat.completion.gbnf:
+            await told(f" {named}")
+
+    async def _recalled(self, chat: Chat, end: ChatEnd) -> tuple[Recalled, ...]:
+        """What tools have read for it, and the person's memories."""
+        recollection = self._pipeline.recollection
+        if not chat.recalls or not recollection.serves(chat.person):
+            return end.gathered
+        found = await recollection.recall(chat.question, _RECALLED, chat.person)
+        return (*end.gathered, *without_echoes(found))
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
         async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
@@ -137,9 +159,32 @@ class Chats:
         pipeline = self._pipeline
         if not pipeline.recollection.serves(chat.person):
             return
-        asked = Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id, conversation=chat.id)
+        asked = replace(_ask(chat), conversation=chat.id)
         model = pipeline.model_id if end.intent is None else ""
         await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
+
+
+def _with_memories(chat: Chat, found: Sequence[Recalled]) -> Completion:
+    """The completion, its newest message with what was `found` before it."""
+    if not found:
+        return chat.completion
+    messages = chat.completion.messages
+    sources = {memory.text: memory.source for memory in found if memory.kind in ("chunk", "tool")}
+    given = user_text(chat.question, [memory.text for memory in found], sources=sources)
+    return replace(chat.completion, messages=(*messages[:-1], replace(messages[-1], text=given)))
+
+
+def _ask(chat: Chat) -> Ask:
+    return Ask(chat.question, person=chat.person, source=chat.source, turn=chat.id)
+
+
+async def _answered_without(answered: Answered | None, told: TellText, end: ChatEnd) -> bool:
+    """Tell what was answered without the model; False where it was not."""
+    if answered is None:
+        return False
+    end.intent, end.why = answered.intent.name, "end"
+    await told(answered.text)
+    return True
 
 
 def _ms(since: float) -> float:

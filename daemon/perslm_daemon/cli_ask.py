@@ -45,6 +45,7 @@ def ask(
     audio: Annotated[Path | None, typer.Option(help="A WAV file with the spoken question.")] = None,
     speak: Annotated[Path | None, typer.Option(help="Write the spoken answer to this WAV file.")] = None,
     conversation: Annotated[str, typer.Option(help="Go on with this conversation.")] = "",
+    area: Annotated[str, typer.Option(help="The room that it is asked in: its light is the light.")] = "",
     *,
     local: Annotated[bool, typer.Option("--local", help=LOCAL_HELP)] = False,
 ) -> None:
@@ -56,7 +57,7 @@ def ask(
     sound = _read_question(session.config, audio) if audio else None
     daemon = cli_remote.running(session, local=local, hears=sound is not None, speaks=speak is not None)
     if daemon is not None:
-        cli_remote.ask(session, daemon, question, sound, speak, conversation)
+        cli_remote.ask(session, daemon, question, sound, speak, conversation, area)
         return
     anyio.run(_ask, session, question, sound, speak, conversation)
 
@@ -164,7 +165,9 @@ async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncItera
             note(f"perslm: goes on without {missing.part}: {missing.reason}")
         if assistant.intents is not None:
             trust_clock = session.config.timers.trust_clock
-            assistant.pipeline.skills = await skills.alone(assistant.intents, trust_clock=trust_clock)
+            assistant.pipeline.skills = await skills.alone(
+                assistant.intents, trust_clock=trust_clock, language=session.config.stt.language
+            )
         yield assistant
 
 

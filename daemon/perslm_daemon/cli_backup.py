@@ -30,14 +30,15 @@ def backup(
         typer.Argument(help="File to write, which must not exist; without it, one of the daily backups."),
     ] = None,
 ) -> None:
-    """Check the memory and write a whole copy of it, under the same key; the newest three daily ones are kept."""
-    from perslm_runtime.memory_backup import back_up
+    """Check the memory and write a whole copy of it, under the same key; memory.backups of them are kept."""
+    from perslm_runtime.memory_backup import Keep, back_up
     from perslm_runtime.memory_files import folder_of
 
     session = session_of(context)
     with closing(open_memory(session.config)) as memory:
         if file is None:
-            file = back_up(memory, folder_of(memory_file(session.config)))
+            keep = Keep(session.config.memory.backups, session.config.memory.backup_days)
+            file = back_up(memory, folder_of(memory_file(session.config)), keep)
         else:
             memory.check()
             memory.backup(file)

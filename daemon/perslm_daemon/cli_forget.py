@@ -58,7 +58,8 @@ def forget(
         if daemon is None:
             from perslm_daemon.control_verbs import forgotten_data
 
-            done = forgotten_data(forget_everywhere(memory, wanted))
+            told = None if session.json else lambda name: terminal.note(f"erasing in {name} ...")
+            done = forgotten_data(forget_everywhere(memory, wanted, told))
             if done["forgotten"]:
                 done["beyond"].append("what a broker that PersLM was connected to still retains")
     if daemon is not None:  # its running conversation, its broker and its journal have to forget, too

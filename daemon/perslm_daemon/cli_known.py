@@ -87,7 +87,9 @@ def timeline(
 
 def graph(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="SVG file to write; without it, memory.svg here.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="File to write, .svg or .png; without it, memory.svg here.")
+    ] = None,
     *,
     person: _Person = None,
 ) -> None:
@@ -100,14 +102,27 @@ def graph(
         put_json(shown)
         return
     target = file or Path("memory.svg")
+    picture = _picture(shown["svg"], target)
     try:
-        target.write_text(shown["svg"], encoding="utf-8")
+        target.write_bytes(picture)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}") from error
     if session.json:
         put_json({"file": str(target), "nodes": shown["nodes"], "links": shown["links"]})
     else:
         put(f"{len(shown['nodes'])} people and things with {len(shown['links'])} links are drawn in {target}")
+
+
+def _picture(svg: str, target: Path) -> bytes:
+    """The picture in the form that the file's name asks for."""
+    from perslm_runtime.graph_png import png_of
+
+    match target.suffix.lower():
+        case ".svg":
+            return svg.encode()
+        case ".png":
+            return png_of(svg)
+    raise InputError(f"{target} says neither .svg nor .png: name the file for the picture that is wanted")
 
 
 def why(context: typer.Context, number: Annotated[int, typer.Argument(metavar="ID", help="A memory.")]) -> None:

@@ -119,7 +119,9 @@ async def _here(session: Session, shown: _Live) -> dict[str, Any]:
             raise DeviceError("there are no ears: set voice.enabled=true")
         if assistant.intents is not None:
             trust_clock = config.timers.trust_clock
-            assistant.pipeline.skills = await skills.alone(assistant.intents, trust_clock=trust_clock)
+            assistant.pipeline.skills = await skills.alone(
+                assistant.intents, trust_clock=trust_clock, language=config.stt.language
+            )
         changes = Changes(config, lambda: config, lambda: None)
         table = Table(assistant, config, bulletin, lambda: None, changes, sound.mouth, time.monotonic())
         async with open_live(config, assistant, sound, bulletin, table.turn_by_voice) as live:

@@ -117,10 +117,14 @@ def _search_there(session: Session, daemon: Connection, query: str, most: int) -
 
 def _search_here(session: Session, query: str, most: int) -> list[dict[str, Any]]:
     from perslm_daemon.memory_views import found_data
+    from perslm_runtime.recall import blended
 
     with _opened(session, meaning=True) as (memory, embedder):
-        vector = None if embedder is None else embed(embedder, [query])[0]
-        return found_data(memory.search(query, vector=vector, k=most, person=session.config.person))
+        person = session.config.person
+        vector = None
+        if embedder is not None:
+            vector = blended(embed(embedder, [query, *memory.rewordings(query, person)]))
+        return found_data(memory.search(query, vector=vector, k=most, person=person))
 
 
 def list_memories(

@@ -153,6 +153,7 @@ def ask(
     sound: Pcm | None,
     speak: Path | None,
     conversation: str,
+    area: str = "",
 ) -> None:
     """`perslm ask` by the running PersLM."""
     payload = {
@@ -160,6 +161,7 @@ def ask(
         "speak": speak is not None,
         "conversation": conversation or new_conversation(),
         "person": session.config.person,
+        "area": area,
     }
     samples = None if sound is None else sound.samples.astype("<i2").tobytes()
     shown = Shown(printing=not session.json)

@@ -47,6 +47,11 @@ class Home:
         "discovery prefixes that are read besides homeassistant.discovery_prefix",
     )
     tasmota: str = key("tasmota/discovery", TOPIC, "where Tasmota devices announce themselves")
+    moment_s: float = key(
+        2.0,
+        Real(0.5, 60),
+        'seconds of waiting for a device, or for anything, before a spoken turn says "One moment."',
+    )
     light_s: float = key(4.0, _WAIT, "seconds a light or switch has to say that it did what it was told")
     cover_s: float = key(20.0, _WAIT, "seconds a cover or valve has to say so, or that it moves")
     lock_s: float = key(10.0, _WAIT, "seconds a lock or an alarm has to say so")

@@ -302,6 +302,32 @@ def place_of(text: str) -> tuple[str, int]:
     return found[1] or found[2], int(found[3])
 
 
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """A list of places and the rooms they are in, HOST:PORT=ROOM each; as text they are separated by commas."""
+
+    allowed = "HOST:PORT=ROOM with commas between"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        """Accept a TOML array of them, or a string with commas."""
+        found = _listed(raw)
+        for text in found:
+            room_of(text)
+        return found
+
+    def parse(self, text: str, base: Path) -> tuple[str, ...]:
+        """Accept places with rooms separated by commas; empty text is the empty list."""
+        return self.read(text, base)
+
+
+def room_of(text: str) -> tuple[tuple[str, int], str]:
+    """The place and the room of HOST:PORT=ROOM. Raises ValueError where it is none."""
+    place, _, room = text.partition("=")
+    if not room.strip() or len(room) > 80:
+        raise ValueError
+    return place_of(place.strip()), room.strip()
+
+
 def _listed(raw: object) -> tuple[str, ...]:
     words = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -26,6 +26,10 @@ class Memory:
     most_mb: int = key(
         500, Whole(0, 1_000_000), "megabytes of the file beyond which the least worth are erased; 0: no limit"
     )
+    backups: int = key(3, Whole(1, 100), "daily backups kept; each is as large as the memory")
+    backup_days: int = key(
+        90, Whole(0, 36_500), "days after which an older backup goes when a new one is made; 0: however old"
+    )
     encrypt: bool = key(False, Switch(), "encrypt the memory file")
     key_file: Path | None = key(
         None, OptionalLocation(), "file with the key of 32 bytes (64 hexadecimal digits); made when it is missing"

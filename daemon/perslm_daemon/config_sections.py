@@ -25,6 +25,7 @@ from perslm_daemon.config_keys import (
     OptionalLocation,
     Places,
     Real,
+    Rooms,
     Secret,
     Switch,
     Text,
@@ -123,7 +124,9 @@ class Stt:
     engine: str = key("whisper", Choice(("whisper", "vosk")), "which recognizer: whisper is exact, vosk streams")
     id: str = key("whisper-tiny.en", _MODEL_ID, "which speech model; it has to fit the engine")
     threads: int = key(default_threads, _THREADS, "threads it uses")
-    language: str = key("en", Text(r"[a-z]{2,3}", "a language code such as en"), "language spoken")
+    language: str = key(
+        "en", Text(r"[a-z]{2,3}(-[A-Za-z]{2,4})?", "a language code such as en or pt-BR"), "language spoken"
+    )
     longest_s: float = key(120.0, Real(1, 600), "longest recording that is taken, in seconds")
 
 
@@ -347,6 +350,7 @@ class Wyoming:
         True, Switch(), "hear ourselves when somebody has finished speaking; false leaves it to Home Assistant"
     )
     satellites: tuple[str, ...] = key((), Places(), "Wyoming satellites that are connected to and answered")
+    rooms: tuple[str, ...] = key((), Rooms(), "rooms of satellites that do not tell theirs, or another one")
     discover: bool = key(False, Switch(), "connect to every satellite that announces itself; they ask as guests")
 
 

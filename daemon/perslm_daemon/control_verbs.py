@@ -41,12 +41,13 @@ class SocketRequest(Request):
 
 
 class TurnArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """A question as `text`, or "" where sound is sent; `speak` asks for the sound of the reply."""
+    """A question as `text` or sound, asked in `area`; `speak` asks for the sound of the reply."""
 
     text: str = ""
     speak: bool = False
     conversation: str = ""
     person: str = "owner"
+    area: str = ""
 
 
 class SpeechArgs(Args, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +133,7 @@ class SocketVerbs:
             person=args.person,
             vouched=True,
             source="socket",
+            area=args.area,
         )
         return turn_data(await self._turn(wanted, tell))
 
@@ -156,11 +158,10 @@ class SocketVerbs:
 
     async def search(self, args: SearchArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Memories, best first, with their scores and why they were found."""
-        memory, embed = self._memory(), self._pipeline.parts.embed
-        vectors = None if embed is None else await embed.call(engine_calls.embed, [args.text])
+        memory = self._memory()
+        _, vector = await self._pipeline.recollection.looking(args.text, args.person)
 
         def look(store: Memory, _stop: object) -> list[dict[str, Any]]:
-            vector = None if vectors is None else vectors[0]
             return found_data(store.search(args.text, vector=vector, k=args.k, person=args.person))
 
         return {"memories": await memory.call(look)}

@@ -129,7 +129,8 @@ class Ears:
     ) -> Heard:
         """What is said from `start` on; its `text` is "" when nobody speaks. `phrase` is cut from its front.
 
-        `on_trial` gets the words when they may be all: while the silence is awaited that makes it sure.
+        `on_trial` gets the words when they may be all: while the silence is awaited that makes it sure. It gets ""
+        when they were not.
         """
 
         def shown(text: str) -> None:
@@ -137,8 +138,8 @@ class Ears:
                 on_partial(rest)
 
         def tried(text: str) -> None:
-            if on_trial is not None and (rest := without_phrase(text, phrase)):
-                on_trial(rest)
+            if on_trial is not None:
+                on_trial(without_phrase(text, phrase))
 
         async def known(text: str) -> Ending | None:
             return None if self.knows is None else await self.knows(without_phrase(text, phrase))

@@ -5,10 +5,10 @@ Each takes its engine, the job's `Stop` and plain arguments. None waits for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
@@ -20,11 +20,11 @@ from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import Keep, due
 from perslm_runtime.memory_backup import back_up as make_backup
-from perslm_runtime.memory_backup import due
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
-from perslm_runtime.memory_forget import Forgotten, forget_everywhere
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_lines import Entry as MemoryEntry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
@@ -69,6 +69,18 @@ def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None
     return understanding.about(text)
 
 
+def stock_said(
+    understanding: Understanding,
+    _stop: Stop,
+    intent: str,
+    key: str,
+    slots: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> str:
+    """Home Assistant's answer to one of its intents, in the language that is spoken."""
+    return understanding.said(intent, key, slots, state)
+
+
 def later(understanding: Understanding, _stop: Stop, text: str) -> bool:
     """Whether a sentence would be a command but for the time in it."""
     return understanding.later(text)
@@ -87,6 +99,11 @@ def embed(embedder: Embedder, stop: Stop, texts: list[str]) -> Vector:
 def recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int, person: str) -> list[Recalled]:
     """What helps with `text`: at most `k` memories of the person."""
     return memory.recall(text, vector=vector, k=k, person=person) if k else []
+
+
+def rewordings(memory: Memory, _stop: Stop, text: str, person: str) -> list[str]:
+    """A question with other words for the people it names."""
+    return memory.rewordings(text, person)
 
 
 def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
@@ -131,9 +148,14 @@ def remember(
     )
 
 
-def forget(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgotten:
-    """Forget what is wanted, in every copy of the memory on this disk."""
-    return forget_everywhere(memory, wanted)
+def choose_forgotten(memory: Memory, _stop: Stop, wanted: Wanted) -> Forgetting:
+    """Choose what is to be forgotten."""
+    return Forgetting(memory, wanted)
+
+
+def forget(memory: Memory, _stop: Stop, forgetting: Forgetting) -> Forgotten:
+    """Forget what was chosen, which its copies have forgotten before."""
+    return forgetting.in_memory(memory)
 
 
 def memory(store: Memory, _stop: Stop, number: int) -> MemoryEntry | None:
@@ -148,11 +170,11 @@ def browse(
     return store.list(kind, limit=limit, offset=offset, person=person)
 
 
-def back_up(memory: Memory, _stop: Stop) -> Path | None:
+def back_up(memory: Memory, _stop: Stop, keep: Keep) -> Path | None:
     """Add a backup if the newest is a day old; the backup, or None. One long call: seconds for a large memory."""
     if memory.file is None or not due(folder := folder_of(memory.file)):
         return None
-    return make_backup(memory, folder)
+    return make_backup(memory, folder, keep)
 
 
 def look_at_new(memory: Memory, _stop: Stop) -> int:
@@ -196,6 +218,11 @@ def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequen
     """The text for the model: the question with as much of what was recalled as fits its window and speed."""
     sources = {memory.text: memory.source for memory in recalled if memory.kind in ("chunk", "tool")}
     return model.with_memories(question, [memory.text for memory in recalled], sources)
+
+
+def read_ahead(model: ChatModel, stop: Stop, said: str) -> None:
+    """Have a text read that may be asked."""
+    model.read_ahead(stop, said)
 
 
 def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generator[str | ReplyEnd, None, None]:

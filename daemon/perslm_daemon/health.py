@@ -21,6 +21,7 @@ from perslm_daemon.board_state import BoardState, board_state
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Health as Wanted
 from perslm_daemon.process import resident_bytes, thread_count
+from perslm_runtime.heap import give_back_free_pages
 from perslm_runtime.lane import Lane
 
 log = logging.getLogger("perslm.health")
@@ -161,8 +162,13 @@ class Health:
         return {"ok": problem is None and figures.as_fields()["ok"], "sound": problem or "ok"}
 
     async def figures(self) -> Figures:
-        """Measure, and judge what presses. The files of /proc are read in a thread: the loop never waits."""
+        """Measure, and judge what presses; where nobody computes, free memory goes back first.
+
+        The files of /proc are read in a thread: the loop never waits.
+        """
         board = await anyio.to_thread.run_sync(board_state, self._root)
+        if all(lane.busy_since is None for lane in self._lanes()):
+            await anyio.to_thread.run_sync(give_back_free_pages)
         rss, threads = await anyio.to_thread.run_sync(_own_cost)
         now, used = time.monotonic(), time.process_time()
         (before, used_before), self._last = self._last, (now, used)

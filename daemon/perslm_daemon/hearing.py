@@ -152,6 +152,7 @@ class Hearing:
                 self._look_wanted = False
                 if self._looking is not None:
                     self._looking.cancel()
+                self._on_trial("")
             case Cue.NONE | Cue.BEGAN if self._speaking():
                 self._wanted = len(self._clean)
                 self._work.set()

@@ -37,7 +37,7 @@ from perslm_daemon.home_discovery import Discovery, Forbidden
 from perslm_daemon.home_entity import Order, plain_name
 from perslm_daemon.home_live import Live
 from perslm_daemon.home_people import People
-from perslm_daemon.home_registry import Registry
+from perslm_daemon.home_registry import RELAYED, Registry
 from perslm_daemon.home_tasmota import Tasmota
 from perslm_daemon.home_templates import Templates
 from perslm_daemon.home_words import summary
@@ -79,7 +79,10 @@ class Home:
         forbidden = Forbidden(systems.base, prefixes, systems.zigbee2mqtt)
         self._hubs = [Zigbee2mqtt(base, self._warn) for base in systems.zigbee2mqtt]
         self._tasmota = Tasmota(systems.tasmota, self._warn)
-        discoveries = [Discovery(prefix, forbidden, templates, self._warn) for prefix in prefixes]
+        discoveries = [
+            Discovery(prefix, forbidden, templates, self._warn, "homeassistant" if number == 0 else RELAYED)
+            for number, prefix in enumerate(prefixes)
+        ]
         self._registry = Registry(
             [*self._hubs, self._tasmota, *discoveries], self._after, self._may_listen, self._warn
         )

@@ -6,20 +6,30 @@ One wish may be several actions: "turn on the evening" is a scene to one device 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from perslm_daemon.home import Home
 from perslm_daemon.home_colors import color_named
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_resolve import Act, Resolver, Where
-from perslm_runtime.home_wish import Wish
+from perslm_runtime.home_wish import Target, Wish
 
 _STEP_PERCENT = 20
 _STEP_DEGREES = 1
 _STEP_VOLUME = 10
+_LEVELS = {"low": 20.0, "medium": 50.0, "high": 100.0, "night": 5.0}
 _SPEEDS = {"low": 33.0, "medium": 66.0, "high": 100.0, "silent": 20.0, "turbo": 100.0}
 
 _STEPPED = frozenset(
-    {"change_temperature", "change_volume", "change_speed", "change_brightness", "raise", "lower"}
+    {
+        "change_temperature",
+        "change_volume",
+        "change_speed",
+        "change_brightness",
+        "change_position",
+        "raise",
+        "lower",
+    }
 )
 
 _VERBS: Mapping[str, tuple[str, ...]] = {
@@ -29,6 +39,8 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "open": ("open", "unlock"),
     "raise": ("open", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
     "lower": ("close", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
+    "raise_fully": ("open", "set_brightness", "set_percentage", "set_volume"),
+    "lower_fully": ("close", "set_brightness", "set_percentage", "set_volume"),
     "close": ("close",),
     "stop": ("stop", "pause", "turn_off"),
     "lock": ("lock",),
@@ -39,7 +51,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "next": ("next",),
     "previous": ("previous",),
     "press": ("press", "activate", "turn_on"),
-    "activate": ("activate", "press", "turn_on"),
+    "activate": ("activate", "press", "turn_on", "start"),
     "vacuum_dock": ("return_to_base",),
     "vacuum_locate": ("locate",),
     "arm_away": ("arm_away",),
@@ -54,10 +66,19 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
         "set_volume",
         "set_value",
     ),
+    "change_position": ("set_position", "open", "close"),
     "set_humidity": ("set_humidity",),
     "set_temperature": ("set_temperature",),
     "change_temperature": ("change_temperature", "set_temperature"),
-    "set_mode": ("set_mode", "set_preset", "set_fan_mode", "set_percentage", "select", "set_fan_speed"),
+    "set_mode": (
+        "set_mode",
+        "set_preset",
+        "set_fan_mode",
+        "set_percentage",
+        "select",
+        "set_fan_speed",
+        "set_brightness",
+    ),
     "set_speed": ("set_percentage",),
     "change_speed": ("set_percentage",),
     "set_volume": ("set_volume",),
@@ -117,7 +138,10 @@ _ALONE: Mapping[str, frozenset[str]] = {
 
 def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     """The actions of a wish on the devices that it means. Raises `UnclearError` and `NothingError`."""
+    wish = _of_room(wish, home)
     wanted = _VERBS[wish.name]
+    if wish.name == "change_position":  # one that knows no position goes all the way
+        wanted = ("set_position", "close" if wish.word == "down" else "open")
 
     def able(device: Device) -> bool:
         return _verb(device, wanted, wish) is not None
@@ -131,6 +155,24 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
         verb = _verb(device, wanted, wish) or wanted[0]
         by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
+
+
+def _of_room(wish: Wish, home: Home) -> Wish:
+    """A command to a thermometer is one to the heating of its room: "raise the bedroom temperature to 22"."""
+    if len(wish.targets) != 1 or not wish.targets[0].devices or wish.name not in _BY_DEGREES:
+        return wish
+    named = [device for ids in wish.targets[0].devices for id_ in ids if (device := home.device(id_)) is not None]
+    rooms = {device.area for device in named if device.domain == "sensor" and device.kind == "temperature"}
+    if len(rooms) != 1 or any(device.capabilities for device in named) or (area := rooms.pop()) is None:
+        return wish
+    name = "set_temperature" if wish.number is not None else "change_temperature"
+    word = wish.word or ("down" if wish.name == "lower" else "up")
+    return replace(wish, name=name, word=word, targets=(Target(noun="climate", areas=(area,), said="heating"),))
+
+
+_BY_DEGREES = frozenset(
+    {"set_position", "set_brightness", "set_temperature", "change_temperature", "raise", "lower"}
+)
 
 
 def _verb(device: Device, wanted: Iterable[str], wish: Wish) -> str | None:
@@ -167,6 +209,8 @@ def _verb(device: Device, wanted: Iterable[str], wish: Wish) -> str | None:
 def _knows(device: Device, verb: str, word: str) -> bool:
     if verb == "set_percentage":
         return word in _SPEEDS
+    if verb == "set_brightness":
+        return word in _LEVELS
     prop = {
         "set_mode": "mode",
         "set_preset": "preset",
@@ -193,7 +237,8 @@ def _action(verb: str, wish: Wish, device: Device, home: Home) -> Action:
     if wish.name in _STEPPED and verb.startswith("set_"):
         return Action(verb, _stepped(verb, wish, values, sign))
     if wish.name == "set_mode":
-        return Action(verb, _SPEEDS[wish.word] if verb == "set_percentage" else wish.word)
+        levels = {"set_percentage": _SPEEDS, "set_brightness": _LEVELS}.get(verb)
+        return Action(verb, wish.word if levels is None else levels[wish.word])
     if wish.number is not None and verb.startswith("set_"):
         return Action(verb, wish.number)
     return Action(verb)
@@ -217,8 +262,11 @@ def _stepped(verb: str, wish: Wish, values: Mapping[str, object], sign: int) -> 
     prop, step, most = {
         "set_volume": ("volume", _STEP_VOLUME, 100.0),
         "set_percentage": ("percentage", 25, 100.0),
+        "set_position": ("position", _STEP_PERCENT, 100.0),
         "set_temperature": ("temperature", _STEP_DEGREES, 35.0),
     }[verb]
     now = values.get(prop)
+    if prop == "position" and now is None:
+        now = {"open": 100.0, "closed": 0.0}.get(str(values.get("state")))
     start = float(now) if isinstance(now, int | float) else most / 2
     return round(min(most, max(0.0, start + sign * (wish.number or step))), 1)

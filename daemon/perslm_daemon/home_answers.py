@@ -16,16 +16,17 @@ from perslm_runtime.home_wish import Target, Wish
 _MOST_ROOMS = 4
 _SENSOR_WORDS = re.compile(r" (contact|opening|occupancy|presence|sensor|state)$", re.IGNORECASE)
 _LOW_BATTERY = 20.0
+_PAUSED = frozenset({"media_player", "vacuum", "lawn_mower"})
 _OPENINGS = frozenset({"window", "door", "opening", "garage_door", "garage", "gate"})
-_SENSED: Mapping[str, tuple[str, str, str]] = {
+SENSED: Mapping[str, tuple[str, str, str]] = {
     "temperature": ("temperature", "current_temperature", " degrees"),
     "humidity": ("humidity", "humidity", " percent"),
     "illuminance": ("illuminance", "illuminance", " lux"),
 }
 QUESTIONS = frozenset(
     {
-        *("is_state", "which", "how_many", "state_of", "list", "value_of", *_SENSED),
-        *("setpoint", "brightness_of", "color_of", "position_of", "battery_of", "power_of"),
+        *("is_state", "which", "how_many", "state_of", "list", "value_of", *SENSED),
+        *("setpoint", "brightness_of", "volume_of", "color_of", "position_of", "battery_of", "power_of"),
     }
 )
 """The wishes that are questions."""
@@ -37,7 +38,7 @@ def answer(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
         wish = value_wish(wish, home)
     if wish.name in ("is_state", "which", "how_many"):
         return _about_state(wish, home, where)
-    if wish.name in _SENSED:
+    if wish.name in SENSED:
         return _sensed(wish, home, where)
     if wish.name == "list":
         return _list(wish, home, where)
@@ -49,7 +50,7 @@ def value_wish(wish: Wish, home: Home) -> Wish:
     kinds = {
         device.kind for ids in wish.targets[0].devices for id_ in ids if (device := home.device(id_)) is not None
     }
-    asked = next((name for name in _SENSED if kinds == {name}), "state_of")
+    asked = next((name for name in SENSED if kinds == {name}), "state_of")
     return replace(wish, name=asked)
 
 
@@ -118,6 +119,10 @@ def _is_open(device: Device, values: Mapping[str, object]) -> bool | None:
     return position > 0 if isinstance(position, int | float) else None
 
 
+def _is_paused(device: Device, values: Mapping[str, object]) -> bool | None:
+    return values["state"] == "paused" if "state" in values and device.domain in _PAUSED else None
+
+
 Said = Callable[[Device, Mapping[str, object]], bool | None]
 _SAID: Mapping[str, tuple[str, Said]] = {
     "on": ("", _is_on),
@@ -129,6 +134,7 @@ _SAID: Mapping[str, tuple[str, Said]] = {
     "armed": ("", _is_armed),
     "disarmed": ("armed", _is_armed),
     "playing": ("", _is_playing),
+    "paused": ("", _is_paused),
     "low": ("", _is_low),
 }
 """What tells each word, and of which other it is the opposite."""
@@ -149,7 +155,8 @@ def _about_state(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, 
 
     if wish.name == "which" and not wish.targets:
         wish = Wish(wish.name, (Target(every=True, many=True, quantity="any"),), wish.number, word, wish.place)
-    resolver = Resolver(home, where, able, word if word in ("locked", "unlocked") else "", query=True)
+    verb = word if word in ("locked", "unlocked") else wish.name
+    resolver = Resolver(home, where, able, verb, query=True)
     every = bool(wish.targets) and all(target.every for target in wish.targets)
     found = [device for device in resolver.all(wish, default) if able(device) and (not every or default(device))]
     so = [device for device in found if is_so(device, home.state(device.id), word)]
@@ -226,19 +233,23 @@ def _which_ones(found: Sequence[Device]) -> str:
 # Degrees and percents
 
 
+def sensed_value(sensed: str, device: Device, home: Home) -> float | None:
+    """The temperature, humidity or light that a device tells; None where it tells none."""
+    kind, prop, _ = SENSED[sensed]
+    values = home.state(device.id).values
+    value: object = None
+    if device.domain == "sensor" and device.kind == kind:
+        value = values.get("value")
+    elif device.domain == "climate":
+        value = values.get(prop)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def _sensed(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
-    kind, prop, unit = _SENSED[wish.name]
+    unit = SENSED[wish.name][2]
 
     def value_of(device: Device) -> float | None:
-        values = home.state(device.id).values
-        value = (
-            values.get("value")
-            if device.domain == "sensor" and device.kind == kind
-            else values.get(prop)
-            if device.domain == "climate"
-            else None
-        )
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return sensed_value(wish.name, device, home)
 
     resolver = Resolver(home, where, lambda device: value_of(device) is not None, query=True)
     wanted = wish if wish.targets or wish.place else Wish(wish.name)
@@ -330,6 +341,7 @@ def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ..
         "brightness_of": lambda _, values: (
             "is off" if values.get("on") is False else _told(values.get("brightness"), "is at", " percent")
         ),
+        "volume_of": lambda _, values: _told(values.get("volume"), "is at", " percent"),
         "color_of": lambda _, values: _color(values),
         "position_of": lambda _, values: _position(values),
         "battery_of": lambda device, values: (

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from perslm_daemon.home import Home
 from perslm_daemon.home_areas import ROOMS
+from perslm_daemon.home_device import Device
 from perslm_daemon.home_words import NOUNS
-from perslm_runtime.home_names import Entry, Kind
+from perslm_runtime.home_names import SEVERAL, Entry, Kind
 
 _MOST_HINTS = 60
 _ORDINARY = frozenset(
@@ -92,26 +93,56 @@ def entries_of(home: Home) -> tuple[Entry, ...]:
 
 
 def _entries(home: Home) -> Iterator[Entry]:
-    for room in home.areas():
+    lasts = [room.name.split()[-1].lower() for room in home.areas()]
+    for room, last in zip(home.areas(), lasts, strict=True):
         for name in (room.name, *room.aliases):
             yield Entry(name, Kind.AREA, room.name)
+        if lasts.count(last) == 1 and last in ROOMS and last != room.name.lower():
+            yield Entry(last, Kind.AREA, room.name, 1)  # "the bedroom" where there is only the main one
     for floor in home.floors():
         for name in (floor.name, *floor.aliases):
             yield Entry(name, Kind.FLOOR, floor.name)
     for device in home.devices():
-        if device.hidden:
-            continue
-        for name in (device.name, *device.aliases):
-            yield Entry(name, Kind.DEVICE, device.id)
-        if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
-            yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
-        if device.domain == "lock" and device.name.lower().endswith(" lock"):
-            yield Entry(device.name[: -len(" lock")], Kind.DEVICE, device.id, 1)
-        if device.physical and device.kind not in _HIDDEN_KINDS:
-            yield Entry(device.physical, Kind.DEVICE, device.id, 2)
-            area = (device.area or "").lower()
-            if area and device.physical.lower().startswith(f"{area} "):
-                yield Entry(device.physical[len(area) + 1 :], Kind.DEVICE, device.id, 3)
+        if not device.hidden:
+            yield from _of_device(device)
+
+
+def _of_device(device: Device) -> Iterator[Entry]:
+    for name in (device.name, *device.aliases):
+        yield Entry(name, Kind.DEVICE, device.id, domain=device.domain)
+    if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
+        yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
+    head, _, last = device.name.rpartition(" ")
+    if head and last.lower() in ("upstairs", "downstairs"):
+        yield Entry(head, Kind.DEVICE, device.id, 1)  # "Dusty", of which there may be one on each floor
+    for name, rank in (*_tails(device.name), *_lit_alike(device.name)):
+        yield Entry(name, Kind.DEVICE, device.id, rank)
+    if device.domain == "lock" and device.name.lower().endswith(" lock"):
+        yield Entry(device.name[: -len(" lock")], Kind.DEVICE, device.id, 1)
+    if device.physical and device.kind not in _HIDDEN_KINDS:
+        yield Entry(device.physical, Kind.DEVICE, device.id, 2)
+        area = (device.area or "").lower()
+        if area and device.physical.lower().startswith(f"{area} "):
+            yield Entry(device.physical[len(area) + 1 :], Kind.DEVICE, device.id, 3)
+
+
+def _tails(name: str) -> Iterator[tuple[str, int]]:
+    """ "The night light" and "the night lights" for the Left and the Right Night Light, with their ranks."""
+    words = name.split()
+    # Two words: a longer end of a stranger's name could be a whole order ("… unlock the front door").
+    if len(words) > 2 and words[-1].lower() in NOUNS and words[-2].lower() not in _ARTICLES:
+        yield " ".join(words[-2:]), SEVERAL - 1
+        yield f"{' '.join(words[-2:])}s", SEVERAL
+
+
+_ARTICLES = ("the", "a", "my", "our", "all")
+
+
+def _lit_alike(name: str) -> Iterator[tuple[str, int]]:
+    """ "Reading light" for the Reading Lamp: few people remember which of the two it is called."""
+    *before, last = name.split()
+    if before and last.lower() in ("lamp", "light"):
+        yield " ".join((*before, "light" if last.lower() == "lamp" else "lamp")), 4
 
 
 def hints(home: Home) -> tuple[str, ...]:

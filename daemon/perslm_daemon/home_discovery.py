@@ -63,10 +63,18 @@ class Forbidden:
 
 
 class Discovery:
-    """The reader of discovery messages below `prefix`."""
+    """The reader of discovery messages below `prefix`; `source` says in the home who announces there."""
 
-    def __init__(self, prefix: str, forbidden: Forbidden, templates: Templates, warn: Warn) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        forbidden: Forbidden,
+        templates: Templates,
+        warn: Warn,
+        source: str = "homeassistant",
+    ) -> None:
         self._prefix, self._forbidden, self._templates, self._warn = prefix, forbidden, templates, warn
+        self._source = source
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ class Discovery:
         if unique in (None, ""):
             unique = topic.removeprefix(f"{self._prefix}/").removesuffix("/config") + id_
         key = f"{component}.{slug(str(unique))}"
-        return builder.entity(key, "homeassistant", name, physical)
+        return builder.entity(key, self._source, name, physical)
 
 
 def _decoded(payload: bytes) -> Any:

@@ -24,6 +24,7 @@ from perslm_daemon.home_device import Happened, Outcome
 from perslm_daemon.home_naming import named
 from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
 from perslm_daemon.home_talk import Talk, going_on
+from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock_said, unclear_in
 from perslm_daemon.turn import GUEST, Answered, Ask, Done
 from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
@@ -31,6 +32,7 @@ from perslm_runtime.home_names import Entry
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intent import Intent, Slot
 from perslm_runtime.lane import Lane
+from perslm_runtime.tongues import Tongue
 
 log = logging.getLogger("perslm.home")
 
@@ -55,11 +57,15 @@ Otherwise = Callable[[Ask], Awaitable[Act | Answered | None]]
 
 @dataclass(slots=True)
 class HomeIntents:
-    """Answers what is about the home; None leaves a sentence to others. `area` is this board's room, if any."""
+    """Answers what is about the home; None leaves a sentence to others. `area` is this board's room, if any.
+
+    `tongue` has the phrases of another language than English.
+    """
 
     recognizer: Lane[Any]
     home: Home
     area: str = ""
+    tongue: Tongue | None = None
     otherwise: Otherwise | None = None
     _talks: OrderedDict[str, Talk] = field(default_factory=OrderedDict)
     _entries: tuple[object, tuple[Entry, ...]] | None = None
@@ -104,11 +110,13 @@ class HomeIntents:
         open_ended = any(target.is_place or target.every for target in wishes[-1].targets)
         return Ending.UNSURE if open_ended else Ending.FINISHED
 
-    async def preview(self, text: str) -> str:
-        """What a question would be answered now; "" for what changes something or is none."""
+    async def preview(self, text: str) -> str | None:
+        """What a question would be answered now; "" for what changes something, None for what is not of it."""
         names, entries = self._names()
         try:
             wishes = await self.recognizer.call(engine_calls.wishes, text, names, entries)
+            if not wishes:
+                return None
             if len(wishes) == 1 and wishes[0].name in QUESTIONS:
                 return _sentence(answer(wishes[0], self.home, Where(self.area or None))[0])
         except (PersLMError, UnclearError, NothingError):
@@ -139,7 +147,7 @@ class HomeIntents:
             if wish.name in ("yes", "no"):
                 return await self._confirmed(wish, pending, talk)
             if wish.name == "undo":
-                return self._outcomes(wish, await self.home.undo(by=ask.source), talk)
+                return await self._outcomes(wish, await self.home.undo(by=ask.source), talk)
             if wish.name in _NAMING:
                 return await self._named(wish, ask, where)
             if wish.name in QUESTIONS:
@@ -149,8 +157,10 @@ class HomeIntents:
             if error.options:
                 talk.choice, talk.at = (wish, error.options), time.monotonic()
             outcome, said = "unclear", str(error)
+            if self.tongue is not None:
+                said = unclear_in(self.tongue, error, self.home)
         except NothingError as error:
-            outcome, said = "nothing", str(error)
+            outcome, said = "nothing", str(error) if self.tongue is None else self.tongue.say("nothing")
         except PersLMError as error:
             outcome, said = "failed", str(error)
         return _Told(said, Done(_intent(wish), (), outcome))
@@ -158,6 +168,8 @@ class HomeIntents:
     def _answered(self, wish: Wish, where: Where, talk: Talk) -> _Told:
         asked = value_wish(wish, self.home) if wish.name == "value_of" else wish
         said, ids = answer(asked, self.home, where)
+        if self.tongue is not None:
+            said = answer_in(self.tongue, asked, self.home, ids) or said
         self._spoke_of(talk, asked, ids)
         return _Told(said, Done(_intent(asked), ids, "answered"))
 
@@ -167,19 +179,26 @@ class HomeIntents:
         self._spoke_of(talk, wish, tuple(id_ for act in acts for id_ in act.devices))
         for act in acts:
             outcomes += await self.home.act(act.devices, act.action, grant=grant, by=ask.source)
-        return self._outcomes(wish, outcomes, talk)
+        return await self._outcomes(wish, outcomes, talk)
 
-    def _outcomes(self, wish: Wish, outcomes: Sequence[Outcome], talk: Talk) -> _Told:
+    async def _outcomes(self, wish: Wish, outcomes: Sequence[Outcome], talk: Talk) -> _Told:
         asked = [one for one in outcomes if one.happened is Happened.NEEDS_CONFIRMATION]
         done = [one for one in outcomes if one.happened is not Happened.NEEDS_CONFIRMATION]
-        text = self.home.summary(done) if done else ""
+        text = await self._summary(wish, done) if done else ""
         pending = self.home.pending
         if asked and pending is not None and pending.question == asked[0].sentence:  # and nobody else's question
             talk.pending, talk.at = pending.id, time.monotonic()
-            text = f"{_sentence(text)} {pending.question}".strip()
+            asks = pending.question if self.tongue is None else question_in(self.tongue, pending, self.home)
+            text = f"{_sentence(text)} {asks}".strip()
         if not outcomes:
-            text = self.home.summary(())
+            text = await self._summary(wish, ())
         return _Told(text, Done(_intent(wish), tuple(one.device for one in outcomes), _how(outcomes)))
+
+    async def _summary(self, wish: Wish, outcomes: Sequence[Outcome]) -> str:
+        """What came of it, in the language that is spoken."""
+        if self.tongue is not None:
+            return outcomes_in(self.tongue, outcomes)
+        return await stock_said(self.recognizer, wish, self.home, outcomes) or self.home.summary(outcomes)
 
     async def _withdraw(self, talk: Talk) -> None:
         """Take back what waits for an answer: a yes has to be the next word."""
@@ -193,8 +212,9 @@ class HomeIntents:
             raise InputError("nothing waits for a yes")
         outcomes = await self.home.confirm(wish.name == "yes", pending, by="voice")
         if wish.name == "no":
-            return _Told("I leave it as it is", Done(_intent(wish), (), "done"))
-        return self._outcomes(wish, outcomes, talk)
+            left = "I leave it as it is" if self.tongue is None else self.tongue.say("left")
+            return _Told(left, Done(_intent(wish), (), "done"))
+        return await self._outcomes(wish, outcomes, talk)
 
     async def _named(self, wish: Wish, ask: Ask, where: Where) -> _Told:
         if ask.person == GUEST:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from perslm_daemon.home_device import Device
 
 _WORDS: Mapping[str, str] = {
-    "light": r"lights?|lamps?|bulbs?|lighting|spots?|spotlights?|chandelier|strip|led|downlights?",
+    "light": r"lights?|lamps?|bulbs?|lighting|spots?|spotlights?|chandelier|strip|led|downlights?|lanterns?"
+    r"|sconces?|flood ?lights?|night ?lights?",
     "plug": r"plugs?|sockets?|outlets?",
     "switch": r"switch(es)?|relays?",
     "fan": r"fans?|ventilators?|ventilation",

@@ -20,7 +20,11 @@ from perslm_daemon.topics import matches
 log = logging.getLogger("perslm.home")
 
 MOST_ENTITIES = 5_000
-_RANK = {"zigbee2mqtt": 2, "tasmota": 1}
+RELAYED = "relayed"
+"""Who announces below a further prefix: a hub, also of devices that are on the broker by themselves."""
+
+_RANK = {"zigbee2mqtt": 3, "tasmota": 2, "homeassistant": 1, RELAYED: 0}
+_ALIKE = {"switch": "light"}  # a hub shows a plug as either
 
 
 class Reader(Protocol):
@@ -226,15 +230,31 @@ class Registry:
         if self._shadowed is None:
             best: dict[str, int] = {}
             for live in self.lives.values():
-                entity = live.entity
-                rank = _RANK.get(entity.source, 0)
-                for mark in (*entity.physical.ids, *(f"topic {topic}" for topic in entity.claims)):
+                rank = _RANK.get(live.entity.source, 0)
+                for mark in _marks(live.entity):
                     best[mark] = max(best.get(mark, 0), rank)
             self._shadowed = frozenset(key for key, live in self.lives.items() if _is_beaten(live.entity, best))
+            for key in self._shadowed:
+                if self.lives[key].entity.source == RELAYED:
+                    self._warn(self.lives[key].entity.name, "it is on the broker by itself too, and worked there")
         return self._shadowed
+
+
+def _marks(entity: Entity) -> tuple[str, ...]:
+    """By what the same thing is recognized: its apparatus, its command topics, its name among the same kind.
+
+    A name tells only against what a hub relays: two lamps of other systems may well be called the same.
+    """
+    name = f"name {_ALIKE.get(entity.domain, entity.domain)} {' '.join(entity.name.lower().split())}"
+    room = entity.physical.area.lower() if entity.physical.area else ""
+    if entity.source == RELAYED:  # a room that one of them does not tell may be the same
+        names = (f"{name} in {room}", f"{name} somewhere") if room else (name,)
+    else:
+        names = (name, f"{name} in {room}" if room else f"{name} somewhere")
+    return (*entity.physical.ids, *(f"topic {topic}" for topic in entity.claims), *names)
 
 
 def _is_beaten(entity: Entity, best: Mapping[str, int]) -> bool:
     rank = _RANK.get(entity.source, 0)
-    marks = (*entity.physical.ids, *(f"topic {topic}" for topic in entity.claims))
-    return any(best[mark] > rank for mark in marks)
+    named = entity.source == RELAYED
+    return any(best[mark] > rank for mark in _marks(entity) if named or not mark.startswith("name "))

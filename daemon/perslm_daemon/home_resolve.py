@@ -63,6 +63,10 @@ class Resolver:
         found: list[Device] = []
         for number, named in enumerate(targets):
             target = named if place is None or named.placed else _at(named, place)
+            if target.every and not target.placed and len(target.but) == 1 and target.but[0].devices:
+                target = _at(
+                    target, target.but[0]
+                )  # "everything but the kettle in the kitchen": all of it is there
             if target.is_place and number and targets[number - 1].noun:
                 target = replace(target, noun=targets[number - 1].noun, many=True)
             beside = found[-1].area if found else None
@@ -148,12 +152,17 @@ class Resolver:
                 return near
         if target.placed:
             return self._of_noun_placed(able, pool, target)
-        able = _called_so(able, target) or able
+        if target.noun != "light":  # "the lamp" is any light where nothing in the room is called so
+            able = _called_so(able, target) or able
         if not able:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
         area = (self.where.area or "").lower()
         near = [device for device in able if area and (device.area or "").lower() == area]
-        if (target.quantity == "all" or (target.quantity and self.query)) and not target.this:
+        near = _called_so(near, target) or near
+        if target.quantity == "both":
+            return _pair(target, near or able, able)
+        everywhere = target.quantity == "all" or (target.quantity and self.query) or self.verb in _COUNTED
+        if everywhere and not target.this:
             return able
         if near and (target.many or len(near) == 1 or target.noun == "light"):
             return near
@@ -191,7 +200,8 @@ class Resolver:
             pool = self._in_place(self._pool, target) if target.placed else list(self._pool)
             return [device for device in pool if self.able(device)]
         everything = set(self.home.everything())
-        pool = [device for device in self._pool if device.id in everything and self.able(device)]
+        all_of_it = self.verb in _SAID_ITSELF
+        pool = [device for device in self._pool if (all_of_it or device.id in everything) and self.able(device)]
         found = self._in_place(pool, target) if target.placed else pool
         if not found:
             raise NothingError(f"there is nothing {self._place_words(target)} that could do that")
@@ -214,7 +224,7 @@ class Resolver:
             if recent:
                 return recent
             pool = [device for device in self._pool if default(device) and self.able(device)]
-            if self.query or len(pool) == 1:
+            if self.query or len(pool) == 1 or (pool and self.verb in _SAID_ITSELF):
                 return pool
             raise UnclearError("Where? Say a room or a name")
         pool = self._in_place(self._pool, target)
@@ -249,6 +259,12 @@ class Resolver:
                 }
             else:
                 areas = {self.where.area.lower()}
+        if areas and floors and " and " not in target.said:  # "the bedroom lights upstairs": those of both
+            both = [
+                one for one in pool if (one.area or "").lower() in areas and (one.floor or "").lower() in floors
+            ]
+            if both:
+                return both
         return [
             device
             for device in pool
@@ -273,13 +289,26 @@ class Resolver:
         return "that I know"
 
 
+def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device]:
+    """What "both lamps" are: the two that there are, here or in the house."""
+    word = (target.said.split() or [""])[-1].removesuffix("s")
+    for pool in (near, able):
+        for found in (pool, [device for device in pool if word and word in device.name.lower()]):
+            if len(found) == 2:
+                return found
+    raise UnclearError(_which(near or able), tuple((device.id,) for device in near or able))
+
+
 def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
     head = target.said.split(" in ")[0].split()
-    if not head or target.many or target.noun == "light":
+    if not head or target.many or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     word = re.compile(rf"\b{re.escape(head[-1])}\b", re.IGNORECASE)
     return [device for device in found if word.search(device.name)]
+
+
+_ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
 
 
 def _at(target: Target, place: Target) -> Target:
@@ -293,6 +322,12 @@ def _at(target: Target, place: Target) -> Target:
         outside=place.outside,
     )
 
+
+_COUNTED = frozenset({"which", "how_many"})
+"""Questions that are about the whole house where no room is said."""
+
+_SAID_ITSELF = frozenset({"lock"})
+"""Wishes that mean locks where nothing is named: "lock everything", "lock up"."""
 
 _TOGETHER = frozenset({"light", "climate", "blind", "cover", "curtain", "shutter", "window"})
 """Classes of which a place's are meant together, also in the singular."""

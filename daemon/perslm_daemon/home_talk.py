@@ -53,9 +53,13 @@ def going_on(wishes: Sequence[Wish], text: str, talk: Talk, home: Home) -> Seque
             return wishes[:1] if talk.pending is not None and home.pending is not None else ()
         case "choose":
             made = _chosen(first, talk, text)
-        case "value_of" | "fragment" if _is_sensor(first, home):
+        case "value_of" | "fragment" if _is(first, home, "sensor"):
             made = replace(first, name="value_of")
         case "value_of":
+            made = None
+        case "scene" | "fragment" if _is(first, home, "scene"):
+            made = replace(first, name="activate")
+        case "scene":
             made = None
         case "fragment" | "do_again":
             made = _fragment(first, text, talk, home)
@@ -80,17 +84,19 @@ def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
     spoken_of = bool(talk.it) and talk.fresh
     if not any(target.it for target in wish.targets):
         return wish
+    if wish.place is not None and all(target.it for target in wish.targets):
+        return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
     if wish.name in _ROOM_WISHES and all(target.it for target in wish.targets) and not _can(wish, talk, home):
         return replace(wish, targets=())
     return wish if spoken_of else None
 
 
-def _is_sensor(wish: Wish, home: Home) -> bool:
-    """Whether nothing but one sensor is named, which is a question by itself."""
+def _is(wish: Wish, home: Home, domain: str) -> bool:
+    """Whether nothing but one sensor is named, which is a question by itself, or one scene, which is a command."""
     if len(wish.targets) != 1 or len(wish.targets[0].devices) != 1:
         return False
     known = [home.device(id_) for id_ in wish.targets[0].devices[0]]
-    return bool(known) and all(one is not None and one.domain == "sensor" for one in known)
+    return bool(known) and all(one is not None and one.domain == domain for one in known)
 
 
 def _can(wish: Wish, talk: Talk, home: Home) -> bool:

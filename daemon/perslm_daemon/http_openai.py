@@ -113,6 +113,7 @@ def _chat(wanted: ChatRequest, caller: Caller, sampling: Sampling, calls: Calls 
         acts=plain and "home" in caller.scopes,
         recalls=wanted.messages[-1].role == "user" and "memory" in caller.scopes,
         keeps=bool(wanted.store) and "memory" in caller.scopes,
+        forgets=plain and "memory" in caller.scopes,
     )
 
 

@@ -352,7 +352,7 @@ class Live:
         return State.PROCESSING
 
     def _tried(self, text: str) -> None:
-        """These may be all the words: what can be made ready for them is."""
+        """These may be all the words: what can be made ready for them is. "" when they were not."""
         if self._prepare is not None and self._tasks is not None:
             self._tasks.start_soon(self._prepare, text)
 

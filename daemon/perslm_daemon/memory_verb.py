@@ -134,8 +134,11 @@ class MemoryVerbs:
         if args.action in _FOR_EVERYBODY:
             if person != self._owner:
                 raise InputError(f"{args.action} concerns everybody's memories: only {self._owner} may ask for it")
-            return await self._look(lambda store: self._tended(store, args))
-        vector = await self._pipeline.recollection.embed(_text(args)) if args.action == "search" else None
+            async with self._pipeline.recollection.copies:
+                return await self._look(lambda store: self._tended(store, args))
+        vector = None
+        if args.action == "search":
+            _, vector = await self._pipeline.recollection.looking(_text(args), person)
         look = _LOOKS[args.action]
         return await self._look(lambda store: look(store, args, person, vector))
 
@@ -148,7 +151,7 @@ class MemoryVerbs:
         if args.action == "backup":
             if store.file is None:
                 raise InputError("this memory has no file")
-            return {"backup": back_up(store, folder_of(store.file)).name}
+            return {"backup": back_up(store, folder_of(store.file), self._pipeline.recollection.keep).name}
         plan = store.plan_pruning(self._budget)
         if args.apply and plan.ids:
             store.erase(plan.ids)

@@ -18,10 +18,13 @@ from dataclasses import replace
 from typing import Self
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
+from anyio.abc import ObjectSendStream, TaskGroup
 
 from perslm_daemon import engine_calls
-from perslm_daemon.prepared import Prepared
+from perslm_daemon.aloud import Aloud
+from perslm_daemon.idling import Idling
+from perslm_daemon.moment import Moment, meanwhile
+from perslm_daemon.prepared import Ahead
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.spoken_forgetting import SpokenForgetting
 from perslm_daemon.turn import (
@@ -36,27 +39,25 @@ from perslm_daemon.turn import (
     Remembered,
     Sentence,
     Skills,
-    Spoken,
     Tell,
     Told,
     Turn,
     log_failed,
     log_turn,
     only_error,
+    source_sentence,
     without_echoes,
 )
 from perslm_daemon.turn_queue import TurnQueue
-from perslm_runtime.audio import Pcm, without_lead
 from perslm_runtime.errors import EngineError, InputError, PersLMError
-from perslm_runtime.lane import Gate, Lane
+from perslm_runtime.lane import Gate
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
-from perslm_runtime.spoken import speakable
-from perslm_runtime.tts import Piper
 
 log = logging.getLogger("perslm.pipeline")
 
@@ -76,37 +77,41 @@ class Pipeline:
         embedder: str = "",
         recall_k: int = 3,
         budget: Budget = Budget(),  # noqa: B008 - frozen
+        keep: Keep = Keep(),  # noqa: B008 - frozen
     ) -> None:
         self.parts = parts
         self.model_id = model_id
         self._recall_k = recall_k
-        self.recollection = Recollection(parts, embedder, budget)
-        self._forgetting = SpokenForgetting(self.recollection, self._forget)
+        self.recollection = Recollection(parts, embedder, budget, keep)
+        self.forgetting = SpokenForgetting(self.recollection, self._forget)
+        """Asked before the skills: a sentence that wants something forgotten. Only in a turn, or `alone`."""
         self.elsewhere: list[Callable[[], Awaitable[Sequence[str]]]] = []
         """Asked after a forgetting to drop words that are kept outside the memory; they say what they cannot."""
         self.skills: Skills | None = None
-        self.preview: Preview | None = None
-        """What a question that changes nothing would be answered now, "" for any other; for `prepare`."""
-        self._prepared = None if parts.tts is None else Prepared(parts.tts)
         """Asked first: an intent it answers is the reply. Set where there is something that it can do."""
+        self.moment: Moment | None = None
+        """What is said where a skill keeps somebody waiting; None for nothing."""
+        self.preview: Preview | None = None
+        """What a question that changes nothing would be answered now; for `prepare`."""
+        self._aloud = None if parts.tts is None else Aloud(parts.tts)
+        self._ahead = Ahead()
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
         self._queue = TurnQueue()
         self._scope: anyio.CancelScope | None = None
         self._conversation: tuple[str, str, int] | None = None
-        self._idle_scope: anyio.CancelScope | None = None
-        self._untended = False
-        self._idle_done = anyio.Event()
-        self._idle_done.set()
+        self._idling = Idling(self._rest, self.recollection.tidy)
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
+        self._idling.open(self._tasks)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         tasks, self._tasks = self._tasks, None
+        self._idling.open(None)
         if tasks is not None:
             tasks.cancel_scope.cancel()
             # Not handed the error: it would come out wrapped in an exception group.
@@ -140,7 +145,7 @@ class Pipeline:
     async def alone(self) -> AsyncIterator[None]:
         """The engines for work that is no turn: it queues, is told busy and is interrupted like one."""
         async with self._in_turn():
-            await self._stop_idling()
+            await self._idling.stop()
             with anyio.CancelScope() as self._scope:
                 yield
 
@@ -148,13 +153,13 @@ class Pipeline:
     async def _in_turn(self) -> AsyncIterator[None]:
         await self._queue.enter()
         try:
-            if self._idle_scope is not None:
-                self._idle_scope.cancel()  # told now, awaited only before the model is needed
+            self._idling.cancel()  # told now, awaited only before the model is needed
             yield
         finally:
             self._scope = None
             self._queue.leave()
-            self._start_idling()
+            if not self._queue.waiting:
+                self._idling.begin()
 
     # One turn
 
@@ -165,7 +170,8 @@ class Pipeline:
         try:
             with anyio.CancelScope() as self._scope:
                 if not await self._answered_by_skill(now):
-                    await self._stop_idling()
+                    await self._ahead.settle(now.ask.text)
+                    await self._idling.stop()
                     await self._recall(now)
                     await self._answer(now)
                 if now.ask.speak:
@@ -178,19 +184,10 @@ class Pipeline:
                 saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
         now.timings = replace(now.timings, total=_ms(now.began))
         turn = Turn(
-            now.ask.turn,
-            "" if now.traceless else now.ask.text,
-            now.reply,
-            now.recalled,
-            self.model_id if now.intent is None else "",
-            now.timings,
-            interrupted=not finished,
-            remembered_as=saved,
-            problems=tuple(now.problems),
-            end=now.end,
-            intent=now.intent,
-            done=now.done,
-        )
+            now.ask.turn, "" if now.traceless else now.ask.text, now.reply, now.recalled,
+            self.model_id if now.intent is None else "", now.timings, interrupted=not finished,
+            remembered_as=saved, problems=tuple(now.problems), end=now.end, intent=now.intent, done=now.done,
+        )  # fmt: skip
         log_turn(turn, now.ask.source)
         return turn
 
@@ -212,10 +209,10 @@ class Pipeline:
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
         began = time.perf_counter()
-        answered: Answered | Gathered | None = await self._forgetting(now.ask)
+        answered: Answered | Gathered | None = await self.forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
-            answered = await self.skills(now.ask)
+            answered = await self._by_skills(now, self.skills)
         now.timings = replace(now.timings, intent=_ms(began))
         if answered is not None:
             now.source = answered.source
@@ -227,6 +224,18 @@ class Pipeline:
         await self._tell_reply(now, answered.text)
         return True
 
+    async def _by_skills(self, now: Progress, skills: Skills) -> Answered | Gathered | None:
+        """What the skills answer; who waits for it aloud hears a word after a silence."""
+        moment = self.moment
+        if moment is None or not now.ask.speak or self.parts.tts is None:
+            return await skills(now.ask)
+
+        async def say() -> None:
+            async with self._speaking(now, Gate()) as sentences, sentences:
+                await self._say(now, moment.words, sentences)
+
+        return await meanwhile(lambda: skills(now.ask), moment.after_s, say)
+
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
         person = now.ask.person
@@ -235,9 +244,9 @@ class Pipeline:
             return
         began = time.perf_counter()
         try:
-            now.vector = await self.recollection.embed(now.ask.text)
+            now.vector, by = await self.recollection.looking(now.ask.text, person)
             memory = self.recollection.lane
-            found = await memory.call(engine_calls.recall, now.ask.text, now.vector, self._recall_k, person)
+            found = await memory.call(engine_calls.recall, now.ask.text, by, self._recall_k, person)
             now.recalled = (*now.gathered, *without_echoes(found))
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
@@ -255,9 +264,9 @@ class Pipeline:
         """A reply that is known at once, sentence by sentence like one of the model."""
         async with self._speaking(now, Gate()) as sentences, sentences:
             splitter = SentenceSplitter()
-            for seq, piece in enumerate([*splitter.feed(text), *splitter.flush()]):
+            for piece in [*splitter.feed(text), *splitter.flush()]:
                 now.reply += piece
-                await self._say(now, Sentence(seq, piece), sentences)
+                await self._say(now, piece, sentences)
 
     @asynccontextmanager
     async def _speaking(self, now: Progress, spoken: Gate) -> AsyncIterator[ObjectSendStream[Sentence]]:
@@ -265,8 +274,8 @@ class Pipeline:
         sentences, to_say = anyio.create_memory_object_stream[Sentence](4)
         try:
             async with anyio.create_task_group() as tasks:
-                if now.ask.speak and self.parts.tts is not None:
-                    tasks.start_soon(self._speak, now, self.parts.tts, to_say, spoken)
+                if now.ask.speak and self._aloud is not None:
+                    tasks.start_soon(self._aloud.say, now, to_say, spoken)
                 else:
                     to_say.close()
                     spoken.open()
@@ -274,7 +283,9 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise only_error(group) from None
 
-    async def _say(self, now: Progress, sentence: Sentence, sentences: ObjectSendStream[Sentence]) -> None:
+    async def _say(self, now: Progress, text: str, sentences: ObjectSendStream[Sentence]) -> None:
+        sentence = Sentence(now.said, text)
+        now.said += 1
         await now.tell(sentence)
         with suppress(anyio.BrokenResourceError):  # nobody speaks, or speaking failed and said so
             await sentences.send(sentence)
@@ -288,7 +299,6 @@ class Pipeline:
             now.timings = replace(now.timings, first_token=first_ms)
 
     async def _write(self, now: Progress, said: str, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
-        seq = 0
         reply = ""
         async with self.parts.model.stream(engine_calls.sentences, said, spoken) as pieces:
             async for piece in pieces:
@@ -299,50 +309,35 @@ class Pipeline:
                 now.reply = reply.strip()
                 if piece.isspace():
                     continue
-                if seq == 0:
+                if now.timings.first_sentence is None:
                     now.timings = replace(now.timings, first_sentence=now.since_known_ms())
-                await self._say(now, Sentence(seq, piece), sentences)
-                seq += 1
-
-    async def _speak(
-        self, now: Progress, tts: Lane[Piper], to_say: ObjectReceiveStream[Sentence], spoken: Gate
-    ) -> None:
-        try:
-            async with to_say:
-                async for sentence in to_say:
-                    words = speakable(sentence.text)
-                    if not words:
-                        continue
-                    async for made in self._sound_of(tts, words):
-                        spoken.open()
-                        sound = made
-                        if now.timings.first_audio is None:
-                            sound = without_lead(made)  # Piper begins with 50 ms of nothing
-                            now.timings = replace(now.timings, first_audio=now.since_known_ms())
-                        await now.tell(Spoken(sentence.seq, sound))
-        except PersLMError as error:
-            now.problems.append(f"the reply could not be spoken: {error}")
-        finally:
-            spoken.open()
-
-    async def _sound_of(self, tts: Lane[Piper], words: str) -> AsyncIterator[Pcm]:
-        """The sound of a sentence, as it was prepared or piece by piece as it is made."""
-        if self._prepared is not None and (pieces := await self._prepared.take(words)):
-            for piece in pieces:
-                yield piece
-            return
-        async with tts.stream(engine_calls.speak, words) as sounds:
-            async for made in sounds:
-                yield made
+                await self._say(now, piece, sentences)
+        if named := source_sentence(now.ask.text, now.reply, now.recalled):
+            now.reply += f" {named}"
+            await self._say(now, f" {named}", sentences)
 
     async def prepare(self, text: str) -> None:
-        """Make the first sound of the answer to `text`, which somebody may have finished saying.
-
-        Only for questions that change nothing; nothing is told, remembered or done.
-        """
-        if self._prepared is None or self.preview is None:
+        """Make ready to answer what may be all; "" tells that it was not. Nothing is told, remembered or done."""
+        self._ahead.drop()
+        if not text or self.preview is None:
             return
-        await self._prepared.make(await self.preview(text))
+        reply = await self.preview(text)
+        if reply is None:
+            await self._ahead.make(text, self._read_ahead)
+        elif self._aloud is not None:
+            await self._aloud.prepared.make(reply)
+
+    async def _read_ahead(self, text: str) -> None:
+        """Have the model read the question and what is recalled, where the next turn goes on as the last."""
+        model, recollection = self.parts.model, self.recollection
+        person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
+        idle = not self._queue.taken and model.busy_since is None
+        if not idle or (conversation, rebuilt) != (self._session, model.rebuilt):
+            return
+        found = await recollection.recall(text, self._recall_k, person) if recollection.serves(person) else []
+        said = await model.call(engine_calls.with_memories, text, without_echoes(found))
+        if not self._queue.taken:
+            await model.call(engine_calls.read_ahead, said)
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
@@ -359,7 +354,7 @@ class Pipeline:
             return None
 
     async def _enter_conversation(self, ask: Ask) -> None:
-        """Make the model's conversation the asked one: continue it, or start it with what is on record."""
+        """Make the model's conversation the asked one: continue it, or start it from what is on record."""
         wanted = (ask.person, ask.conversation, self.parts.model.rebuilt)
         if wanted == self._conversation:
             return
@@ -369,26 +364,36 @@ class Pipeline:
         self._conversation = wanted
 
     async def forget(self, wanted: Wanted) -> Forgotten:
-        """Forget on this disk (`memory_forget.forget_everywhere`), in the running conversation, and elsewhere.
+        """Forget on this disk (`memory_forget.Forgetting`), in the running conversation, and elsewhere.
 
-        The conversation starts anew. What other parts of the daemon keep of words is dropped by `elsewhere`.
+        Turns go on while copies are erased in. Then the conversation starts anew, and what other parts of the
+        daemon keep of words is dropped by `elsewhere`.
         """
-        async with self._queue.patiently():
-            return await self._forget(wanted)
+        async with self.recollection.copies:
+            forgetting = await self.recollection.forget_in_copies(wanted)
+        async with self._queue.patiently(), self.recollection.copies:  # in the order of a turn that forgets
+            return await self._forget_here(forgetting)
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
         """The same in a turn, which has no other beside it."""
-        await self._stop_idling()
-        forgotten = await self.recollection.lane.call(engine_calls.forget, wanted)
-        if not forgotten.count:
-            return forgotten
+        async with self.recollection.copies:
+            return await self._forget_here(await self.recollection.forget_in_copies(wanted))
+
+    async def _forget_here(self, forgetting: Forgetting) -> Forgotten:
+        await self._idling.stop()
+        with anyio.CancelScope(shield=True):  # who is interrupted here would have forgotten half of it
+            forgotten = await self.recollection.lane.call(engine_calls.forget, forgetting)
+            left = await self._forget_words() if forgotten.count else ()
+        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+
+    async def _forget_words(self) -> Sequence[str]:
+        """Drop what is kept of words outside the memory; what cannot be, in phrases."""
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
         self.recollection.guests.forget()
-        if self._prepared is not None:
-            self._prepared.drop()
-        left = [phrase for drop in self.elsewhere for phrase in await drop()]
-        return replace(forgotten, beyond=(*forgotten.beyond, *left))
+        if self._aloud is not None:
+            self._aloud.prepared.drop()
+        return [phrase for drop in self.elsewhere for phrase in await drop()]
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns; returns its size before and now, in tokens.
@@ -396,50 +401,25 @@ class Pipeline:
         The conversation goes on, less what no longer fits.
         """
         async with self._queue.patiently():
-            await self._stop_idling()
+            await self._idling.stop()
             return await self.parts.model.call(engine_calls.resize, context_tokens)
 
     # Between turns
 
     def tend(self) -> None:
         """See to the memory as after a turn: something came into it without one."""
-        self._untended = True
-        if self._idle_scope is None and not self._queue.taken:
-            self._start_idling()
+        self._idling.wanted_again()
+        if not (self._idling.at_work or self._queue.taken):
+            self._idling.begin()
 
-    def _start_idling(self) -> None:
-        if self._tasks is not None and not self._queue.waiting:
-            before, self._idle_done = self._idle_done, anyio.Event()
-            scope = self._idle_scope = anyio.CancelScope()
-            self._tasks.start_soon(self._idle, scope, before, self._idle_done)
+    async def _rest(self) -> None:
+        """Summarise a long conversation, before the memory is seen to.
 
-    async def _stop_idling(self) -> None:
-        if self._idle_scope is not None:
-            self._idle_scope.cancel()
-        if self._tasks is not None:
-            await self._idle_done.wait()
-
-    async def _idle(self, scope: anyio.CancelScope, before: anyio.Event, done: anyio.Event) -> None:
-        """Summarise a long conversation, see to the memory; the next ask stops it at once.
-
-        A skill's turn does not wait for it: then the idling before may still be ending.
+        A skill's turn does not wait for that to end: then it may still be ending.
         """
-        try:
-            await before.wait()
-            with scope:
-                if self.relief is not None:
-                    await self.relief()
-                await self.parts.model.call(engine_calls.compact)
-                self._untended = True
-                while self._untended:
-                    self._untended = False
-                    await self.recollection.tidy()
-        except PersLMError as error:
-            log.warning("idle_failed error=%s", type(error).__name__)
-        finally:
-            if self._idle_scope is scope:
-                self._idle_scope = None
-            done.set()
+        if self.relief is not None:
+            await self.relief()
+        await self.parts.model.call(engine_calls.compact)
 
 
 def _ms(since: float) -> float:

@@ -1,10 +1,12 @@
-"""Sound made before it is sure to be wanted: an answer that changes nothing, to what may be the whole question.
+"""What is made before it is sure to be wanted: the first sound of an answer that changes nothing, and the like.
 
-The silence that tells a question's end takes longer than a sentence's synthesis: what is made meanwhile costs the
-asker no time. Kept for one sentence; what turns out not to be wanted is stopped or thrown away.
+The silence that tells a question's end takes longer than a sentence's synthesis, and than reading the question:
+what is made meanwhile costs the asker no time. What turns out not to be wanted is stopped or thrown away.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -62,6 +64,43 @@ class Prepared:
     def drop(self) -> None:
         """Stop and forget."""
         self._words, self._pieces = "", []
+        if self._scope is not None:
+            self._scope.cancel()
+            self._scope = None
+
+
+class Ahead:
+    """Work for one text at a time, begun before it is sure. Used in the event loop only."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._done = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+
+    async def make(self, text: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """Do `work` for `text`, once. Trouble is left to whoever does it in earnest."""
+        if text == self._text:
+            return
+        self.drop()
+        self._text = text
+        done = self._done = anyio.Event()
+        try:
+            with anyio.CancelScope() as self._scope:
+                await work(text)
+        except PersLMError:
+            pass
+        finally:
+            done.set()
+
+    async def settle(self, text: str) -> None:
+        """Wait for the work where it is for this text; stop it where it is for another."""
+        if text == self._text:
+            await self._done.wait()
+        self.drop()
+
+    def drop(self) -> None:
+        """Stop it, if it goes on."""
+        self._text = ""
         if self._scope is not None:
             self._scope.cancel()
             self._scope = None

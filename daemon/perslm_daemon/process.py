@@ -15,6 +15,11 @@ def private_bytes(pid: int | None = None) -> int:
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
+def written_bytes(pid: int | None = None) -> int:
+    """What a process has handed to the kernel to write so far, in bytes; what it maps does not count."""
+    return int(psutil.Process(pid).io_counters().write_chars)
+
+
 def cpu_seconds(pid: int | None = None) -> float:
     """Processor time that a process (this one when None) has used, in seconds."""
     times = psutil.Process(pid).cpu_times()

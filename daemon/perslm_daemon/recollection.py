@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 
 import anyio
+import anyio.to_thread
 
 from perslm_daemon import engine_calls
 from perslm_daemon.guests import Guests
@@ -17,7 +18,11 @@ from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
+from perslm_runtime.memory_backup import Keep
+from perslm_runtime.memory_erase import Wanted
+from perslm_runtime.memory_forget import Forgetting
 from perslm_runtime.memory_prune import Budget
+from perslm_runtime.recall import blended
 
 log = logging.getLogger("perslm.memory")
 
@@ -32,14 +37,16 @@ TELLS = re.compile(
 class Recollection:
     """The memory of `parts` as turns and verbs use it; vectors come from the embedder called `embedder`."""
 
-    def __init__(self, parts: Parts, embedder: str, budget: Budget) -> None:
-        self._parts, self._embedder, self._budget = parts, embedder, budget
+    def __init__(self, parts: Parts, embedder: str, budget: Budget, keep: Keep) -> None:
+        self._parts, self._embedder, self._budget, self.keep = parts, embedder, budget, keep
         self._tidied: float | None = None
         self.remembering = True
         """Whether turns are remembered and recalled; switched off, a question leaves no trace."""
         self.only_guests = False
         """Whether everybody asks as a guest for whom neither the broker nor this machine vouches."""
         self.guests = Guests()
+        self.copies = anyio.Lock()
+        """Held while backups are made or erased in: one that is made may push out one that is open."""
 
     @property
     def lane(self) -> Lane[Memory]:
@@ -63,6 +70,14 @@ class Recollection:
         vectors = await self._parts.embed.call(engine_calls.embed, [text])
         vector: Vector = vectors[0]
         return vector
+
+    async def looking(self, text: str, person: str) -> tuple[Vector | None, Vector | None]:
+        """A question's own vector, and the one to look by, which knows other words for whom it names."""
+        if self._parts.embed is None:
+            return None, None
+        others = await self.lane.call(engine_calls.rewordings, text, person)
+        vectors = await self._parts.embed.call(engine_calls.embed, [text, *others])
+        return vectors[0], blended(vectors)
 
     async def remember_turn(
         self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool, source: str = ""
@@ -98,7 +113,17 @@ class Recollection:
         """At most `k` memories that answer `text`, best first; none for a guest."""
         if person == GUEST:
             return []
-        return await self.lane.call(engine_calls.recall, text, await self.embed(text), k, person)
+        _, vector = await self.looking(text, person)
+        return await self.lane.call(engine_calls.recall, text, vector, k, person)
+
+    async def forget_in_copies(self, wanted: Wanted) -> Forgetting:
+        """Choose what is wanted, and erase it from backups and other copies; the memory goes on meanwhile.
+
+        Hold `copies`. It takes seconds where there are many memories, in a thread that cancelling waits for.
+        """
+        forgetting = await self.lane.call(engine_calls.choose_forgotten, wanted)
+        await anyio.to_thread.run_sync(forgetting.in_copies)
+        return forgetting
 
     async def tidy(self) -> None:
         """See to what idle time is for; the next ask may cancel it between two steps.
@@ -120,7 +145,8 @@ class Recollection:
             pass
         if pruned := await self.lane.call(engine_calls.prune, self._budget):
             log.info("memory_pruned count=%d", pruned)
-        await self.lane.call(engine_calls.back_up)
+        async with self.copies:
+            await self.lane.call(engine_calls.back_up, self.keep)
         self._tidied = now
 
     async def _fill_vectors(self) -> None:

@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, telling, tool_table, update_book
-from perslm_daemon.answering import Answering, answering_of
+from perslm_daemon.answering import Answering, answering_of, moment_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -282,9 +282,9 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             found |= voice_settings(config, assistant, sound, table.live)
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
-            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now)
+            everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
             skills = await answering_of(config, assistant, table.home, everyday, table.tools)
-        assistant.pipeline.skills = skills
+        assistant.pipeline.skills, assistant.pipeline.moment = skills, moment_of(config)
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         if table.notifications is not None:
             assistant.pipeline.elsewhere.append(table.notifications.forget)

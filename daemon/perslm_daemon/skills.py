@@ -21,6 +21,7 @@ from perslm_daemon.schedule import Schedule
 from perslm_daemon.schedule_file import Item, Kind, State, adjective
 from perslm_daemon.schedule_words import View
 from perslm_daemon.settings import Settings
+from perslm_daemon.skills_tongue import said_in
 from perslm_daemon.turn import Answered, Ask
 from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
@@ -54,9 +55,11 @@ class Skills:
         settings: Settings,
         bulletin: Bulletin,
         now: Callable[[], datetime | None],
+        language: str = "en",
     ) -> None:
         self._recognizer, self._running, self._now = recognizer, schedule, now
         self._settings, self._bulletin = settings, bulletin
+        self._language = language
         self._loud: float | None = None
         self._missing = Missing()
         self._table: dict[str, Skill] = {
@@ -115,10 +118,16 @@ class Skills:
     async def do(self, intent: Intent) -> Answered:
         """Carry out an intent, whoever understood it."""
         try:
-            said = await self._table[intent.name](intent)
+            said = await self._said(intent)
         except PersLMError as error:
             said = f"{schedule_words.capital(str(error))}."
         return Answered(intent, said)
+
+    async def _said(self, intent: Intent) -> str:
+        said = await self._table[intent.name](intent)
+        if self._language == "en":
+            return said
+        return await said_in(self._recognizer, intent, self._now(), said) or said
 
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
@@ -130,12 +139,14 @@ class Skills:
             return None
         return Ending.UNSURE if question_for(intent) else Ending.FINISHED
 
-    async def preview(self, text: str) -> str:
-        """What a question that only reads would be answered now; "" for what changes something or is none."""
+    async def preview(self, text: str) -> str | None:
+        """What a question that only reads would be answered now; "" for what changes something, else None."""
         try:
             intent: Intent | None = await self._recognizer.call(engine_calls.understand, text)
-            if intent is not None and intent.name in _READING:
-                return await self._table[intent.name](intent)
+            if intent is None or intent.name not in self._table:
+                return None
+            if intent.name in _READING:
+                return await self._said(intent)
         except PersLMError:
             pass  # the turn itself tells what is wrong
         return ""
@@ -344,7 +355,7 @@ def _meant(when: When, at: datetime, now: datetime) -> bool:
     return day and hour and (when.hour is None or at.minute == when.minute)
 
 
-async def alone(recognizer: Lane[Any], *, trust_clock: bool) -> Skills:
+async def alone(recognizer: Lane[Any], *, trust_clock: bool, language: str = "en") -> Skills:
     """The skills of a process that answers and ends: the clock, but nothing that rings later."""
     clock, zone = await anyio.to_thread.run_sync(clocks, trust_clock)
     bulletin = Bulletin()
@@ -352,4 +363,4 @@ async def alone(recognizer: Lane[Any], *, trust_clock: bool) -> Skills:
     def now() -> datetime | None:
         return local_time(clock.wall_s(), zone) if clock.known() else None
 
-    return Skills(recognizer, None, Settings(bulletin, {}), bulletin, now)
+    return Skills(recognizer, None, Settings(bulletin, {}), bulletin, now, language)

@@ -18,6 +18,7 @@ from perslm_runtime.intent import Intent
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgotten
+from perslm_runtime.memory_lines import clean
 from perslm_runtime.recall import STOP_WORDS
 from perslm_runtime.spans import span_of
 
@@ -31,6 +32,7 @@ _ALL = (
 _ABOUT = re.compile(rf"(?:{_ALL} )?(?:about|of|on) (?P<whom>.+)")
 _DURING = re.compile(rf"(?:{_ALL} )?(?:(?:in|from|during|of|since|for) )?(?P<span>.+)")
 _YES = re.compile(r"(?:yes|yeah|yep|sure|ok|okay|do it|go ahead)(?: please| do it| do that)?")
+_SHALL_I = "Shall I forget {count} memories for good?"
 _HELD_S = 60.0  # a yes that comes later means something else
 
 Erase = Callable[[Wanted], Awaitable[Forgotten]]
@@ -41,25 +43,30 @@ class SpokenForgetting:
 
     def __init__(self, recollection: Recollection, erase: Erase) -> None:
         self._recollection, self._erase = recollection, erase
-        self._asked: tuple[str, Wanted, float] | None = None
+        self._asked: tuple[str, str, Wanted, float] | None = None
 
-    async def __call__(self, ask: Ask) -> Answered | None:
-        """Forget, or ask whether to; what is said instead of a yes lets it be."""
-        words = " ".join(re.sub(r"[^\w'’:-]+", " ", ask.text.lower()).split())
+    async def __call__(self, ask: Ask, *, before: str | None = None) -> Answered | None:
+        """Forget, or ask whether to; a yes counts in the same conversation, and anything else lets it be.
+
+        `before` is what was said just before it, where the conversation is not on record: "that" then means the
+        latest memory only if it says so.
+        """
+        words = _words(ask.text)
         asked, self._asked = self._asked, None
         if not self._recollection.serves(ask.person):
             return None
         if asked is not None and _YES.fullmatch(words):
-            person, wanted, until = asked
-            return await self._forget(wanted) if person == ask.person and time.monotonic() < until else None
-        doomed = await self._wanted(words, ask.person)
+            person, conversation, wanted, until = asked
+            meant = (person, conversation) == (ask.person, ask.conversation) and time.monotonic() < until
+            return await self._forget(wanted) if meant else None
+        doomed = await self._wanted(words, ask.person, before)
         if doomed is None:
             return None
         found = await self._recollection.lane.call(lambda memory, _stop: memory.matching(doomed))
         if len(found) < 2:
             return await self._forget(doomed)
-        self._asked = (ask.person, doomed, time.monotonic() + _HELD_S)
-        return _answer(f"Shall I forget {len(found)} memories for good?")
+        self._asked = (ask.person, ask.conversation, doomed, time.monotonic() + _HELD_S)
+        return _answer(_SHALL_I.format(count=len(found)))
 
     async def _forget(self, wanted: Wanted) -> Answered:
         count = (await self._erase(wanted)).count
@@ -67,12 +74,12 @@ class SpokenForgetting:
             return _answer("I remember nothing of that.")
         return _answer("It is forgotten for good." if count == 1 else f"{count} memories are forgotten for good.")
 
-    async def _wanted(self, words: str, person: str) -> Wanted | None:
+    async def _wanted(self, words: str, person: str, before: str | None) -> Wanted | None:
         match = _FORGET.fullmatch(words)
         if match is None:
             return None
         if _THAT.fullmatch(match["what"]):
-            return await self._recollection.lane.call(lambda memory, _stop: _latest(memory, person))
+            return await self._recollection.lane.call(lambda memory, _stop: _latest(memory, person, before))
         if _EVERYTHING.fullmatch(match["what"]):
             return Wanted(since=datetime(1970, 1, 1, tzinfo=UTC), owner=person)
         if about := _ABOUT.fullmatch(match["what"]):
@@ -84,6 +91,15 @@ class SpokenForgetting:
         return None
 
 
+def is_yes(text: str) -> bool:
+    """Whether a sentence agrees to what was asked just before it."""
+    return _YES.fullmatch(_words(text)) is not None
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[^\w'’:-]+", " ", text.lower()).split())
+
+
 def _span(words: str) -> tuple[datetime, datetime | None] | None:
     try:
         span = span_of(words, datetime.now().astimezone())
@@ -92,10 +108,10 @@ def _span(words: str) -> tuple[datetime, datetime | None] | None:
     return span.since, span.until
 
 
-def _latest(memory: Memory, person: str) -> Wanted | None:
-    """The person's last turn, with the facts that were told in it."""
+def _latest(memory: Memory, person: str, before: str | None) -> Wanted | None:
+    """The person's last turn, with the facts that were told in it; None where it is another than `before`."""
     turns = memory.list("turn", 1, 0, person)
-    if not turns:
+    if not turns or (before is not None and turns[0].said != clean(before)):
         return None
     since = turns[0].when - timedelta(seconds=5)
     facts = [one.id for one in memory.list("fact", 5, 0, person) if one.when >= since]

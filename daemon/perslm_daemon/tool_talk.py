@@ -88,10 +88,12 @@ class ToolTalk:
             return None
         return Ending.FINISHED
 
-    def preview(self, text: str) -> str:
-        """What a sum comes to; "" for anything else."""
+    def preview(self, text: str) -> str | None:
+        """What a sum comes to; "" for what another tool would do, None for anything else."""
         call = call_of(text)
-        if call is None or call.tool != "calculate" or self.tools.get("calculate") is None:
+        if call is None or (self.tools.get(call.tool) is None and call.tool not in self.tools.absent):
+            return None
+        if call.tool != "calculate" or self.tools.get("calculate") is None:
             return ""
         try:
             return sentence(f"that is {calculate(str(call.arguments['expression'])).said()}")

@@ -16,6 +16,7 @@ from numpy import float32
 from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm
+from perslm_runtime.context import draws_on
 from perslm_runtime.embed import Embedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, slots_data
@@ -139,10 +140,9 @@ class Gathered:
 
 
 Skills = Callable[[Ask], Awaitable[Answered | Gathered | None]]
-Preview = Callable[[str], Awaitable[str]]
-"""What is asked before the model: its answer, what it gathered for it, or None where the sentence is the
-model's.
-"""
+"""What is asked before the model: its answer, what it gathered for it, or None where the model has all to do."""
+Preview = Callable[[str], Awaitable[str | None]]
+"""What would be answered now: "" where something would be done for it, None where it is the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,9 @@ class Progress:
     traceless: bool = False
     gathered: tuple[Recalled, ...] = ()
     source: str = ""
+    said: int = 0
+    """How many sentences were told."""
+
     done: tuple[Done, ...] = ()
     problems: list[str] = field(default_factory=list)
 
@@ -261,6 +264,16 @@ def without_echoes(found: Sequence[Recalled]) -> tuple[Recalled, ...]:
         for memory in found
         if memory.kind == "fact" or not any(fact in memory.text.lower() for fact in facts)
     )
+
+
+def source_sentence(question: str, reply: str, recalled: Sequence[Recalled]) -> str:
+    """The sentence that names the document which a reply draws on, with the place in it; "" for none.
+
+    A small model is told where a piece is from and seldom says it, so it is said after the reply.
+    """
+    pieces = (memory for memory in recalled if memory.kind == "chunk")
+    found = next((memory for memory in pieces if draws_on(reply, question, memory.text)), None)
+    return "" if found is None or found.source in reply else f"That is in {found.source}."
 
 
 def log_failed(ask: Ask, error: BaseException) -> None:

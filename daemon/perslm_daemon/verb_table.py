@@ -54,15 +54,20 @@ from perslm_runtime import __version__
 from perslm_runtime.errors import BusyError, DeviceError, InputError, PersLMError
 from perslm_runtime.memory_prune import Budget
 
+_LONGEST_ROOM = 80
 _NO_VOICE = "there is no voice: set voice.enabled=true, or see `perslm status` for why it did not start"
 
 
 class AskArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
-    """`speak` plays the answer here; `person` is a hint that opens nothing private."""
+    """`speak` plays the answer here; `person` is a hint that opens nothing private.
+
+    `area` is the room it was said in, "" for this board's.
+    """
 
     speak: bool = False
     conversation: str = ""
     person: str | None = None
+    area: str = ""
 
 
 class SayArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
@@ -205,6 +210,7 @@ class Table:
             person=request.person or self.config.person,
             vouched=vouched,
             source=request.source,
+            area=args.area[:_LONGEST_ROOM],
         )
         done = await (self.turn_aloud(wanted, tell) if speak else self.turn(wanted, tell))
         if args.speak and not speak:

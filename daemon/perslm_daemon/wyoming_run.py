@@ -58,10 +58,11 @@ class Engines:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """In whose name a satellite asks, and in which conversation."""
+    """In whose name a satellite asks, in which conversation, and in which room; "" where that is not known."""
 
     person: str
     conversation: str
+    area: str = ""
 
 
 class Run:
@@ -164,6 +165,7 @@ class Run:
             conversation=self._asker.conversation,
             person=self._asker.person,
             source="satellite",
+            area=self._asker.area,
         )
         try:
             await self._engines.turn(asked, tell)

@@ -53,6 +53,7 @@ SILENT_S = 8.0
 """A satellite that has sent nothing, no pong either, for so long is gone."""
 
 _INFO_S = 5.0
+_LONGEST_ROOM = 80
 _LATE_S = 1.0  # after the sound should be out: for satellites that never say `played`
 _CONVERSATION_S = 300.0  # a conversation that rested so long is over
 
@@ -73,7 +74,8 @@ class NotASatelliteError(DeviceError):
 class Satellite:
     """A connected satellite; `drive` it until it goes.
 
-    `person` is whom it asks for. `on_state` is told what it does. `silent_s` is how long it may send nothing.
+    `person` is whom it asks for, `area` its room, "" for the one that it tells itself. `on_state` is told what it
+    does. `silent_s` is how long it may send nothing.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class Satellite:
         person: str,
         on_state: Callable[[State], None],
         *,
+        area: str = "",
         silent_s: float = SILENT_S,
     ) -> None:
         self._engines, self._bulletin, self._person = engines, bulletin, person
+        self._area = area
         self._on_state, self._silent_s = on_state, silent_s
         self._conversation, self._asked_at = "", 0.0
         self._woken = False
@@ -139,6 +143,7 @@ class Satellite:
                 about = parsed(Info.from_event, event).satellite
                 if about is None or not about.installed:
                     raise NotASatelliteError("there is a Wyoming service, but no satellite")
+                self._area = self._area or " ".join((about.area or "").split())[:_LONGEST_ROOM]
                 return
         raise DeviceError("it does not say what it is")
 
@@ -185,7 +190,7 @@ class Satellite:
         if self._run_scope is not None:
             self._run_scope.cancel()
         self._woken = False
-        self._run = run = Run(wanted, self._engines, self._wire, Asker(self._person, self._same_conversation()))
+        self._run = run = Run(wanted, self._engines, self._wire, self._asker())
         self._run_scope = scope = anyio.CancelScope()
         self._tasks.start_soon(self._answer, run, scope)
 
@@ -210,6 +215,9 @@ class Satellite:
         listens = run.wanted.start_stage in {PipelineStage.WAKE, PipelineStage.ASR}
         if run.wanted.restart_on_end and listens and not failed:  # one that fails is not tried in a circle
             self._begin(run.wanted)
+
+    def _asker(self) -> Asker:
+        return Asker(self._person, self._same_conversation(), self._area)
 
     def _same_conversation(self) -> str:
         now = time.monotonic()

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 
 import anyio
 
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.config_keys import place_of
+from perslm_daemon.config_keys import place_of, room_of
 from perslm_daemon.config_sections import Config
 from perslm_daemon.discovery import Found
 from perslm_daemon.logs import event as log_event
@@ -58,7 +59,8 @@ async def open_satellites(
     words, language = config.wake.words, config.stt.language
     engines = Engines(vad, parts.stt, parts.tts, wake, words, rate_hz, language, turn)
     places = [place_of(text) for text in config.wyoming.satellites]
-    return Satellites(engines, bulletin, places, person=config.person, find=find)
+    rooms = dict(room_of(text) for text in config.wyoming.rooms)
+    return Satellites(engines, bulletin, places, person=config.person, rooms=rooms, find=find)
 
 
 class Satellites:
@@ -71,12 +73,13 @@ class Satellites:
         places: Sequence[Place],
         *,
         person: str,
+        rooms: Mapping[Place, str] = MappingProxyType({}),
         find: Find | None = None,
         first_pause_s: float = _FIRST_PAUSE_S,
         look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         self._engines, self._bulletin = engines, bulletin
-        self._places, self._person, self._find = tuple(places), person, find
+        self._places, self._person, self._rooms, self._find = tuple(places), person, rooms, find
         self._first_pause_s, self._look_every_s = first_pause_s, look_every_s
         self._states: dict[str, str] = {}
         self._found: set[Place] = set()
@@ -122,7 +125,13 @@ class Satellites:
         self._bulletin.post("satellites", dict(self._states))
 
     async def _connect(self, place: Place, person: str) -> None:
-        satellite = Satellite(self._engines, self._bulletin, person, lambda state: self._post(place, state))
+        satellite = Satellite(
+            self._engines,
+            self._bulletin,
+            person,
+            lambda state: self._post(place, state),
+            area=self._rooms.get(place, ""),
+        )
         with closing(await _connected(place)) as connected:
             try:
                 await satellite.drive(connected)

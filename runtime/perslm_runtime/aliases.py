@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _BETWEEN = frozenset(re.findall(r"\w+", "is was are called named name s my our the a an as has become"))
 _OWNING = frozenset(("my", "our", "the", "a", "an", "as"))
@@ -53,6 +53,23 @@ def also_called(who: str, sentences: Iterable[str], most: int = 3) -> list[str]:
             if other:
                 votes[other] += 1
     return [word for word, _ in votes.most_common(most)]
+
+
+def reworded(question: str, others: Mapping[str, str]) -> list[str]:
+    """`question` with "they" for its people, and with the other word for each; none where nobody has one.
+
+    `others` are names and roles of the question, as written, each with another word for the same person.
+    """
+    if not others:
+        return []
+    named = re.compile(rf"\b(?:(?:[Mm]y|[Oo]ur|[Tt]he) )?({'|'.join(map(re.escape, others))})\b")
+
+    def instead(match: re.Match[str]) -> str:
+        word = others[match[1]]
+        return word if word[0].isupper() else f"my {word}"
+
+    other = named.sub(instead, question)
+    return [named.sub("they", question), other] if other != question else []
 
 
 def _beside(words: list[str], low: list[str], place: int, step: int, wants_name: bool) -> str | None:

@@ -34,6 +34,7 @@ _MEMORY_SHARE = 0.3  # of what is free in the window
 _NOTES_SHARE = 0.3
 _PREFILL_S = 2.0  # what reading memories may cost before the first word; a Pi 4 reads 20 to 70 tokens per second
 _UNKNOWN_TOKENS_PER_S = 60.0
+_DRAWN = 0.6
 _LEAST_MEMORY_TOKENS = 48  # one sentence is given on the slowest board too
 
 
@@ -114,7 +115,7 @@ def passage(text: str, question: str, most_chars: int) -> str:
     """The stretch of whole sentences of `text` that shares most with `question`, of about `most_chars` at most."""
     if len(text) <= most_chars:
         return text
-    wanted = {_root(word) for word in _WORD.findall(question) if word.casefold() not in STOP_WORDS}
+    wanted = _roots(question)
     sentences = [found.strip() for found in re.split(r"(?<=[.!?])\s+|\n+", text) if found.strip()]
     shared = [len(wanted.intersection(map(_root, _WORD.findall(sentence)))) for sentence in sentences]
     start = max(range(len(sentences)), key=lambda place: (shared[place], -place))
@@ -129,9 +130,20 @@ def passage(text: str, question: str, most_chars: int) -> str:
     return _cut(" ".join(sentences[start:end]), most_chars)
 
 
+def draws_on(reply: str, question: str, text: str) -> bool:
+    """Whether most of what `reply` says beyond the words of `question` stands in `text`."""
+    asked, held = _roots(question), _roots(text)
+    new = _roots(reply) - asked
+    return bool(new) and len(new & held) >= _DRAWN * len(new)
+
+
+def _roots(text: str) -> set[str]:
+    return {_root(word) for word in _WORD.findall(text) if word.casefold() not in STOP_WORDS}
+
+
 def _root(word: str) -> str:
-    """A word without its ending, near enough to compare "washed" and "washing" within one text."""
-    return word.casefold()[:5]
+    """A word without its ending, near enough to compare "washed" and "washing", "lasts" and "last"."""
+    return word.casefold()[:5].rstrip("s")
 
 
 def _cut(text: str, most_chars: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_names import SEVERAL, Hit, Kind, NameBook
 from perslm_runtime.home_values import value_at
 from perslm_runtime.home_vocabulary import LEVELS, Vocabulary, longest
 from perslm_runtime.home_wish import Target
@@ -94,7 +94,14 @@ class _Reading:
     def _left_out(self, at: int) -> tuple[tuple[Target, ...], int] | None:
         """What "except ..." names, at a word."""
         phrase = longest(self._known.left_out, self._words, at)
-        return self._targets(phrase[1]) if phrase else None
+        if phrase is None:
+            return None
+        ones = self._after_determiners(phrase[1])
+        if self._words[ones : ones + 1] in (["one"], ["ones"]):
+            ones += 1
+        # "except the ones in the hall", "but not those upstairs"
+        placed = self._placed(ones, trailing=True) if ones > phrase[1] else None
+        return ((placed[0],), placed[1]) if placed is not None else self._targets(phrase[1])
 
     def _target(self, at: int) -> tuple[Target, int] | None:
         quantity, start, this = self._quantity(at)
@@ -105,9 +112,13 @@ class _Reading:
         if not heads:
             return None
         target, end = max(heads, key=lambda head: head[1])
+        if target.noun and not target.many and self._words[start - 1 : start] in _WHOLES:
+            return None  # "the whole light" is the hall's, heard wrongly
+        if target.is_place and quantity == "all" and not this:
+            return replace(target, said=" ".join(self._words[at:end])), end  # "the whole living room"
         if target.is_place and (quantity or this):
             return None
-        many = target.many or quantity == "all"
+        many = target.many or quantity in ("all", "both")
         target = replace(target, quantity=quantity or target.quantity, many=many, this=this and not target.placed)
         if not target.is_place and (placed := self._placed(end, trailing=True)) is not None:
             place, end = placed
@@ -157,7 +168,8 @@ class _Reading:
                 continue
             # "the lights" are a class even where one room's lamp is announced as "Terrace Lights"
             own = hit.rank == 0 and len(hit.ids) == 1
-            found.append((hit.end, 4 if own else 0, Target(devices=(hit.ids,), guessed=hit.alike < 1.0), hit.end))
+            named = Target(devices=(hit.ids,), many=hit.rank == SEVERAL, guessed=hit.alike < 1.0)
+            found.append((hit.end, 4 if own else 0, named, hit.end))
         noun = self._noun(at)
         if noun is not None:
             name, many, end = noun
@@ -182,6 +194,10 @@ class _Reading:
         if self._words[at : at + 1] in (["'s"], ["s"]):
             at += 1
         hits = self._named(at, Kind.DEVICE)
+        if not hits and (quantity := longest(self._known.quantities, self._words, at)) is not None:
+            noun = self._noun(quantity[1])  # "downstairs: all lights off"
+            many = Target() if noun is None else Target(noun=noun[0], many=True, quantity=quantity[0])
+            return None if noun is None else (_merged(many, where), noun[2])
         noun = self._noun(at)
         own = bool(hits) and hits[0].rank == 0 and len(hits[0].ids) == 1
         if hits and (noun is None or hits[0].end > noun[2] or (hits[0].end == noun[2] and not noun[1] and own)):
@@ -292,7 +308,8 @@ class _Reading:
 
     def _number(self, out: Chunked, at: int) -> int:
         """Take a number at a word, else the word itself; returns where to go on."""
-        found = value_at(self._words, at, self._known)
+        vague = self._words[at] in _VAGUE and at + 1 < len(self._words)
+        found = value_at(self._words, at + vague + (self._words[at + 1 : at + 2] == ["a"] and vague), self._known)
         if found is None:
             out.words.append(self._words[at])
             return at + 1
@@ -322,6 +339,8 @@ def _merged(target: Target, place: Target) -> Target:
     )
 
 
+_WHOLES = (["whole"], ["entire"], ["complete"])
+_VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "nearly"))
 _ARTICLES = ("the", "my", "our", "a")
 
 

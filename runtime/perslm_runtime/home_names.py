@@ -21,6 +21,10 @@ _SPELLED = 0.6
 _CLEARLY = 0.08  # how much better the best has to be than the next
 
 
+SEVERAL = 6
+"""The rank of a plural that several names end in: "the night lights"."""
+
+
 class Kind(Enum):
     """What a name is of."""
 
@@ -31,12 +35,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name of one thing. `rank` 0 is its own name or alias, 1 the name without its room, 2 its apparatus'."""
+    """One name of one thing. `rank` 0 is its own name or alias, 1 the name without its room, 2 its apparatus'.
+
+    `domain` is a device's, for Home Assistant's sentences: "open" is another intent for a lock than for a blind.
+    """
 
     name: str
     kind: Kind
     id: str
     rank: int = 0
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,11 @@ class NameBook:
         self._ids: dict[Kind, dict[str, tuple[int, list[str]]]] = {kind: {} for kind in Kind}
         self.words: set[str] = set()
         """Every word that is part of a name."""
+        self.domains: dict[str, str] = {}
+        """What kind of device each id is, where it was told."""
         for entry in entries:
+            if entry.domain:
+                self.domains[entry.id] = entry.domain
             words = _plain(entry.name)
             if not words:
                 continue
@@ -80,6 +92,8 @@ class NameBook:
                 break
             key += part
             keys.append((end + 1, key))
+            if words[end].endswith("'s"):  # "Rosie's battery"
+                keys.append((end + 1, key.removesuffix("s")))
         wanted = tuple(kinds)
         return [
             Hit(end, kind, tuple(self._ids[kind][key][1]), rank=self._ids[kind][key][0])

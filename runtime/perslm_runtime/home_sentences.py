@@ -16,8 +16,10 @@ from importlib.resources import files
 from typing import Any
 
 from perslm_runtime.home_chunks import Chunked, chunk
+from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_names import Hit, Kind, NameBook
-from perslm_runtime.home_vocabulary import Vocabulary
+from perslm_runtime.home_polite import WHY, without_courtesy, written_out
+from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Matched, Sentences, without_politeness
 from perslm_runtime.time_words import find, words_of
@@ -37,35 +39,6 @@ _IT = (
     "those ones",
     "same one",
 )
-_CONTRACTIONS = (
-    (
-        re.compile(
-            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|somebody|he|she)'s\b"
-        ),
-        r"\1 is",
-    ),
-    (re.compile(r"\b(i)'m\b"), r"\1 am"),
-    (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
-    (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
-    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
-    (re.compile(r"\b(i|we|you)'d (rather|prefer)\b"), r"\1 would \2"),
-    (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
-    (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),
-    (re.compile(r"\b(can)'t\b"), r"cannot"),
-    (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
-    (re.compile(r"\bwanna\b"), "want to"),
-    (re.compile(r"\bgonna\b"), "going to"),
-    (re.compile(r"\bgimme\b"), "give me"),
-    (re.compile(r"\blet is\b"), "let us"),
-    (
-        re.compile(
-            r"'s (?=(brightness|colou?r|temperature|volume|speed|position|state|status|battery|humidity)\b)"
-        ),
-        " ",
-    ),
-    (re.compile(r"\bdegs?\b|°"), " degrees"),
-    (re.compile(r"\bcolours?\b"), "color"),
-)
 _CUTS = (
     ("and", "then", "also"),
     ("and", "also"),
@@ -76,6 +49,33 @@ _CUTS = (
     ("but",),
     ("while",),
     ("plus",),
+)
+
+
+_MOST_CALLED = 6
+_QUOTES = frozenset(
+    ("say", "says", "said", "saying", "told", "tell", "tells", "wrote", "asked", "called", "heard", "sang", "read")
+)
+_NOT_LATER = frozenset(
+    (
+        *(
+            "fragment",
+            "name",
+            "move_room",
+            "scene",
+            "value_of",
+            "is_state",
+            "which",
+            "how_many",
+            "state_of",
+            "list",
+        ),
+        *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("position_of", "battery_of", "power_of"),
+    )
+)
+_COVERS = frozenset(
+    ("blind", "shutter", "curtain", "shade", "awning", "cover", "garage", "gate", "window", "valve")
 )
 
 
@@ -110,23 +110,48 @@ class HomeSentences:
         for one in table["intent"]:
             tables[apart.get(one["name"], 2)].append(one)
         self._bare, self._first, self._all = (Sentences(one, table["rules"], self._static) for one in tables)
+        self._loose = LooseSentences(table)
+        self._carried = phrases(dict.fromkeys(table["carried"], True))
+        self._begin = frozenset(table["words"]["begin"].split())
         self._grammar = self._all.words | {"and", "the", "in", "room"} | self._fillers
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
         spoken = self._spoken(text)
-        for words in self._readings(spoken):
-            if len(words) > _LONGEST_WORDS or not words:
-                continue
-            if found := self._parts(words, book, {}):
-                return found
-        words = self._words(spoken.replace(",", " "))
-        if not words or len(words) > _LONGEST_WORDS:
-            return ()
-        for repaired in self._repairs(words, book):
-            if found := self._parts(words, book, repaired):
-                return found
+        readings = [words for words in self._readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
+        for loose in (False, True):
+            for words in readings:
+                if found := self._parts(words, book, {}, loose=loose):
+                    return found
+        if found := self._of_it(spoken, book) or self._behind(spoken, book):
+            return found
+        for words in readings:
+            for repaired in self._repairs(words, book):
+                if found := self._parts(words, book, repaired):
+                    return found
         return ()
+
+    def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""
+        told, comma, wanted = spoken.partition(",")
+        if not comma or self._loose.denies(told.split()):
+            return ()
+        found = self._parts(self._words(wanted.replace(",", " ")), book, {})
+        about = [
+            target for named in chunk(self._words(told), self._known, book).targets.values() for target in named
+        ]
+        if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
+            return ()
+        return (replace(found[0], targets=tuple(about)),) if found[0].targets else ()
+
+    def _behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted behind a few words to somebody: "everybody to bed, lights off"."""
+        told, comma, wanted = spoken.partition(",")
+        words = told.split()
+        if not comma or len(words) > _MOST_CALLED or self._loose.denies(words) or _QUOTES & {*words}:
+            return ()
+        found = self._parts(self._words(wanted.replace(",", " ")), book, {})
+        return found if all(wish.targets and wish.name not in _NOT_LATER for wish in found) else ()
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
@@ -135,23 +160,24 @@ class HomeSentences:
         if not spans or len(words) > _LONGEST_WORDS:
             return False
         one = spans[0]
-        start = one.start - (
-            one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
-        )
-        found = self._parts([*words[:start], *words[one.end :]], book, {})
-        return bool(found) and all(wish.targets and wish.name not in ("fragment", "name") for wish in found)
+        lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
+        for start in (one.start, *([one.start - 1] if lead else [])):
+            found = self._parts([*words[:start], *words[one.end :]], book, {}, loose=True)
+            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
+                return True
+        return False
 
     # From text to words
 
     def _spoken(self, text: str) -> str:
-        said = text.lower().replace("’", "'")
-        for pattern, instead in _CONTRACTIONS:
-            said = pattern.sub(instead, said)
-        return said
+        return without_courtesy(written_out(text))
 
     def _readings(self, spoken: str) -> Iterator[list[str]]:
         plain = self._words(spoken.replace(",", " "))
         yield plain
+        for told in WHY:  # "I'm cold, turn on the heating": why it is wanted says nothing of what
+            if (kept := told.sub(" ", spoken)) != spoken:
+                yield self._words(kept.replace(",", " "))
         if "," in spoken or ";" in spoken or "." in spoken.strip()[:-1]:
             cut = re.sub(r"[,;.!?](?=\s)", " and ", spoken)
             cut = re.sub(r"\band\s+(and|then)\b", "and", cut)
@@ -169,23 +195,27 @@ class HomeSentences:
     # From words to wishes
 
     def _parts(
-        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], depth: int = 0
+        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], depth: int = 0, *, loose: bool = False
     ) -> tuple[Wish, ...]:
         """The wishes of the words, cut where each part fits; () where some part does not."""
-        whole = self._one(words, book, repaired)
+        whole = self._one(words, book, repaired, loose=loose)
         if whole is not None:
             return (whole,)
         if depth >= _MOST_PARTS:
             return ()
-        for start, end in _cuts(words):
+        for start, end in _cuts(words, self._begin):
             left = self._one(
-                without_politeness(words[:start], self._before, self._after), book, _within(repaired, 0, start)
+                without_politeness(words[:start], self._before, self._after),
+                book,
+                _within(repaired, 0, start),
+                loose=loose,
             )
             if left is None or left.name in ("fragment", "yes", "no", "choose"):
                 continue
-            rest = self._parts(
-                without_politeness(words[end:], self._before, self._after), book, _moved(repaired, end), depth + 1
-            )
+            behind = without_politeness(words[end:], self._before, self._after)
+            rest = self._parts(behind, book, _moved(repaired, end), depth + 1, loose=loose)
+            if not rest and (begun := self._begun(words[:start])):  # "make sure this is off and that is closed"
+                rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
                 continue
             if (
@@ -198,7 +228,14 @@ class HomeSentences:
             return (left, *rest)
         return ()
 
-    def _one(self, words: list[str], book: NameBook, repaired: Mapping[int, Hit]) -> Wish | None:
+    def _begun(self, words: list[str]) -> list[str]:
+        """How a sentence begins that holds for what comes after its "and" as well."""
+        found = longest(self._carried, words, 0)
+        return words[: found[1]] if found else []
+
+    def _one(
+        self, words: list[str], book: NameBook, repaired: Mapping[int, Hit], *, loose: bool = False
+    ) -> Wish | None:
         if not words:
             return None
         plain = [word for word in words if word not in self._fillers]
@@ -209,19 +246,26 @@ class HomeSentences:
         lists = _lists(chunked)
         if (found := next(self._first.match(" ".join(plain), lists), None)) is not None:
             return _wish(found, chunked)
-        plain = [word for word in plain if word not in self._kept_back]
+        said, plain = plain, [word for word in plain if word not in self._kept_back]
         for text, place in _stray_place(plain, chunked):
             for found in self._all.match(text, lists):
                 wish = _wish(found, chunked)
                 if wish is not None and _sensible(wish):
                     return wish if place is None or wish.place is not None else replace(wish, place=place)
-        return None
+        return self._by_words(said, plain, chunked) if loose else None
+
+    def _by_words(self, said: list[str], plain: list[str], chunked: Chunked) -> Wish | None:
+        """What the words alone say; `plain` are those without the words that mean nothing beside a name."""
+        if (asked := self._loose.question(chunked.words, chunked)) is not None:
+            return asked
+        wish = self._loose.command(said, chunked) or self._loose.command(plain, chunked)
+        return None if wish is None else _meant(wish, chunked.words, chunked)
 
     # Names that were not understood
 
     def _repairs(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
         """What unknown words may have been meant to be, the most likely first."""
-        known = self._grammar | self._known.noun_words
+        known = self._grammar | self._known.noun_words | self._known.rooms
         unknown = [
             at
             for at, word in enumerate(words)
@@ -257,16 +301,18 @@ class HomeSentences:
         return frozenset(self._table["words"]["commands"].split())
 
 
-def _cuts(words: Sequence[str]) -> Iterable[tuple[int, int]]:
-    """Where two commands may meet: (end of the first, start of the second)."""
+def _cuts(words: Sequence[str], begin: frozenset[str]) -> Iterable[tuple[int, int]]:
+    """Where two commands may meet: (end of the first, start of the second, maybe with one of `begin`)."""
     at = 1
     while at < len(words) - 1:
         length = next((len(cut) for cut in _CUTS if tuple(words[at : at + len(cut)]) == cut), 0)
         if length:
             yield at, at + length
             at += length
-        else:
-            at += 1
+            continue
+        if words[at] in begin:
+            yield at, at
+        at += 1
 
 
 def _within(repaired: Mapping[int, Hit], start: int, end: int) -> dict[int, Hit]:
@@ -320,7 +366,47 @@ def _wish(found: Matched, chunked: Chunked) -> Wish | None:
             case "what":
                 if not (word := _as_said(said, chunked)):
                     return None
-    return Wish(found.intent, tuple(targets), number, word, place)
+    name = found.intent
+    if name in ("start", "stop", "pause") and word and not targets:
+        targets = [Target(noun=word, said=word.replace("_", " "))]
+    if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
+        name = "change_temperature"
+    if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
+        name = "set_temperature"
+    return _meant(Wish(name, tuple(targets), number, word, place), chunked.words, chunked)
+
+
+def _meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
+    """A wish as it is meant where its words say something else than they seem to."""
+    any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
+    if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
+        return replace(wish, name="is_state", word=_ASKED[wish.name])
+    if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
+        wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
+    said = {*words}
+    few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
+    if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
+        return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
+    return wish
+
+
+_PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
+_MOST_STEPS = 6  # degrees: nobody heats a room to five
+_UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
+_DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
+_ASKED = {"turn_on": "on", "turn_off": "off", "open": "open", "close": "closed"}
+_DIMS = frozenset(("dim", "brighten", "fade", "brightness"))
+
+
+def _is_warmth(targets: Sequence[Target], number: object, found: Matched, chunked: Chunked) -> bool:
+    """Whether a room is to be at a bare number that is one of degrees: "keep the bedroom at 18"."""
+    bare = (
+        isinstance(number, int | float)
+        and 14 <= number <= 28
+        and any(kind == "n" for kind, _, _ in found.entities)
+    )
+    rooms = bool(targets) and all(target.is_place for target in targets)
+    return bare and rooms and not _DIMS & {*chunked.words}
 
 
 def _as_said(text: str, chunked: Chunked) -> str:
@@ -334,16 +420,25 @@ def _as_said(text: str, chunked: Chunked) -> str:
 
 def _sensible(wish: Wish) -> bool:
     """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
-    if wish.name in ("set_volume", "change_volume"):
-        return bool(wish.targets)
-    if wish.name in ("name", "move_room", "hide"):
-        return bool(wish.targets) and not wish.targets[0].is_place
-    if wish.name == "turn_on" and wish.word == "light":
-        return all("light" in target.said for target in wish.targets)
-    if wish.name == "change_brightness" and any(
-        target.noun != "light" for target in wish.targets if target.said in ("light", "lights")
-    ):
-        return False
-    if wish.name == "value_of":
-        return len(wish.targets) == 1 and len(wish.targets[0].devices) == 1 and not wish.targets[0].guessed
-    return True
+    targets, fits = wish.targets, True
+    match wish.name:
+        case "set_volume" | "change_volume":
+            fits = bool(targets)
+        case "arm_home" | "arm_away" | "arm_night":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "disarm":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "vacuum_locate":
+            fits = wish.place is None and not any(target.placed for target in targets)
+        case "change_position":
+            fits = all(target.noun in _COVERS or target.devices for target in targets)
+        case "name" | "move_room" | "hide":
+            fits = bool(targets) and not targets[0].is_place
+        case "turn_on" if wish.word == "light":
+            bought = ("a ", "an ", "another ", "new ")  # "we should get a light for the hall"
+            fits = all("light" in one.said and not one.said.startswith(bought) for one in targets)
+        case "change_brightness":
+            fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
+        case "value_of":
+            fits = len(targets) == 1 and len(targets[0].devices) == 1 and not targets[0].guessed
+    return fits

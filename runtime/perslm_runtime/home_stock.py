@@ -13,6 +13,7 @@ from perslm_runtime.home_names import Kind, NameBook
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import StockSentences
 from perslm_runtime.time_words import words_of
+from perslm_runtime.tongues import tongue
 
 WISHES = {
     "HassTurnOn": "turn_on",
@@ -35,6 +36,7 @@ WISHES = {
     "HassLawnMowerDock": "vacuum_dock",
     "HassSetVolume": "set_volume",
 }
+_MOST_MATCHES = 50
 _STATES = {
     "on": "on",
     "off": "off",
@@ -68,18 +70,29 @@ class StockHome:
     """Home Assistant's sentences in one language; made on first use (75 ms, 2.5 MB in English)."""
 
     def __init__(self, language: str) -> None:
-        self._language = language
+        self._language, self._tongue = language, tongue(language)
         self._sentences: StockSentences | None = None
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
-        """The wish of the first sentence that fits; () for none."""
+        """The wish of the first sentence that fits; () for none. Yes, no and undo by their words (tongues.py)."""
+        if self._tongue is not None and (bare := self._tongue.answers.get(" ".join(words_of(text.lower())))):
+            return (Wish(bare),)
         if self._sentences is None:
             self._sentences = StockSentences(self._language, tuple(WISHES))
-        for found in self._sentences.match(text, _lists(text, book), DOMAINS):
+        first: Wish | None = None
+        lists = _lists(text, book)
+        own = {
+            name: tuple(dict.fromkeys(book.domains[id_] for id_ in ids if id_ in book.domains))
+            for name, ids in lists["name"].items()
+        }
+        for number, found in enumerate(self._sentences.match(text, lists, DOMAINS, own)):
             wish = _wish(found.intent, found.values, found.template)
-            if wish is not None:
-                return (wish,)
-        return ()
+            if wish is not None and any(target.devices for target in wish.targets):
+                return (wish,)  # a thing that is called so, before any of a class
+            first = first or wish
+            if first is not None and number >= _MOST_MATCHES:
+                break
+        return () if first is None else (first,)
 
 
 def _lists(text: str, book: NameBook) -> dict[str, Mapping[str, Any]]:
@@ -96,8 +109,9 @@ def _wish(intent: str, values: Mapping[str, Any], template: str) -> Wish | None:
     name = WISHES[intent]
     domain = str(values.get("domain", ""))
     kind = str(values.get("device_class", ""))
-    if template and name in ("turn_on", "turn_off"):
-        name = {"lock": _LOCKS, "cover": _COVERS, "valve": _COVERS}.get(template, {}).get(name, name)
+    if name in ("turn_on", "turn_off"):
+        other: Mapping[str, Mapping[str, str]] = {"lock": _LOCKS, "cover": _COVERS, "valve": _COVERS}
+        name = (other.get(template) or other.get(domain) or {}).get(name, name)
     number, word = None, ""
     for key in ("brightness", "position", "temperature", "percentage", "volume_level"):
         if isinstance(values.get(key), int | float):
@@ -115,7 +129,8 @@ def _wish(intent: str, values: Mapping[str, Any], template: str) -> Wish | None:
         if domain == "binary_sensor" and kind in ("window", "door", "opening", "garage_door"):
             word = {"on": "open", "off": "closed"}.get(word, word)
     target = _target(values, domain, kind, name, template)
-    return Wish(name, (target,) if target is not None else (), number, word)
+    said = (target,) if target is not None else ()
+    return Wish(name, said, number, word, reply=(intent, template))
 
 
 def _target(values: Mapping[str, Any], domain: str, kind: str, name: str, template: str) -> Target | None:

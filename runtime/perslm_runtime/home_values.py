@@ -16,12 +16,18 @@ _UNITS = {
     "c": "deg",
 }
 
+_DEGREES = ((("a", "degree"), 1), (("half", "a", "degree"), 0.5))
+
 
 def value_at(words: Sequence[str], at: int, known: Vocabulary) -> tuple[str, Number, int] | None:
     """(list, value, end) of the number at a word: "pct", "deg", "kel", or "n" where no unit was said."""
+    for spoken, degrees in _DEGREES:
+        if tuple(words[at : at + len(spoken)]) == spoken:
+            return "deg", degrees, at + len(spoken)
     if level := longest(known.levels, words, at):
         return "pct", level[0], level[1]
     thing = words[at] == "one" and (at == 0 or words[at - 1] in known.not_a_number)  # "this one"
+    thing = thing or list(words[at : at + 2]) == ["one", "of"]
     found = None if thing else _number_at(words, at)
     if found is None:
         return None

@@ -47,6 +47,8 @@ class Vocabulary:
         self.prepositions, self.adverbs, self.outside = sets["in"], sets["adverbs"], sets["outside"]
         self.on_places, self.before_on = sets["on_places"], sets["verbs_before_on"]
         self.also_verbs, self.before_verbs = sets["also_verbs"], sets["before_verbs"]
+        self.rooms = sets["rooms"]
+        """Words for rooms: said, they are that and no other room's name heard wrongly."""
         self.after_nouns, self.not_a_number = sets["after_nouns"], sets["before_one"]
         self.noun_words = {word for words in self.nouns for word in words}
 

@@ -63,3 +63,5 @@ class Wish:
     number: Number | None = None
     word: str = ""
     place: Target | None = None
+    reply: tuple[str, str] = ("", "")
+    """The intent and the kind of answer that Home Assistant has for it, where the sentence is one of its."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hassil import Intents, RecognizeResult, recognize_all
@@ -53,6 +54,12 @@ _DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
 def languages() -> tuple[str, ...]:
     """The languages that there are sentences for."""
     return tuple(sorted(get_languages()))
+
+
+def responses(language: str) -> Mapping[str, Mapping[str, str]]:
+    """Home Assistant's answers in one language: for each of its intents templates by their keys."""
+    answers: Mapping[str, Any] = (get_intents(language) or {}).get("responses", {})
+    return dict(answers.get("intents", {}))
 
 
 class Recognizer:
@@ -376,19 +383,29 @@ class StockSentences:
         self._language = language
 
     def match(
-        self, text: str, lists: Mapping[str, Mapping[str, Any]], domains: Sequence[str]
+        self,
+        text: str,
+        lists: Mapping[str, Mapping[str, Any]],
+        domains: Sequence[str],
+        own: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Iterator[StockMatch]:
-        """Every sentence that fits. A name is offered as each of the `domains`: which it is, is found later."""
+        """Every sentence that fits. A name is offered as its `own` domains, else as each of `domains`."""
         slots: dict[str, SlotList] = {
             name: TextSlotList.from_tuples(values.items(), allow_template=False, name=name)
             for name, values in lists.items()
             if name != "name"
         }
-        named = [(name, ids, {"domain": domain}) for name, ids in lists["name"].items() for domain in domains]
+        named = [
+            (name, ids, {"domain": domain})
+            for name, ids in lists["name"].items()
+            for domain in own.get(name) or domains
+        ]
         slots["name"] = TextSlotList.from_tuples(named, allow_template=False, name="name")
         # "Turn on the light" is said in some room: which one, is found later as well.
         here = {"area": "here"}
         found = recognize_all(text, self._intents, slot_lists=slots, intent_context=here, language=self._language)
         for result in found:
             values = {entity.name: entity.value for entity in result.entities_list}
+            if "domain" in result.context:  # the kind that the sentence needs its name to be of
+                values.setdefault("domain", result.context["domain"])
             yield StockMatch(result.intent.name, values, result.response or "")

@@ -10,6 +10,7 @@ counts a fifth. A small model invents; its own replies must not come back to it 
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perslm_runtime import recall as scoring
+from perslm_runtime.aliases import reworded
 from perslm_runtime.documents import pieces_of
 from perslm_runtime.errors import InputError, MemoryDamaged
 from perslm_runtime.memory_claims import Claims
@@ -29,7 +31,7 @@ from perslm_runtime.memory_lines import Entry, believable_us, clean, from_us, sa
 from perslm_runtime.memory_portable import Imported, export_lines, import_lines
 from perslm_runtime.memory_prune import Budget, Plan, plan
 from perslm_runtime.memory_rows import ENTRY, entry_of
-from perslm_runtime.memory_search import candidates, understand
+from perslm_runtime.memory_search import candidates, other_words, understand
 from perslm_runtime.memory_summaries import Summaries
 from perslm_runtime.memory_vectors import Vector, Vectors
 from perslm_runtime.recall import Weights
@@ -56,7 +58,8 @@ SELECT conversation, count(*), min(at_us), max(at_us) FROM memory WHERE conversa
 GROUP BY conversation ORDER BY max(id) DESC
 """
 _COUNT = "SELECT count(*) FROM memory WHERE (?1 IS NULL OR kind = ?1)"
-_UIDS = "SELECT uid, id FROM memory"
+_UIDS_OF = "SELECT uid FROM memory WHERE id IN (SELECT value FROM json_each(?))"
+_IDS_OF = "SELECT id FROM memory WHERE uid IN (SELECT value FROM json_each(?))"
 _PEOPLE = """
 SELECT person.name, count(memory.id), max(memory.at_us) FROM person LEFT JOIN memory ON memory.person = person.id
 GROUP BY person.id ORDER BY person.name
@@ -129,7 +132,8 @@ _Texts = list[tuple[int, str]]
 _Scored = list[scoring.Scored]
 _Ids = list[int]
 _People = list[Person]
-_Uids = dict[str, int]
+_Uids = list[str]
+_Questions = list[str]
 
 
 def embedding_text(said: str, reply: str) -> str:
@@ -241,6 +245,17 @@ class Memory:
         self._helped |= dict.fromkeys(one.id for one in found if len(self._helped) < _MOST_NOTED)
         return found
 
+    def rewordings(self, query: str, person: str = "owner") -> _Questions:
+        """`query` with other words for the people it names; embedded with it, they are `recall.blended`.
+
+        The name is most of what a short sentence means: "what is Helena's job" is nearest to all that names her.
+        """
+        whose = self._database.value(_PERSON, (clean(person),))
+        if whose is None:
+            return []
+        named = other_words(self._database, clean(query), whose)
+        return reworded(clean(query), {who: others[0] for who, others in named.items()})
+
     def search(self, query: str, *, vector: Vector | None = None, k: int = 50, person: str = "owner") -> _Recalled:
         """As `recall`, for a person who looks for something: without the floor, so weak matches come last."""
         return [_recalled(item) for item in self._rank(query, vector, person, None)][:k]
@@ -325,9 +340,13 @@ class Memory:
         """Summarise days, weeks and months that are over, by this machine's time zone; how many."""
         return self.summaries.make(self._clock().astimezone())
 
-    def uids(self) -> _Uids:
-        """Every memory's uid with its id."""
-        return dict(self._database.rows(_UIDS))
+    def uids_of(self, ids: Iterable[int]) -> _Uids:
+        """The uids by which memories are the same ones in every copy of the file."""
+        return [row[0] for row in self._database.rows(_UIDS_OF, (json.dumps(list(ids)),))]
+
+    def ids_of(self, uids: Iterable[str]) -> _Ids:
+        """The ids that memories have in this file, as far as they are in it."""
+        return [row[0] for row in self._database.rows(_IDS_OF, (json.dumps(list(uids)),))]
 
     def get(self, memory: int) -> Entry | None:
         """The memory with this id, or None."""

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
@@ -26,8 +27,18 @@ def due(folder: Path, *, clock: Callable[[], float] = time.time) -> bool:
     return newest is None or abs(clock() - newest.stat().st_mtime) >= DAY_S
 
 
-def back_up(memory: Memory, folder: Path, keep: int = 3) -> Path:
-    """Check the whole memory, add a backup to `folder`, then drop all but the newest `keep`; returns it.
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many backups stay, and for how many days (0: however old)."""
+
+    number: int = 3
+    days: int = 0
+
+
+def back_up(memory: Memory, folder: Path, keep: Keep = Keep(), *, clock: Callable[[], float] = time.time) -> Path:
+    """Check the whole memory, add a backup to `folder`, then drop the old ones; returns it.
+
+    This one stays, and so do those before it that `keep` allows.
 
     The backup appears whole (VACUUM INTO, fsync, rename) or not at all. A damaged memory raises `MemoryDamaged`,
     a full disk `MemoryStoreError`, and then no older backup goes.
@@ -41,8 +52,9 @@ def back_up(memory: Memory, folder: Path, keep: int = 3) -> Path:
         ) from error
     there, path = backups(folder), next_backup(folder)
     memory.backup(path)
-    for old in there[max(0, keep - 1) :]:
-        old.unlink(missing_ok=True)
+    for place, old in enumerate(there, start=1):
+        if place >= keep.number or (keep.days and clock() - old.stat().st_mtime > keep.days * DAY_S):
+            old.unlink(missing_ok=True)
     return path
 
 

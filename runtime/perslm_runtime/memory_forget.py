@@ -23,6 +23,9 @@ BEYOND = (
 )
 """What is out of reach of every forgetting."""
 
+Told = Callable[[str], None]
+"""Is told the name of each copy before it is opened."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
@@ -46,73 +49,68 @@ class Forgotten:
         return len(self.ids)
 
 
-def forget_everywhere(memory: Memory, wanted: Wanted) -> Forgotten:
-    """Erase what is wanted from the memory and from every copy of it on this disk.
+class Forgetting:
+    """What is wanted of `memory`, chosen once; then erased in its copies, and in itself last.
 
-    Backups lose what the memory no longer holds. Files that a restore put aside lose the same memories and what
-    else is wanted there. A copy that cannot be opened and changed is deleted: nobody knows what it still holds.
-    Leftovers of killed processes are deleted.
+    What a plug pulled in between leaves is a memory that still holds it, so nobody was told that it is gone, and
+    asking again erases the rest. Built and ended in the memory's own thread; `in_copies` runs in any.
     """
-    ids = memory.matching(wanted)
-    before = {uid for uid, number in memory.uids().items() if number in set(ids)}
-    receipt = memory.erase(ids)
-    erased_in: list[str] = []
-    deleted: list[str] = []
-    if memory.file is not None:
-        kept = memory.uids()
-        for path in backups(folder_of(memory.file)):
-            _in_copy(path, memory.key, lambda copy: _not_in(copy, kept), erased_in, deleted)
-        for path in put_aside(memory.file):
-            _in_copy(path, memory.key, lambda copy: _same_or_wanted(copy, before, wanted), erased_in, deleted)
-        for path in leftovers(memory.file):
+
+    def __init__(self, memory: Memory, wanted: Wanted) -> None:
+        self.ids = memory.matching(wanted)
+        self._uids = memory.uids_of(self.ids)
+        self._wanted, self._file, self._key = wanted, memory.file, memory.key
+        self._seen: set[str] = set()
+        self._erased_in: list[str] = []
+        self._deleted: list[str] = []
+
+    def in_copies(self, told: Told | None = None) -> None:
+        """Erase it from every copy that was not seen to yet; leftovers of killed processes are deleted.
+
+        A copy loses the same memories, and what else is wanted there: a backup may hold what was pruned since. One
+        that cannot be opened and changed is deleted: nobody knows what it still holds.
+        """
+        if self._file is None:
+            return
+        for path in [*backups(folder_of(self._file)), *put_aside(self._file)]:
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                if told is not None:
+                    told(path.name)
+                self._in_copy(path)
+        for path in leftovers(self._file):
             path.unlink(missing_ok=True)
-            deleted.append(path.name)
-    return Forgotten(
-        receipt.ids,
-        receipt.at,
-        receipt.erased.claims,
-        receipt.erased.summaries,
-        tuple(erased_in),
-        tuple(deleted),
-        receipt.erased.files,
-        BEYOND if receipt.count else (),
-    )
+            self._deleted.append(path.name)
+
+    def in_memory(self, memory: Memory) -> Forgotten:
+        """Erase it from the memory, and from the backups that were made since `in_copies`; returns the receipt."""
+        receipt = memory.erase(self.ids)
+        self.in_copies()
+        return Forgotten(
+            receipt.ids,
+            receipt.at,
+            receipt.erased.claims,
+            receipt.erased.summaries,
+            tuple(self._erased_in),
+            tuple(self._deleted),
+            receipt.erased.files,
+            BEYOND if receipt.count else (),
+        )
+
+    def _in_copy(self, path: Path) -> None:
+        try:
+            with closing(Memory(path, key=self._key, is_copy=True)) as copy:
+                described = () if self._wanted.ids else copy.matching(self._wanted)
+                if ids := sorted({*copy.ids_of(self._uids), *described}):
+                    copy.erase(ids)
+                    self._erased_in.append(path.name)
+        except MemoryStoreError:
+            remove(path)
+            self._deleted.append(path.name)
 
 
-def forget_in_backups(memory: Memory) -> tuple[str, ...]:
-    """Erase from the automatic backups what `memory` no longer holds; the names of those that held it."""
-    if memory.file is None:
-        return ()
-    kept = memory.uids()
-    touched: list[str] = []
-    for path in backups(folder_of(memory.file)):
-        _in_copy(path, memory.key, lambda copy: _not_in(copy, kept), touched, touched)
-    return tuple(touched)
-
-
-def _in_copy(
-    path: Path,
-    key: bytes | None,
-    choose: Callable[[Memory], list[int]],
-    erased_in: list[str],
-    deleted: list[str],
-) -> None:
-    """Erase what `choose` finds in a copy, and note the copy's name where it held any."""
-    try:
-        with closing(Memory(path, key=key, is_copy=True)) as copy:
-            if ids := choose(copy):
-                copy.forget(ids=ids)
-                erased_in.append(path.name)
-    except MemoryStoreError:
-        remove(path)
-        deleted.append(path.name)
-
-
-def _not_in(copy: Memory, kept: dict[str, int]) -> list[int]:
-    return [number for uid, number in copy.uids().items() if uid not in kept]
-
-
-def _same_or_wanted(copy: Memory, uids: set[str], wanted: Wanted) -> list[int]:
-    same = {number for uid, number in copy.uids().items() if uid in uids}
-    described = () if wanted.ids else copy.matching(wanted)
-    return sorted(same | set(described))
+def forget_everywhere(memory: Memory, wanted: Wanted, told: Told | None = None) -> Forgotten:
+    """Erase what is wanted from the memory and from every copy of it on this disk, in one thread."""
+    forgetting = Forgetting(memory, wanted)
+    forgetting.in_copies(told)
+    return forgetting.in_memory(memory)

@@ -16,7 +16,7 @@ from perslm_runtime.aliases import also_called, asked_people
 from perslm_runtime.memory_db import Database, Row
 from perslm_runtime.memory_lines import from_us, to_us
 from perslm_runtime.memory_vectors import Vector, Vectors
-from perslm_runtime.past import Stretch, stretches
+from perslm_runtime.past import stretches
 from perslm_runtime.recall import Candidate, Question, Weights
 
 MOST_TERMS = 24  # of a question, the rarest ones
@@ -76,7 +76,8 @@ SELECT (
 FROM memory WHERE id IN (SELECT value FROM json_each(?))
 """
 _CANDIDATES = """
-SELECT memory.id, memory.kind, memory.said, memory.reply, memory.at_us, before.id, before.said, memory.source
+SELECT memory.id, memory.kind, memory.said, memory.reply, memory.at_us, before.id, before.said, memory.source,
+    memory.kept
 FROM memory LEFT JOIN memory AS before ON before.id = (
     SELECT max(led.id) FROM memory AS led WHERE led.conversation = memory.conversation AND led.id < memory.id
           AND led.person = memory.person
@@ -117,8 +118,16 @@ def understand(
     rarest = sorted(occurs, key=lambda stem: occurs[stem])[:MOST_TERMS]
     total = int(database.value("SELECT count(*) FROM memory INDEXED BY memory_of_person"))
     share = recall.shares({stem: occurs[stem] for stem in rarest}, total, weights)
-    if named:
-        share = _without_time(database, share, named, weights)
+    if named and share:
+        timely = {stem for one in named for stem, _ in database.stems(" ".join(one.words))}
+        lessened = _lessened(share, timely, weights.time_word)
+        whole = sum(lessened.values())
+        share = {stem: value / whole for stem, value in lessened.items()}
+    anchors, places = (
+        ([], set[str]()) if named or person is None or not share else _anchors(database, query, person)
+    )
+    if anchors:
+        share = _lessened(share, places, weights.place_word)
     question = Question(
         terms={stem: (words[stem], share[stem]) for stem in words if stem in share},
         lookup=_lookup(rarest, occurs),
@@ -126,51 +135,46 @@ def understand(
         of_oneself=recall.of_oneself(stems),
         stretches=[(one.since, one.until) for one in named],
         lean=recall.lean(stems),
+        anchors=anchors,
     )
-    if person is None:
-        return question
-    return replace(
-        question,
-        aliases=_aliases(database, query, question, person),
-        anchors=[] if named else _anchors(database, query, person),
-    )
+    return question if person is None else replace(question, aliases=_aliases(database, query, question, person))
 
 
-def _without_time(
-    database: Database, share: Mapping[str, float], named: Sequence[Stretch], weights: Weights
-) -> dict[str, float]:
-    """Shares in which the words that name a time weigh less."""
-    timely = {stem for one in named for stem, _ in database.stems(" ".join(one.words))}
-    lessened = {stem: value * (weights.time_word if stem in timely else 1) for stem, value in share.items()}
-    whole = sum(lessened.values())
-    return {stem: value / whole for stem, value in lessened.items()} if whole else lessened
+def _lessened(share: Mapping[str, float], stems: Iterable[str], factor: float) -> dict[str, float]:
+    return {stem: value * (factor if stem in stems else 1) for stem, value in share.items()}
 
 
 def _aliases(database: Database, query: str, question: Question, person: int) -> dict[str, list[str]]:
     """For each person of the question, the stems of other words for them, read from what was told."""
     found: dict[str, list[str]] = {}
-    for who in asked_people(query):
+    for who, others in other_words(database, query, person).items():
         stem = database.stems(who)[0][0]
-        if stem not in question.terms:
-            continue
-        rows = database.rows(_NAMING, (f"said : {_quoted(who)}", person, _MOST_NAMING))
-        others = also_called(who, (row[0] for row in rows))
-        if others:
+        if stem in question.terms:
             found[stem] = [s for other in others for s, _ in database.stems(other) if s != stem]
     return found
 
 
-def _anchors(database: Database, query: str, person: int) -> list[datetime]:
-    """When a place was spoken of that a question about one's own past names: "when I was in Rome"."""
-    if not _OF_MY_PAST.search(query):
-        return []
+def other_words(database: Database, query: str, person: int) -> dict[str, list[str]]:
+    """Each person that a question names, as written, with other words for them, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for who in asked_people(query[:_MOST_CHARS]):
+        rows = database.rows(_NAMING, (f"said : {_quoted(who)}", person, _MOST_NAMING))
+        if others := also_called(who, (row[0] for row in rows)):
+            found[who] = others
+    return found
+
+
+def _anchors(database: Database, query: str, person: int) -> tuple[list[datetime], set[str]]:
+    """When a place was spoken of that a question about one's own past names ("when I was in Rome"); its stems."""
     found: list[datetime] = []
-    for place in _PLACE.findall(query):
-        words = [word for _, word in database.stems(place)]
-        if words:
-            match = "said : (" + match_all(words) + ")"
+    places: set[str] = set()
+    for place in _PLACE.findall(query) if _OF_MY_PAST.search(query) else ():
+        stems = database.stems(place)
+        if stems:
+            places |= {stem for stem, _ in stems}
+            match = "said : (" + match_all(word for _, word in stems) + ")"
             found += [from_us(row[0]) for row in database.rows(_SPOKEN_OF, (match, person, _MOST_SPOKEN_OF))]
-    return found if len(_merged((at, at) for at in found)) <= _MOST_STAYS else []
+    return (sorted(found), places) if len(_merged((at, at) for at in found)) <= _MOST_STAYS else ([], set())
 
 
 def _merged(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
@@ -293,7 +297,7 @@ def _candidate(
             known = texts[text] = [stem for stem, _ in database.stems(text[:_MOST_CHARS])]
         return known
 
-    memory, kind, said, reply, at_us, before, before_said, source = row
+    memory, kind, said, reply, at_us, before, before_said, source, kept = row
     at = from_us(at_us)
     return Candidate(
         id=memory,
@@ -307,6 +311,7 @@ def _candidate(
         before_similarity=similar.get(before),
         tells_of=_tells_of(said, at) if timely else None,
         source="" if source == "told" else source,
+        kept=bool(kept),
     )
 
 

@@ -220,16 +220,17 @@ class ChatModel:
             # Also when the consumer leaves: the cache and the conversation must tell the same story.
             if run.started:
                 self._talk.add(user, run.tokens, text.rpartition("\n\n")[2])
+        reused = len(prompt) - run.prefilled
         yield ReplyEnd(
-            "".join(parts),
-            run.why,
-            run.prefilled,
-            len(prompt) - run.prefilled,
-            len(run.tokens),
-            run.prefill_ms,
-            run.decode_ms,
+            "".join(parts), run.why, run.prefilled, reused, len(run.tokens), run.prefill_ms, run.decode_ms,
             run.first_token_at,
-        )
+        )  # fmt: skip
+
+    def read_ahead(self, stop: Stop, text: str) -> None:
+        """Compute what a `reply` to `text` begins with; another text costs no more than it would have anyway."""
+        user = self.tokens(text)
+        if self._talk.fits(user, self.max_reply_tokens):  # else turns would have to leave
+            self._cache(self._talk.prompt(user, self.max_reply_tokens), stop)
 
     def compact(self, stop: Stop) -> str:
         """Replace the older turns by a summary the model writes; returns the summary.

@@ -17,6 +17,9 @@ from perslm_runtime.lane import Stop
 
 ENGINES = ("whisper", "vosk")
 
+SHORTEST_WINDOW_S = 10.0
+"""What Whisper is given at the least: in shorter windows it loops (stt_whisper.py)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
@@ -77,7 +80,7 @@ def open_recognizer(
     if engine_name == "whisper":
         from perslm_runtime.stt_whisper import Whisper  # noqa: PLC0415 - see above
 
-        return Whisper(folder, threads, language, partials=partials)
+        return Whisper(folder, threads, language.partition("-")[0], partials=partials)  # it knows no countries
     if engine_name == "vosk":
         from perslm_runtime.stt_vosk import Vosk  # noqa: PLC0415 - see above
 

@@ -8,6 +8,9 @@ What looks wrong (more tokens than anybody speaks, repetition, low probability) 
 three tokens allowed twice, then in the full window. Forbidding that from the start costs words where people repeat
 themselves ("it was the age of wisdom, it was the age of ..."): 7.1 % wrong against 5.4 on 13 recordings, 15.0
 against 14.1 on 35 spoken replies (the full window: 4.5 and 14.2, in two and a half to four times the time).
+
+From three seconds on Whisper writes its time stamps too: without, it may end at the first full stop and leave out
+a whole clause ("... belongs to her brother." and not "who never reads it"). In shorter sound they buy nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +31,13 @@ from numpy.typing import NDArray
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm
 from perslm_runtime.errors import ConfigError, EngineError
 from perslm_runtime.lane import Stop
-from perslm_runtime.stt import Transcript, join, require_rate
+from perslm_runtime.stt import SHORTEST_WINDOW_S, Transcript, join, require_rate
 
 _FRAMES_PER_S = 100
-_SHORT_WINDOW, _FULL_WINDOW = 1000, 3000  # frames of 10 ms
+_FULL_WINDOW = 3000  # frames of 10 ms
 _MARGIN = 100  # frames of silence after the words: without them the last ones are lost
+_STAMPED = 300  # frames; from there on with time stamps
+_STAMPS = 10  # tokens more for them
 _AT_ONCE_S = 15.0  # longer sound is decoded with time stamps: without, Whisper may end in the middle of it
 _LONGEST_S = 28.0  # of sound in one window
 _TOKENS_PER_S = 6  # fast speech is 4 to 5
@@ -70,10 +75,19 @@ class Whisper:
 
     `language` is a code such as "en"; English-only models ignore it. With `partials`, `accept` decodes what
     there is whenever 0.8 s of new sound have come, and twice the time that the last decoding took.
-    Raises `EngineError` when the model cannot be loaded, `ConfigError` for a language it does not know.
+    No window is shorter than `shortest_window_s` (30 is Whisper's own). Raises `EngineError` when the model cannot
+    be loaded, `ConfigError` for a language it does not know.
     """
 
-    def __init__(self, folder: Path, threads: int, language: str = "en", *, partials: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int,
+        language: str = "en",
+        *,
+        partials: bool = False,
+        shortest_window_s: float = SHORTEST_WINDOW_S,
+    ) -> None:
         self.name = folder.name
         self.file: Path | None = folder / "model.bin"
         if not (folder / "model.bin").is_file() or not (folder / "tokenizer.json").is_file():
@@ -94,6 +108,7 @@ class Whisper:
         self._model: WhisperModel | None = model
         self._tokenizer = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, "transcribe", language)
         self._partials = partials
+        self._shortest = round(shortest_window_s * _FRAMES_PER_S)
         self._language = language if model.model.is_multilingual else "en"
 
     def listen(self, vocabulary: Sequence[str] = ()) -> WhisperUtterance:
@@ -106,7 +121,7 @@ class Whisper:
             return join(self.sentences(samples, hotwords, stop))
         features = self.features(samples)
         guesses = [self.guess(features, hotwords)]
-        for no_repeat, window in ((3, _SHORT_WINDOW), (0, _FULL_WINDOW)):
+        for no_repeat, window in ((3, self._shortest), (0, _FULL_WINDOW)):
             if guesses[-1].silent or not guesses[-1].doubtful:
                 break
             stop.check()
@@ -164,18 +179,22 @@ class Whisper:
         return self._model
 
     def guess(
-        self, features: NDArray[np.float32], hotwords: str, *, no_repeat: int = 0, window: int = _SHORT_WINDOW
+        self, features: NDArray[np.float32], hotwords: str, *, no_repeat: int = 0, window: int = 0
     ) -> _Guess:
-        """Decode log-mel features [80, frames] once, in `window` frames or more if they need it.
+        """Decode log-mel features [80, frames] once, in `window` frames (else the shortest) or more.
 
         With `no_repeat`, no so many tokens in a row come twice.
         """
         model = self._ready()
         frames = features.shape[1]
-        padded = np.zeros((features.shape[0], min(_FULL_WINDOW, max(window, frames + _MARGIN))), np.float32)
+        padded = np.zeros(
+            (features.shape[0], min(_FULL_WINDOW, max(window or self._shortest, frames + _MARGIN))), np.float32
+        )
         padded[:, :frames] = features
-        prompt = model.get_prompt(self._tokenizer, [], without_timestamps=True, hotwords=hotwords or None)
-        most = min(math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6, model.max_length // 2)
+        stamped = frames > _STAMPED
+        prompt = model.get_prompt(self._tokenizer, [], without_timestamps=not stamped, hotwords=hotwords or None)
+        most = math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6 + (_STAMPS if stamped else 0)
+        most = min(most, model.max_length // 2)
         # CTranslate2 generates at most half of max_length, and never beyond it with the prompt.
         limit = max(2 * most, len(prompt) + most)
         result: Any = model.model.generate(
@@ -185,7 +204,7 @@ class Whisper:
         tokens = result.sequences_ids[0]
         # The score is the mean over the tokens; the end mark counts as one more, as in Whisper.
         log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        text = self._tokenizer.decode(tokens).strip()
+        text = self._tokenizer.decode([token for token in tokens if token < self._tokenizer.eot]).strip()
         return _Guess(text, log_probability, result.no_speech_prob, len(tokens) < most)
 
 

@@ -32,17 +32,22 @@ LONGEST_PIECE = 200
 class Piper:
     """A Piper voice from a folder with `voice.onnx` and `voice.onnx.json`.
 
-    `length_scale` stretches the voice's own pace (1.2 is slower); `volume` is 0 to 1 of full scale. Raises
-    `EngineError` when the voice cannot be loaded. One thread only: espeak-ng keeps its state per process.
+    `length_scale` stretches the voice's own pace (1.2 is slower); `volume` is 0 to 1 of full scale. A voice that
+    does not vary says the same text the same way every time: flatter, for what is compared. Raises `EngineError`
+    when the voice cannot be loaded. One thread only: espeak-ng keeps its state per process.
     """
 
-    def __init__(self, folder: Path, threads: int, *, length_scale: float = 1.0, volume: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, threads: int, *, length_scale: float = 1.0, volume: float = 1.0, varies: bool = True
+    ) -> None:
         self.name = folder.name
         self.file = folder / "voice.onnx"
         config = _read_config(folder / "voice.onnx.json")
         self.rate_hz = config.sample_rate
         self._volume = volume
         config.length_scale *= length_scale
+        if not varies:
+            config.noise_scale = config.noise_w_scale = 0.0
         self._voice: PiperVoice | None = PiperVoice(
             session=open_session(self.file, threads), config=config, download_dir=folder
         )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from perslm_runtime.home_names import Entry, NameBook
 from perslm_runtime.home_sentences import HomeSentences
@@ -17,6 +18,7 @@ from perslm_runtime.home_stock import StockHome
 from perslm_runtime.home_wish import Wish
 from perslm_runtime.intent import Intent
 from perslm_runtime.intents import Recognizer, Sentences
+from perslm_runtime.stock_answers import StockAnswers
 from perslm_runtime.time_words import words_of
 
 _LONGEST_CHARS = 300
@@ -40,6 +42,7 @@ class Understanding(Recognizer):
         self._of_home: HomeSentences | StockHome = self._home or StockHome(language)
         self._about = _about() if language == "en" else None
         self._book: tuple[object, NameBook] | None = None
+        self._answers: StockAnswers | None = None
 
     def prove(self) -> str:
         """As `Recognizer.prove`; the sentences about the home are made ready too (60 ms that nobody waits for)."""
@@ -55,6 +58,12 @@ class Understanding(Recognizer):
             self._book = (names, NameBook(entries))
         book = self._book[1]
         return self._of_home.recognize(text, book)
+
+    def said(self, intent: str, key: str, slots: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+        """Home Assistant's answer in this language to one of its intents that was done; "" where it has none."""
+        if self._answers is None:
+            self._answers = StockAnswers(self._language)
+        return self._answers.said(intent, key, slots, state)
 
     def about(self, text: str) -> Intent | None:
         """What is asked of PersLM itself: its memory, or what it can do. `what` has the words as said."""

@@ -38,8 +38,8 @@ def server() -> Iterator[Pulse]:
 
 
 @asynccontextmanager
-async def daemon(folder: Path) -> AsyncIterator[tuple[Running, list[Happening]]]:
-    """A daemon with a voice in this process, and the events it told."""
+async def daemon(folder: Path, *more: str) -> AsyncIterator[tuple[Running, list[Happening]]]:
+    """A daemon with a voice in this process, `more` in its configuration, and the events it told."""
     flags = Flags(
         data_dir=folder,
         profile="dev",
@@ -48,6 +48,7 @@ async def daemon(folder: Path) -> AsyncIterator[tuple[Running, list[Happening]]]
             "discovery.enabled=false",
             "mouth.duck_others_to=1",  # we are another program to the sound server
             "mouth.thinking_after_s=0",
+            *more,
         ),
     )
     wishes, online, ended = Wishes(), anyio.Event(), anyio.Event()

@@ -1,0 +1,108 @@
+"""English as it is written, made plain: contractions written out, and courtesies left out by their form. Pure.
+
+home_en.toml lists short courtesies; these have a word or a clause of their own in the middle.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CONTRACTIONS = (
+    (
+        re.compile(
+            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|somebody|he|she)'s\b"
+        ),
+        r"\1 is",
+    ),
+    (re.compile(r"\b(i)'m\b"), r"\1 am"),
+    (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
+    (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
+    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
+    (re.compile(r"\b(i|we|you)'d (rather|prefer|be|love|appreciate)\b"), r"\1 would \2"),
+    (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
+    (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),
+    (re.compile(r"\b(can)'t\b"), r"cannot"),
+    (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
+    (re.compile(r"\bwanna\b"), "want to"),
+    (re.compile(r"\bgonna\b"), "going to"),
+    (re.compile(r"\bgimme\b"), "give me"),
+    (re.compile(r"\blet is\b"), "let us"),
+    (
+        re.compile(
+            r"'s (?=(brightness|colou?r|temperature|volume|speed|position|state|status|battery|humidity)\b)"
+        ),
+        " ",
+    ),
+    (re.compile(r"\bdegs?\b|°"), " degrees"),
+    (re.compile(r"\bdouble[- ]check\b"), "check"),
+    (re.compile(r"\bgo back (?:a|one|to the (?:previous|last)) (song|track|title|station)\b"), r"previous \1"),
+    (re.compile(r"\bcolours?\b"), "color"),
+)
+_REASONS = (
+    r"(i am|we are|it is|i have|we have|i cannot|we cannot|i want to|we want to|i need to|there is|because|since|"
+    r"so that)"
+)
+WHY = (re.compile(rf"^{_REASONS} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (so )?{_REASONS} [^,;.!?]*[.!]?$"))
+"""A clause apart that says why something is wanted, before and behind it."""
+
+_YOU = r"(?:you|one of you|someone|somebody|we)"
+_COULD = r"(?:could|would|can|will|might|may)"
+_WISHED = (
+    # "It would be lovely if the lamp were on": that it shall be
+    (
+        re.compile(
+            r"^(?:it (?:would|will) be \w+|i would (?:like|love|prefer) it) if (?!you\b|we\b|i\b)"
+            r"(.+?) (?:were|was|is|are)\b"
+        ),
+        r"make sure \1 is",
+    ),
+    (
+        re.compile(
+            r"^(?:it is )?(?:about |high )?time (?:for )?(.+?) (?=to go (?:on|off|up|down|out)\b)",
+        ),
+        r"\1 ",
+    ),
+)
+_FORMS = (
+    r"i (?:would|will|should) be (?:\w+ )?(?:grateful|glad|happy|thankful|pleased|obliged) if {you} {could}",
+    r"{could} {you} (?:\w+ )?be (?:so|too) \w+ (?:as to|and)",
+    r"{could} {you} (?:\w+ )?be (?:good|kind|nice) enough to",
+    r"be (?:a|an|my) \w+ and",
+    r"it would be (?:\w+ )?\w+ (?:of you )?if {you} {could}(?: please)?",
+    r"(?:when|whenever|once|if) you (?:have|get|find|are|can|could|would|like|want|feel) [^,]*(?=,)",
+    r"if (?:it is|that is) (?:no|not) [^,]*(?=,)",
+    r"what (?:i|we) (?:want|need|would like) (?:now )?is(?: for)?",
+    r"all (?:i|we) (?:want|need) is(?: for)?",
+    r"(?:i|we) (?:was|were|am|are) (?:wondering|hoping|thinking) (?:if|whether|that)? ?{you} {could}",
+    r"(?:{could} {you} )?be able to",
+    r"{could} {you}",
+    r"(?:i|we) (?:think|guess|suppose|believe|reckon) (?:that )?(?:we|you|i) (?:can|could|should|may|might)",
+    r"would it (?:trouble|bother|inconvenience) you (?:too much )?(?:to|if)",
+    r"(?:may|might|could|can) i (?:ask|request|trouble|get|have) {you} to",
+    r"would it be (?:okay|ok|alright|all right|possible) (?:for you )?to",
+    r"(?:hey|hi|hello|okay|ok|alright|right|so|well|oh|listen)",
+)
+_BEFORE = tuple(
+    re.compile(f"^(?:{form.replace('{you}', _YOU).replace('{could}', _COULD)})[ ,]+") for form in _FORMS
+)
+
+
+def written_out(text: str) -> str:
+    """A sentence in lower case with its contractions written out."""
+    said = text.lower().replace("’", "'")
+    for pattern, instead in _CONTRACTIONS:
+        said = pattern.sub(instead, said)
+    return said
+
+
+def without_courtesy(said: str) -> str:
+    """The sentence, in lower case, without the courtesies it begins with."""
+    while True:
+        left = said
+        for form in _BEFORE:
+            left = form.sub("", left, count=1)
+        for form, instead in _WISHED:
+            left = form.sub(instead, left, count=1)
+        if left == said or not left.strip():
+            return said
+        said = left
