@@ -133,5 +133,5 @@ async def test_it_says_what_it_can_do_and_leaves_talk_of_memories_to_the_model(
 def test_only_a_model_that_has_proven_it_chooses_unasked(
     tmp_path: Path, model_id: str, tools: str, may: bool
 ) -> None:
-    wanted = (f"model.id={model_id}", f"home.tools={tools}", f"models_dir={models_dir()}")
-    assert may_choose(load(Flags(data_dir=tmp_path, profile="dev", settings=wanted))) is may
+    wanted = (f"model.id={model_id}", f"models_dir={models_dir()}")
+    assert may_choose(load(Flags(data_dir=tmp_path, profile="dev", settings=wanted)), tools) is may

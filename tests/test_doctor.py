@@ -16,6 +16,7 @@ from perslm_daemon.doctor import (
     check_memory_file,
     check_models,
     check_processor,
+    check_sandbox,
     check_wyoming,
     examine,
     judge_build,
@@ -24,6 +25,7 @@ from perslm_daemon.doctor import (
     judge_time,
 )
 from perslm_daemon.machine import busy_cores, cpu_features, cpu_model, memory_line_mb, sound_outputs, usable_cores
+from perslm_runtime import landlock
 from perslm_runtime.catalog_file import load_catalog
 from perslm_runtime.errors import CatalogError
 from perslm_runtime.gguf import Attention, read_attention
@@ -151,6 +153,12 @@ def test_the_wyoming_port_is_looked_at(tmp_path: Path) -> None:
     free = f"wyoming.port={port}"
     assert told("wyoming.allow=192.168.1.0/24", free).verdict is Verdict.OK
     assert "0.0.0.0/0 reaches beyond" in told("wyoming.allow=192.168.1.0/24, 0.0.0.0/0", free).found
+
+
+def test_it_says_whether_tools_can_be_held(tmp_path: Path) -> None:
+    (found,) = check_sandbox(config_of(tmp_path, f"tools.folder={tmp_path}"))
+    assert found.verdict is (Verdict.OK if landlock.version() else Verdict.WARN)
+    assert "Landlock" in found.found
 
 
 # -------------------------------------------------------------- budgets

@@ -172,6 +172,34 @@ def test_what_is_known_of_the_people_is_drawn_and_told_with_its_source(page: Bro
 
 
 @pytest.mark.slow
+def test_a_question_for_a_yes_is_shown_and_answered_and_a_notification_is_seen(page: Browser, online: str) -> None:
+    def call(name: str, **arguments: str) -> Any:
+        return asked(online, "tools", {"action": "call", "name": name, "arguments": arguments})
+
+    def presses(text: str) -> str:
+        return (
+            f"[...document.querySelectorAll('.asks button')].find((one) => one.textContent === '{text}').click()"
+        )
+
+    call("list_add", item="milk", list="shopping")
+    call("list_clear", list="shopping")
+    page.until("document.getElementById('asks').textContent.includes('Shall I empty')")
+    page.run(presses("No"))
+    page.until("document.getElementById('asks').textContent.includes('I leave it')")
+    assert call("list_show", list="shopping")["data"] == {"items": ["milk"]}
+    page.until("document.getElementById('asks').children.length === 0")
+    call("list_clear", list="shopping")
+    page.until("document.getElementById('asks').textContent.includes('Shall I empty')")
+    page.run(presses("Yes, do it"))
+    page.until("document.getElementById('asks').textContent.includes('is empty')")
+    assert call("list_show", list="shopping")["data"] == {}
+    asked(online, "notify", {"text": "The washing is done", "title": "Laundry"})
+    page.until("document.getElementById('notices').textContent.includes('Laundry: The washing is done')")
+    page.run(presses("Seen"))
+    page.until("document.getElementById('notices').children.length === 0")
+
+
+@pytest.mark.slow
 def test_every_part_is_whole_on_phone_and_desktop_light_and_dark(page: Browser, tmp_path: Path) -> None:
     for size in (PHONE, DESKTOP):
         for dark in (False, True):

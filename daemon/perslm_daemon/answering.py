@@ -20,7 +20,10 @@ from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.moment import Moment
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
-from perslm_daemon.turn import Answered, Ask
+from perslm_daemon.tool_choose import ToolChooser
+from perslm_daemon.tool_talk import ToolTalk
+from perslm_daemon.tools import Tools
+from perslm_daemon.turn import Answered, Ask, Gathered
 from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.home_tools import EXAMPLES
@@ -40,9 +43,18 @@ class Answering:
     skills: Skills
     home: HomeIntents | None
     about: About
+    talk: ToolTalk | None = None
+    chooser: ToolChooser | None = None
 
-    async def __call__(self, ask: Ask) -> Answered | None:
-        """The first answer there is."""
+    async def __call__(self, ask: Ask) -> Answered | Gathered | None:
+        """The first answer there is; a question of a tool that stands has the first word."""
+        if self.talk is not None and self.talk.waits(ask) and (taken := await self.talk(ask)) is not None:
+            return taken
+        if (answered := await self._by_sentence(ask)) is not None:
+            return answered
+        return await self.chooser(ask) if self.chooser is not None else None
+
+    async def _by_sentence(self, ask: Ask) -> Answered | Gathered | None:
         first = self.home is not None and (
             self.home.waits(ask) or (self.home.speaks_of_it(ask) and _THAT.fullmatch(ask.text))
         )
@@ -50,6 +62,8 @@ class Answering:
             return answered
         if (answered := await self.skills(ask)) is not None:
             return answered
+        if self.talk is not None and (called := await self.talk(ask)) is not None:
+            return called
         if (answered := await self.about(ask)) is not None:
             return answered
         return await self.home(ask) if self.home is not None and not first else None
@@ -57,24 +71,35 @@ class Answering:
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
         found = await self.skills.ending(text)
+        if found is None and self.talk is not None:
+            found = self.talk.ending(text)
         return await self.home.ending(text) if found is None and self.home is not None else found
 
     async def preview(self, text: str) -> str | None:
         """What a question that only reads would be answered now; "" for what is done, None for what is neither."""
         found = await self.skills.preview(text)
+        if found is None and self.talk is not None:
+            found = self.talk.preview(text)
         return await self.home.preview(text) if found is None and self.home is not None else found
 
 
-async def answering_of(config: Config, assistant: Assistant, home: Home | None, skills: Skills) -> Answering:
-    """What answers in a daemon with these parts; a model chooses actions only where it can."""
+async def answering_of(
+    config: Config, assistant: Assistant, home: Home | None, skills: Skills, tools: Tools | None = None
+) -> Answering:
+    """What answers in a daemon with these parts; a model chooses actions and tools only where it can."""
     if assistant.intents is None:
         raise ValueError("nobody understands sentences here")
     about = About(assistant.intents, assistant.pipeline.recollection, home)
+    router = await anyio.to_thread.run_sync(_router, config, assistant, config.home.tools)
+    talk = chooser = None
+    if tools is not None:
+        of_tools = await anyio.to_thread.run_sync(_router, config, assistant, config.tools.model)
+        talk = ToolTalk(tools, answers_from_text=of_tools is not None)
+        chooser = None if of_tools is None else ToolChooser(assistant.parts, of_tools, tools)
     if home is None:
-        return Answering(skills, None, about)
+        return Answering(skills, None, about, talk, chooser)
     spoken = await anyio.to_thread.run_sync(tongue, config.stt.language)  # the first one reads a file
     understood = HomeIntents(assistant.intents, home, config.home.area, spoken)
-    router = await anyio.to_thread.run_sync(_router, config, assistant)
     if router is not None:
 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
@@ -82,7 +107,7 @@ async def answering_of(config: Config, assistant: Assistant, home: Home | None, 
 
         examples = EXAMPLES if config.home.examples else ()
         understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
-    return Answering(skills, understood, about)
+    return Answering(skills, understood, about, talk, chooser)
 
 
 def moment_of(config: Config) -> Moment | None:
@@ -93,19 +118,19 @@ def moment_of(config: Config) -> Moment | None:
     return Moment("One moment." if spoken is None else spoken.say("moment"), config.home.moment_s)
 
 
-def may_choose(config: Config) -> bool:
-    """Whether the model may choose what is done: `home.tools`, or what the catalogue has of it. Reads files."""
-    if config.home.tools != "auto":
-        return config.home.tools == "on"
+def may_choose(config: Config, wanted: str) -> bool:
+    """Whether the model may choose what is done: as is `wanted`, or by the catalogue's word of it. Reads files."""
+    if wanted != "auto":
+        return wanted == "on"
     try:
         return open_models(config).catalog[config.model.id].tools >= PROVEN_PERCENT
     except PersLMError:
         return False
 
 
-def _router(config: Config, assistant: Assistant) -> Router | None:
+def _router(config: Config, assistant: Assistant, wanted: str) -> Router | None:
     """What lets commands through to the model; None where it may not choose. Reads files."""
-    if assistant.parts.embed is None or not may_choose(config):
+    if assistant.parts.embed is None or not may_choose(config, wanted):
         return None
     try:
         return Router(config.embed.id)

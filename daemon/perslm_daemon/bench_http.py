@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from perslm_daemon.bench_row import Row
+from perslm_daemon.bench_tools import sandboxed_calls
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Config
 from perslm_daemon.process import private_bytes
@@ -38,13 +39,13 @@ _NEEDED = ("uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
 
 
 def http_port(session: Session) -> list[Row]:
-    """First token, whole reply, chats that wait, and memory."""
+    """First token, whole reply, chats that wait, memory, and calls of tools."""
     config = session.config
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder, ExitStack() as stack:
         memory = _memory(config, Path(folder))
         ours = stack.enter_context(_daemon(config, Path(folder) / "measured", is_open=True))
         theirs = stack.enter_context(_peer(config)) if all(map(importlib.util.find_spec, _NEEDED)) else None
-        return [*_streams(ours, theirs), *_queued(ours), memory]
+        return [*_streams(ours, theirs), *_queued(ours), memory, *sandboxed_calls()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.spoken_forgetting import is_yes
-from perslm_daemon.turn import Answered, Ask, source_sentence, without_echoes
+from perslm_daemon.turn import Answered, Ask, Gathered, source_sentence, without_echoes
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory import Recalled
@@ -73,6 +73,7 @@ class ChatEnd:
     reused_tokens: int = 0
     reply_tokens: int = 0
     recalled: int = 0
+    gathered: tuple[Recalled, ...] = ()
     intent: str | None = None
     first_token_ms: float | None = None
     total_ms: float = 0.0
@@ -121,22 +122,28 @@ class Chats:
         """Let the skills have it first, as in a turn."""
         if not chat.acts or self._pipeline.skills is None:
             return False
-        return await _answered_without(await self._pipeline.skills(_ask(chat)), told, end)
+        answered = await self._pipeline.skills(_ask(chat))
+        if isinstance(answered, Gathered):
+            end.gathered = answered.pieces
+            return False
+        return await _answered_without(answered, told, end)
 
     async def _thought(self, chat: Chat, told: TellText, end: ChatEnd) -> None:
         """Have the model answer, with what helps before the newest message, and name the document it is from."""
-        found = await self._recalled(chat)
+        found = await self._recalled(chat, end)
         end.recalled = len(found)
         await self._answered(_with_memories(chat, found), told, end)
         named = source_sentence(chat.question, end.text, found)
         if named and end.why == "end" and not chat.completion.gbnf:
             await told(f" {named}")
 
-    async def _recalled(self, chat: Chat) -> tuple[Recalled, ...]:
+    async def _recalled(self, chat: Chat, end: ChatEnd) -> tuple[Recalled, ...]:
+        """What tools have read for it, and the person's memories."""
         recollection = self._pipeline.recollection
         if not chat.recalls or not recollection.serves(chat.person):
-            return ()
-        return without_echoes(await recollection.recall(chat.question, _RECALLED, chat.person))
+            return end.gathered
+        found = await recollection.recall(chat.question, _RECALLED, chat.person)
+        return (*end.gathered, *without_echoes(found))
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
         async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
@@ -162,7 +169,7 @@ def _with_memories(chat: Chat, found: Sequence[Recalled]) -> Completion:
     if not found:
         return chat.completion
     messages = chat.completion.messages
-    sources = {memory.text: memory.source for memory in found if memory.kind == "chunk"}
+    sources = {memory.text: memory.source for memory in found if memory.kind in ("chunk", "tool")}
     given = user_text(chat.question, [memory.text for memory in found], sources=sources)
     return replace(chat.completion, messages=(*messages[:-1], replace(messages[-1], text=given)))
 

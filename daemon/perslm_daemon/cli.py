@@ -28,6 +28,7 @@ from perslm_daemon import (
     cli_listen,
     cli_memory,
     cli_models,
+    cli_notify,
     cli_reset,
     cli_run,
     cli_share,
@@ -35,6 +36,7 @@ from perslm_daemon import (
     cli_sync,
     cli_timers,
     cli_token,
+    cli_tools,
     cli_update,
 )
 from perslm_daemon.cli_session import Session
@@ -129,6 +131,8 @@ def build(session: Session) -> typer.Typer:
         cli_sync,
         cli_share,
         cli_timers,
+        cli_tools,
+        cli_notify,
         cli_token,
         cli_audio,
         cli_memory,

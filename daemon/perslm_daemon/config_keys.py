@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field
 from ipaddress import ip_network
@@ -223,6 +224,56 @@ class Networks:
     def parse(self, text: str, base: Path) -> tuple[str, ...]:
         """Accept addresses separated by commas; empty text is the empty list."""
         return self.read(text, base)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """A list of hosts on the web; as text they are separated by commas."""
+
+    allowed = "hosts, as example.org, *.example.org or example.org:8443, with commas between"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        """Accept a TOML array of them, or a string with commas."""
+        found = _listed(raw)
+        for text in found:
+            if not re.fullmatch(r"((\*\.)?[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", text):
+                raise ValueError
+        return found
+
+    def parse(self, text: str, base: Path) -> tuple[str, ...]:
+        """Accept hosts separated by commas; empty text is the empty list."""
+        return self.read(text, base)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A list of programs with their arguments, each with a name; as text they are separated by semicolons."""
+
+    allowed = "NAME=/PATH/TO/PROGRAM ARGUMENTS each, in a list; as text with semicolons between"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        """Accept a TOML array of them; a program is named by its whole path."""
+        if not isinstance(raw, list) or not all(isinstance(one, str) for one in raw):
+            raise ValueError
+        named = [program_of(one) for one in raw]
+        if len({name for name, _ in named}) < len(named):
+            raise ValueError
+        return tuple(raw)
+
+    def parse(self, text: str, base: Path) -> tuple[str, ...]:
+        """Accept programs separated by semicolons; empty text is the empty list."""
+        return self.read([one.strip() for one in text.split(";") if one.strip()], base)
+
+
+def program_of(text: str) -> tuple[str, tuple[str, ...]]:
+    """The name and the argument list of NAME=/PATH ARGUMENTS. Raises ValueError where it is none."""
+    name, equals, command = text.partition("=")
+    argv = tuple(shlex.split(command))
+    if not equals or not re.fullmatch(r"[a-z][a-z0-9 _-]{0,40}", name.strip()) or not argv:
+        raise ValueError
+    if not argv[0].startswith("/"):
+        raise ValueError
+    return name.strip(), argv
 
 
 @dataclass(frozen=True, slots=True)

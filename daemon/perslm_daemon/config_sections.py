@@ -34,8 +34,10 @@ from perslm_daemon.config_keys import (
     key_of,
 )
 from perslm_daemon.config_memory import Memory
+from perslm_daemon.config_notify import Notify
 from perslm_daemon.config_share import Share
 from perslm_daemon.config_sync import Sync
+from perslm_daemon.config_tools import Tools
 from perslm_daemon.machine import default_threads
 
 PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
@@ -385,6 +387,8 @@ class Config:
     http: Http = field(default_factory=Http)
     sync: Sync = field(default_factory=Sync)
     share: Share = field(default_factory=Share)
+    tools: Tools = field(default_factory=Tools)
+    notify: Notify = field(default_factory=Notify)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -412,6 +416,8 @@ SECTIONS: dict[str, type[Any]] = {
     "http": Http,
     "sync": Sync,
     "share": Share,
+    "tools": Tools,
+    "notify": Notify,
 }
 
 

@@ -26,7 +26,8 @@ import anyio
 from perslm_daemon import control_client, machine
 from perslm_daemon.budget import needed_models, parts
 from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
-from perslm_runtime.errors import DeviceError, PersLMError
+from perslm_runtime import landlock, sandbox
+from perslm_runtime.errors import DeviceError, EngineError, PersLMError
 
 if TYPE_CHECKING:
     from perslm_daemon.broker_check import BrokerReport
@@ -357,6 +358,20 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def check_sandbox(config: Config) -> Iterator[Finding]:
+    """Whether tools can be put into a sandbox here; without one those that need it do not run."""
+    wanted = config.tools.folder is not None or bool(config.tools.hosts or config.tools.commands)
+    try:
+        sandbox.require()
+    except EngineError as error:
+        advice = (
+            "set lsm=landlock,lockdown,yama,integrity,apparmor,bpf on the kernel's command line" if wanted else ""
+        )
+        yield Finding("sandbox", Verdict.WARN if wanted else Verdict.OK, str(error), advice)
+        return
+    yield Finding("sandbox", Verdict.OK, f"Landlock {landlock.version()} and seccomp hold tools")
+
+
 def check_time(_config: Config) -> Iterator[Finding]:
     """Whether the clock can be believed: memories carry its time."""
     yield judge_time(time.time(), _synchronized())
@@ -408,5 +423,6 @@ _CHECKS: dict[str, Callable[[Config], Iterator[Finding]]] = {
     "sound": check_sound,
     "broker": check_broker,
     "wyoming": check_wyoming,
+    "sandbox": check_sandbox,
     "time": check_time,
 }

@@ -113,14 +113,27 @@ def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[
 
 
 def remember_fact(
-    memory: Memory, _stop: Stop, fact: str, person: str, vector: Vector | None, shared: bool = False
+    memory: Memory,
+    _stop: Stop,
+    fact: str,
+    person: str,
+    vector: Vector | None,
+    shared: bool = False,
+    source: str = "told",
 ) -> int:
     """Store a fact; durable when it returns."""
-    return memory.remember_fact(fact, person=person, vector=vector, shared=shared)
+    return memory.remember_fact(fact, person=person, vector=vector, shared=shared, source=source)
 
 
 def remember(
-    memory: Memory, _stop: Stop, ask: Ask, reply: str, vector: Vector | None, interrupted: bool, model: str
+    memory: Memory,
+    _stop: Stop,
+    ask: Ask,
+    reply: str,
+    vector: Vector | None,
+    interrupted: bool,
+    model: str,
+    source: str = "",
 ) -> int:
     """Store the turn; durable when it returns."""
     return memory.remember_turn(
@@ -131,6 +144,7 @@ def remember(
         interrupted=interrupted,
         model=model,
         vector=vector,
+        source=source,
     )
 
 
@@ -202,7 +216,7 @@ def set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], em
 
 def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequence[Recalled]) -> str:
     """The text for the model: the question with as much of what was recalled as fits its window and speed."""
-    sources = {memory.text: memory.source for memory in recalled if memory.kind == "chunk"}
+    sources = {memory.text: memory.source for memory in recalled if memory.kind in ("chunk", "tool")}
     return model.with_memories(question, [memory.text for memory in recalled], sources)
 
 
@@ -248,6 +262,22 @@ def choose(
     The running conversation is neither seen nor changed. Raises `CallRefused` when the model wrote no call.
     """
     choice = model.choose(stop, system, examples, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
+    return tools.parse(choice.written.text)
+
+
+def choose_among(
+    model: ChatModel,
+    stop: Stop,
+    tools: ToolSet,
+    system: str,
+    examples: Sequence[tuple[str, str]],
+    said: str,
+    tokens: int,
+) -> ToolCall:
+    """The same with a prompt of the caller's own: `system`, `examples` (text, call), at most `tokens` for the
+    call.
+    """
+    choice = model.choose(stop, system, examples, said, Form(tools.gbnf, tools.forced), tokens)
     return tools.parse(choice.written.text)
 
 

@@ -48,6 +48,9 @@ EVENTS = (
     "timer_missed",
     "home_action",
     "home_confirmation",
+    "tool",
+    "approval",
+    "notification",
     "update",
 )
 ACTIVITIES = ("idle", "listening", "processing", "responding")

@@ -22,6 +22,9 @@ _SCOPES = {
     "forget": ("memory",),
     "memory": ("memory",),
     "share": ("memory",),
+    "tools": ("chat", "memory", "home"),  # one tool or another reads or changes each of these
+    "approve": ("chat", "memory", "home"),
+    "notify": ("home",),
 }
 
 

@@ -32,6 +32,7 @@ from perslm_daemon.turn import (
     GUEST,
     Answered,
     Ask,
+    Gathered,
     Heard,
     Parts,
     Preview,
@@ -212,18 +213,22 @@ class Pipeline:
     async def _answered_by_skill(self, now: Progress) -> bool:
         """Let the skills have it first; what they answer is told as a reply of the model is."""
         began = time.perf_counter()
-        answered = await self.forgetting(now.ask)
+        answered: Answered | Gathered | None = await self.forgetting(now.ask)
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
             answered = await self._by_skills(now, self.skills)
         now.timings = replace(now.timings, intent=_ms(began))
-        if answered is None:
+        if answered is not None:
+            now.source = answered.source
+        if isinstance(answered, Gathered):
+            now.gathered = answered.pieces
+        if not isinstance(answered, Answered):
             return False
         now.intent, now.done = answered.intent, answered.done
         await self._tell_reply(now, answered.text)
         return True
 
-    async def _by_skills(self, now: Progress, skills: Skills) -> Answered | None:
+    async def _by_skills(self, now: Progress, skills: Skills) -> Answered | Gathered | None:
         """What the skills answer; who waits for it aloud hears a word after a silence."""
         moment = self.moment
         if moment is None or not now.ask.speak or self.parts.tts is None:
@@ -238,12 +243,14 @@ class Pipeline:
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
         text, person = now.ask.text, now.ask.person
+        now.recalled = now.gathered
         began = time.perf_counter()
         ahead = await self._ahead.take((person, now.ask.conversation, text))
         if not self.recollection.serves(person):
             return
         try:
-            now.vector, now.recalled = ahead or await self._found(text, person)
+            now.vector, found = ahead or await self._found(text, person)
+            now.recalled = (*now.gathered, *found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
@@ -343,7 +350,7 @@ class Pipeline:
         model_id = self.model_id if now.intent is None else ""
         try:
             return await self.recollection.remember_turn(
-                now.ask, now.reply, now.vector, model_id, interrupted=interrupted
+                now.ask, now.reply, now.vector, model_id, interrupted=interrupted, source=now.source
             )
         except PersLMError as error:
             now.problems.append(f"this turn could not be remembered: {error}")

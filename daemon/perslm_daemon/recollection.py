@@ -80,13 +80,15 @@ class Recollection:
         return vectors[0], blended(vectors)
 
     async def remember_turn(
-        self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool
+        self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool, source: str = ""
     ) -> int:
-        """Store a turn, and the fact in "remember that …"; durable when it returns."""
+        """Store a turn, and the fact in "remember that …"; durable when it returns. `source` names the tools
+        used.
+        """
         told = TELLS.match(ask.text)
         if told is not None:
             await self.remember(told["fact"].strip(), ask.person, shared=told["all"] is not None)
-        return await self.lane.call(engine_calls.remember, ask, reply, vector, interrupted, model_id)
+        return await self.lane.call(engine_calls.remember, ask, reply, vector, interrupted, model_id, source)
 
     async def recent(self, ask: Ask) -> list[tuple[str, str]]:
         """The last (question, reply) pairs of the conversation, as far as they are the asker's; [] in trouble."""
@@ -98,12 +100,14 @@ class Recollection:
             return await self.lane.call(engine_calls.recent, ask.conversation, ask.person)
         return []
 
-    async def remember(self, text: str, person: str = "owner", *, shared: bool = False) -> int:
+    async def remember(
+        self, text: str, person: str = "owner", *, shared: bool = False, source: str = "told"
+    ) -> int:
         """Store a fact durably, findable by its words and its meaning; returns its id."""
         if person == GUEST:
             raise InputError("nothing is remembered for a guest: ask as somebody who is known")
         vector = await self.embed(text)
-        return await self.lane.call(engine_calls.remember_fact, text, person, vector, shared)
+        return await self.lane.call(engine_calls.remember_fact, text, person, vector, shared, source)
 
     async def recall(self, text: str, k: int, person: str = "owner") -> list[Recalled]:
         """At most `k` memories that answer `text`, best first; none for a guest."""

@@ -19,7 +19,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from perslm_daemon import forgetting, kept, update_book
+from perslm_daemon import forgetting, kept, telling, tool_table, update_book
 from perslm_daemon.answering import Answering, answering_of, moment_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
 from perslm_daemon.arbitration import Arbitration
@@ -32,6 +32,8 @@ from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.discovery import identity
 from perslm_daemon.home_book import hints
 from perslm_daemon.llms import usable_llms
+from perslm_daemon.mouth import Mouth
+from perslm_daemon.notify import Notifications
 from perslm_daemon.patience import Patience
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
@@ -40,6 +42,7 @@ from perslm_daemon.settings import Setting, Settings, SettingValue
 from perslm_daemon.sharing import Sharing
 from perslm_daemon.skills import Skills
 from perslm_daemon.starting import Starting
+from perslm_daemon.tool_table import open_tools
 from perslm_daemon.updates import Updates
 from perslm_daemon.verb_table import Table
 from perslm_daemon.voice import open_live, open_sound, voice_settings
@@ -205,10 +208,15 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(running.schedule.run)
-        if running.table.updates is not None:
-            tasks.start_soon(running.table.updates.run)
-        if running.table.sharing is not None:
-            tasks.start_soon(running.table.sharing.run)
+        table = running.table
+        if table.updates is not None:
+            tasks.start_soon(table.updates.run)
+        if table.sharing is not None:
+            tasks.start_soon(table.sharing.run)
+        if table.tools is not None:
+            tasks.start_soon(table.tools.approvals.run)
+        if table.notifications is not None:
+            tasks.start_soon(telling.run, table.notifications, config.notify, running.bulletin, table.home)
         running.bulletin.post("state", {"state": "online"})
         for message in frame.news:
             running.bulletin.tell("warning", message=message)
@@ -251,8 +259,12 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes, clock)
-        if assistant.parts.memory is not None:
-            table.sharing = Sharing(config, assistant.pipeline.recollection, bulletin, clock)
+        recollection = assistant.pipeline.recollection if assistant.parts.memory is not None else None
+        if recollection is not None:
+            table.sharing = Sharing(config, recollection, bulletin, clock)
+        stands_on = tool_table.Parts(config.data_dir, schedule.now, schedule, recollection, table.home)
+        table.tools = await stack.enter_async_context(open_tools(config.tools, bulletin, stands_on))
+        table.notifications = await _notifications(config, bulletin, schedule, mouth, frame)
         arbitration = Arbitration(config.mqtt.base, config.node)
         skills: Answering | None = None
 
@@ -280,12 +292,14 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
-            skills = await answering_of(config, assistant, table.home, everyday)
+            skills = await answering_of(config, assistant, table.home, everyday, table.tools)
         assistant.pipeline.skills = skills
         assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
         if table.sharing is not None:
             assistant.pipeline.elsewhere.append(table.sharing.forgotten)
+        if table.notifications is not None:
+            assistant.pipeline.elsewhere.append(table.notifications.forget)
         assistant.pipeline.preview = None if skills is None else skills.preview
         yield Running(
             config,
@@ -306,6 +320,19 @@ async def _updates(config: Config, bulletin: Bulletin, changes: Changes, clock: 
         Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
     )
     return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
+
+
+async def _notifications(
+    config: Config, bulletin: Bulletin, schedule: Schedule, mouth: Mouth | None, frame: _Frame
+) -> Notifications | None:
+    """The notifications, with what is kept of them."""
+    told = telling.notifications_of(config.notify, config.data_dir, bulletin, schedule.now, mouth)
+    if told is not None:
+        try:
+            await told.open()
+        except PersLMError as error:
+            frame.news.append(str(error))
+    return told
 
 
 async def _schedule(

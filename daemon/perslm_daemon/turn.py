@@ -119,15 +119,28 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a skill answered to an intent; "" says nothing, as after "stop". `done` has each of several."""
+    """What a skill answered to an intent; "" says nothing, as after "stop". `done` has each of several.
+
+    `source` names the tools that the text is from.
+    """
 
     intent: Intent
     text: str
     done: tuple[Done, ...] = ()
+    source: str = ""
 
 
-Skills = Callable[[Ask], Awaitable[Answered | None]]
-"""What is asked before the model: its answer, or None where the sentence is the model's."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What tools have read for a question that the model is to answer, each piece with its source."""
+
+    intent: Intent
+    pieces: tuple[Recalled, ...]
+    source: str
+
+
+Skills = Callable[[Ask], Awaitable[Answered | Gathered | None]]
+"""What is asked before the model: its answer, what it gathered for it, or None where the model has all to do."""
 Preview = Callable[[str], Awaitable[str | None]]
 """What would be answered now: "" where something would be done for it, None where it is the model's."""
 
@@ -196,6 +209,8 @@ class Progress:
     end: ReplyEnd | None = None
     intent: Intent | None = None
     traceless: bool = False
+    gathered: tuple[Recalled, ...] = ()
+    source: str = ""
     said: int = 0
     """How many sentences were told."""
 

@@ -15,22 +15,26 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from perslm_daemon import config as configuration
 from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.config_verb import ConfigArgs, ConfigVerb
 from perslm_daemon.home import Home
 from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.live import Live
 from perslm_daemon.llms import llms
 from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, RecallArgs, RememberArgs
 from perslm_daemon.mouth import Mouth
+from perslm_daemon.notify import Notifications
+from perslm_daemon.notify_verb import NotifyArgs, notify
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.share_verb import ShareArgs, share
 from perslm_daemon.sharing import Sharing
 from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
+from perslm_daemon.tools import Tools
+from perslm_daemon.tools_verb import ApproveArgs, ToolsArgs, ToolVerbs
 from perslm_daemon.turn import (
     GUEST,
     Ask,
@@ -81,14 +85,6 @@ class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
     id: str | None = None
 
 
-class ConfigArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`get` tells one key or, without one, all; secrets are masked. The others only through the control socket."""
-
-    action: Literal["get", "set", "unset", "reload"] = "get"
-    key: str | None = None
-    value: bool | int | float | str | list[str] | None = None
-
-
 @dataclass(slots=True)
 class Table:
     """The verbs' common ground: what runs, and how to ask for a restart."""
@@ -107,6 +103,8 @@ class Table:
     home: Home | None = None
     updates: Updates | None = None
     sharing: Sharing | None = None
+    tools: Tools | None = None
+    notifications: Notifications | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -115,7 +113,12 @@ class Table:
             Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
             Verb("stop", Args, "end the reply that is being given", self.stop),
             Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
-            Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
+            Verb(
+                "config",
+                ConfigArgs,
+                "tell or change the configuration in force",
+                ConfigVerb(self.config, self.changes).config,
+            ),
             Verb("timer", TimerArgs, "timers, alarms and reminders", self.timer, changes_world=True),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
@@ -160,7 +163,22 @@ class Table:
             table.append(Verb("share", ShareArgs, about, self.share, changes_world=True))
         else:
             absent["share"] = "only the running daemon with a memory has examples"
+        self._add_tools(table, absent)
         return Verbs({verb.name: verb for verb in table}, absent)
+
+    def _add_tools(self, table: list[Verb], absent: dict[str, str]) -> None:
+        if self.tools is not None:
+            by_hand = ToolVerbs(self.tools, self.assistant.pipeline.recollection, self.config.person, self.home)
+            table += [
+                Verb("tools", ToolsArgs, "tell of the tools, call one", by_hand.tools, changes_world=True),
+                Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),
+            ]
+        else:
+            absent |= dict.fromkeys(("tools", "approve"), "only the running daemon has tools")
+        if self.notifications is not None:
+            table.append(Verb("notify", NotifyArgs, "tell something", self.notify, changes_world=True))
+        else:
+            absent["notify"] = "notify.enabled is false"
 
     @property
     def speaks(self) -> bool:
@@ -355,6 +373,10 @@ class Table:
         await self.changes.set("model.id", model_id)
         return True
 
+    async def notify(self, args: NotifyArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Tell something, or what was told."""
+        return await notify(self.notifications, args)
+
     async def sync(self, args: SyncArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """What the training host offers, and what became of it."""
         if self.updates is None:
@@ -366,32 +388,6 @@ class Table:
         if self.sharing is None:
             raise InputError("only the running daemon with a memory has examples")
         return await share(self.sharing, self.changes, self.config.person, args, request)
-
-    async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""
-        if args.action != "get":
-            return await self._change_config(args, request)
-        rows = configuration.shown(self.config)
-        wanted = [row for row in rows if args.key is None or row.name == args.key]
-        if not wanted:
-            raise InputError(f"there is no key {args.key!r}: `perslm config` lists them")
-        return {"keys": {row.name: {"value": _plain(row.value), "source": row.source} for row in wanted}}
-
-    async def _change_config(self, args: ConfigArgs, request: Request) -> Mapping[str, Any]:
-        if request.source not in {"socket", "http"}:  # HTTP lets nobody here without the scope admin
-            raise InputError(
-                "the configuration is changed on the machine itself (`perslm config set KEY VALUE`); from here "
-                "settings can be changed: publish to …/<setting>/set"
-            )
-        if args.action == "reload":
-            self.changes.reload()
-            return {"reloading": True}
-        if not args.key or (args.action == "set" and args.value is None):
-            raise InputError(f"{args.action} needs a key" + (" and a value" if args.action == "set" else ""))
-        if args.action == "unset":
-            await self.changes.unset(args.key)
-            return {"key": args.key, "reloading": True}
-        return {"key": args.key, "value": await self.changes.set(args.key, args.value), "reloading": True}
 
     async def start_again(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Answer first, then start the engines anew."""
@@ -420,9 +416,3 @@ def _latency_ms(turn: Turn) -> float:
     """Milliseconds until the answer began to be heard or, unspoken, to be there."""
     times = turn.timings
     return times.first_audio or times.first_token or times.intent or 0.0
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
-    return list(value) if isinstance(value, tuple) else str(value)

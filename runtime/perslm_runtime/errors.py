@@ -47,6 +47,12 @@ class CallRefused(PersLMError):
     exit_code = 5
 
 
+class ToolRefused(PersLMError):
+    """A tool is not there, is not allowed, or failed; nothing was changed unless the message says so."""
+
+    exit_code = 10
+
+
 class MemoryStoreError(PersLMError):
     """The memory database cannot be opened, read or written."""
 

@@ -40,8 +40,8 @@ from perslm_runtime.recall import Weights
 _PERSON = "SELECT id FROM person WHERE name = ?"
 _ADD_PERSON = "INSERT INTO person (name) VALUES (?) ON CONFLICT DO NOTHING"
 _ADD_TURN = """
-INSERT INTO memory (uid, kind, person, at_us, conversation, said, reply, interrupted, model)
-VALUES (?, 'turn', (SELECT id FROM person WHERE name = ?), ?, ?, ?, ?, ?, ?) RETURNING id
+INSERT INTO memory (uid, kind, person, at_us, conversation, said, reply, interrupted, model, source)
+VALUES (?, 'turn', (SELECT id FROM person WHERE name = ?), ?, ?, ?, ?, ?, ?, ?) RETURNING id
 """
 _ADD_FACT = """
 INSERT INTO memory (uid, kind, person, at_us, said, reply, source, same, teller, kept)
@@ -93,7 +93,7 @@ class Recalled:
     when: datetime
     why: str
     source: str = ""
-    """Of a document's piece: the document, and the place in it."""
+    """Of a document's piece: the document, and the place in it. Of what tools brought: the tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +188,16 @@ class Memory:
         interrupted: bool = False,
         model: str = "",
         vector: Vector | None = None,
+        source: str = "",
     ) -> int:
-        """Store what was said and replied; its id returned, it is on the disk and survives a pulled plug."""
+        """Store what was said and replied; its id returned, it is on the disk and survives a pulled plug.
+
+        `source` names the tools that the reply is from.
+        """
         said, person = _filled(said, "turn"), _filled(person, "person")
         conversation = _filled(conversation, "conversation")
-        row = (_uid(), person, self._now_us(), conversation, said, clean(reply), interrupted, clean(model))
+        now_us, texts = self._now_us(), (conversation, said, clean(reply))
+        row = (_uid(), person, now_us, *texts, interrupted, clean(model), clean(source))
         with self._database.writing():
             self._database.rows(_ADD_PERSON, (person,))
             memory = int(self._database.value(_ADD_TURN, row))

@@ -4,9 +4,9 @@ Knows no database. First line of an export: `{"format": "perslm-memory", "versio
 further line has a kind; those of memories, oldest first:
 
     uid, kind ("turn"|"fact"|"chunk"), person, at (ISO 8601, UTC, microseconds), said, and
-    for a turn: conversation, reply, interrupted, model;  for the others: source;  for a chunk: document (its uid);
-    optionally teller (who told what is everybody's), kept (true), used (times, last as at),
-    vector: base64 of little-endian float16.
+    for a turn: conversation, reply, interrupted, model;  for the others: source (a turn's: perhaps);  for a
+    chunk: document (its uid); optionally teller (who told what is everybody's), kept (true), used (times, last
+    as at), vector: base64 of little-endian float16.
 
 The other kinds (document, entity, claim, summary) are memory_portable.py's. Version 1 had turns and facts only.
 """
@@ -130,6 +130,8 @@ def to_line(entry: Entry, vector: bytes | None) -> str:
             "interrupted": entry.interrupted,
             "model": entry.model,
         }
+        if entry.source:
+            row["source"] = entry.source
     else:
         row["source"] = entry.source
     if entry.document is not None:
@@ -163,7 +165,7 @@ def from_line(line: str) -> tuple[Entry, bytes | None]:
         conversation=_text(row, "conversation") if turn else None,
         interrupted=_switch(row, "interrupted"),
         model=_text(row, "model", "") if turn else "",
-        source="" if turn else _text(row, "source", ""),
+        source=_text(row, "source", ""),
         teller=_text(row, "teller") if "teller" in row else None,
         kept=_switch(row, "kept"),
         document=_text(row, "document") if kind == "chunk" else None,

@@ -310,7 +310,7 @@ def _candidate(
         similarity=similar.get(memory),
         before_similarity=similar.get(before),
         tells_of=_tells_of(said, at) if timely else None,
-        source=source if kind == "chunk" else "",
+        source="" if source == "told" else source,
         kept=bool(kept),
     )
 

@@ -81,10 +81,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Free words of 1 to `most_characters`: a letter or digit first; no quote, backslash or control character."""
+    """Free words of 1 to `most_characters`: no quote, backslash or control character.
+
+    They begin with a letter or a digit, unless `any_start` lets them begin with whatever they may hold.
+    """
 
     name: str
     most_characters: int
+    any_start: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.most_characters <= MAX_WORDS_CHARACTERS:
@@ -94,7 +98,7 @@ class Words:
         """Why `value` cannot be this argument, or None."""
         if not isinstance(value, str) or not 1 <= len(value) <= self.most_characters:
             return f"is no text of 1 to {self.most_characters} characters"
-        if not _FIRST_IN_WORDS.match(value):
+        if not self.any_start and not _FIRST_IN_WORDS.match(value):
             return "does not begin with a letter or a digit"
         return "holds a quote, a backslash or a control character" if _NOT_IN_WORDS.search(value) else None
 

@@ -139,7 +139,8 @@ def _body(argument: Argument) -> str:
     if isinstance(argument, Whole):
         return whole_numbers(argument.least, argument.most)
     rest = f" {_LETTER}{{0,{argument.most_characters - 1}}}" if argument.most_characters > 1 else ""
-    return rf'"\"" {_FIRST_LETTER}{rest} "\""'
+    first = _LETTER if argument.any_start else _FIRST_LETTER
+    return rf'"\"" {first}{rest} "\""'
 
 
 def literal(text: str) -> str:

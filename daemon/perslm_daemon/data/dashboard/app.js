@@ -1,6 +1,7 @@
 // The page's frame: who asks, which part is shown, and the board's events to the parts that show them.
 
 import { Refused, forgetToken, get, setToken, stream } from "./api.js";
+import * as asks from "./asks.js";
 import * as talk from "./talk.js";
 import { views } from "./views.js";
 
@@ -36,13 +37,15 @@ async function show() {
 }
 
 function happened({ event_type: type, fields }) {
-  const text = fields.message ?? fields.text ?? fields.name ?? "";
+  asks.happened(type, fields);
+  const text = fields.question ?? fields.message ?? fields.text ?? fields.name ?? "";
   talk.event(type.replaceAll("_", " "), typeof text === "string" ? text : "");
 }
 
 function value({ name, value: now }) {
   if (name === "activity") state(now);
   if (name === "info") $("node").textContent = now.node;
+  asks.value(name, now);
   for (const view of Object.values(views)) view.value?.(name, now);
 }
 
@@ -76,6 +79,7 @@ async function enter(told = "") {
     return;
   }
   talk.start(me);
+  asks.start(me).catch((error) => problem(error.message));
   for (const view of Object.values(views)) view.start?.(me);
   follow();
   await show();
