@@ -35,6 +35,7 @@ from perslm_daemon.config_keys import (
 )
 from perslm_daemon.config_memory import Memory
 from perslm_daemon.config_notify import Notify
+from perslm_daemon.config_plugins import Plugins
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.config_tools import Tools
 from perslm_daemon.machine import default_threads
@@ -387,6 +388,7 @@ class Config:
     sync: Sync = field(default_factory=Sync)
     tools: Tools = field(default_factory=Tools)
     notify: Notify = field(default_factory=Notify)
+    plugins: Plugins = field(default_factory=Plugins)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -415,6 +417,7 @@ SECTIONS: dict[str, type[Any]] = {
     "sync": Sync,
     "tools": Tools,
     "notify": Notify,
+    "plugins": Plugins,
 }
 
 

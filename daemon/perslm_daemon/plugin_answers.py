@@ -47,10 +47,11 @@ class PluginAnswers:
 
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a sentence for a plug-in."""
-        if ends_in_a_number(text):
-            return None
-        known = await self._wanted(text, own=True) or await self._wanted(text, own=False)
-        return None if known is None else Ending.FINISHED
+        return None if ends_in_a_number(text) or not await self.knows(text) else Ending.FINISHED
+
+    async def knows(self, text: str) -> bool:
+        """Whether a plug-in would answer a sentence; nothing is asked of it."""
+        return (await self._wanted(text, own=True) or await self._wanted(text, own=False)) is not None
 
     async def _wanted(self, text: str, *, own: bool) -> Wanted | None:
         tables = [
