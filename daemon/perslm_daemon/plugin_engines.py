@@ -79,7 +79,7 @@ class _PluginUtterance:
 
 
 class PluginVoice:
-    """Text to speech by the plug-in that `plugins.speaks` names. Raises `PluginRefused` where it cannot be used."""
+    """Text to speech by the plug-in that `plugins.speaks` names. Raises `PluginRefused` where it cannot be."""
 
     def __init__(self, config: Config) -> None:
         self.file: Path | None = None  # it brings its own
@@ -89,7 +89,7 @@ class PluginVoice:
         self.rate_hz = self._made("Ready.", stop_of_build()).rate_hz
 
     def speak(self, text: str, stop: Stop, *, pace: float = 1.0) -> Iterator[Pcm]:
-        """The sound of a sentence in one piece, at the plug-in's own pace, always at the rate of the first."""
+        """The sound of a sentence in one piece, at the plug-in's pace and at the rate of its first one."""
         if not any(letter.isalnum() for letter in text):
             return
         made = self._made(text, stop)
