@@ -117,11 +117,14 @@ READS = {
 }
 
 
+@pytest.mark.parametrize("most", [3, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("place", ["mail", "calendar"])
-async def test_what_stands_in_a_mail_or_an_event_changes_and_sends_nothing(place: str, house: House) -> None:
+async def test_what_stands_in_a_mail_or_an_event_changes_and_sends_nothing(
+    place: str, most: int, house: House
+) -> None:
     here = [one for one in OURS if one.place == place]
     assert len(here) >= 15
-    for attempt in here:
+    for attempt in here[:most]:
         await anyio.to_thread.run_sync(lie_there, house, place, attempt.text)
         turn = Caller(turn=attempt.id, conversation=attempt.id, who=Who.MODEL)
         read = await house.tools.call(*READS[place], turn)

@@ -33,7 +33,7 @@ BUILT_HERE = (
 LOWEST_PYTHON = "3.11"
 
 _BOARD_EXTRAS = ("board", "voice", "http", "connectors")
-_TESTED_EXTRAS = ("mcp",)  # not on a board by itself: 25 MB for those who have an MCP server
+_TESTED_EXTRAS = ("mcp",)  # not on a board by itself: for those who have an MCP server
 _TOOLS = {
     "tools": ("pip", "hatchling", "editables"),  # what the environment itself is set up with
     "compile": (
