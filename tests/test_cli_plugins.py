@@ -119,8 +119,8 @@ def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_c
     assert made.out == "perslm-night-greeter\n"
     project = empty / "perslm-night-greeter"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "-q"]
-    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path / "wheels"), str(project)]
-    subprocess.run(wheel, check=True, capture_output=True)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "wheels")]
+    subprocess.run(build, cwd=project, check=True, capture_output=True)
     (built,) = (tmp_path / "wheels").iterdir()
     target = tmp_path / "installed"
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(built)], check=True)

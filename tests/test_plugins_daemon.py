@@ -55,7 +55,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[Running]:
-    async with daemon(folder, "plugins.enabled=calendar,parcel") as running:
+    async with daemon(folder, "plugins.enabled=calendar,parcel", "memory.guests=true") as running:
         assert running.table.plugins is not None
         with anyio.fail_after(90):
             await running.table.plugins.settled.wait()
@@ -68,7 +68,9 @@ async def said(running: Running, text: str, conversation: str = "c") -> Any:
     return response.data
 
 
-async def test_sentences_reach_plug_ins_and_a_yes_is_the_next_word(site: Site, tmp_path: Path) -> None:
+async def test_sentences_reach_plug_ins_a_yes_is_the_next_word_and_guests_are_told_nothing(
+    site: Site, tmp_path: Path
+) -> None:
     async with house(tmp_path / "data") as running:
         plugins = (await ask(running, "plugins")).data["plugins"]
         assert [(one["name"], one["state"]) for one in plugins] == [("calendar", "ready"), ("parcel", "ready")]
@@ -94,12 +96,5 @@ async def test_sentences_reach_plug_ins_and_a_yes_is_the_next_word(site: Site, t
             while not (told := (await ask(running, "notify", {"action": "list"})).data["unseen"]):  # noqa: ASYNC110 - as programs do
                 await anyio.sleep(0.05)
         assert told[0]["text"] == "A parcel has come"
-
-
-async def test_guests_are_told_nothing_of_a_calendar(site: Site, tmp_path: Path) -> None:
-    async with daemon(tmp_path / "data", "plugins.enabled=calendar", "memory.guests=true") as running:
-        assert running.table.plugins is not None
-        with anyio.fail_after(90):
-            await running.table.plugins.settled.wait()
-        response = await ask(running, "ask", {"text": "what is on today"}, source="mqtt")
-        assert response.data["text"] == "That is for people who live here: ask as somebody who is known."
+        guest = await ask(running, "ask", {"text": "what is on today"}, source="mqtt")  # nobody vouches for it
+        assert guest.data["text"] == "That is for people who live here: ask as somebody who is known."
