@@ -132,7 +132,7 @@ def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_c
     assert run("plugins", "enable", "night_greeter").code == 0
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)],
-        env=environment(tmp_path, PYTHONPATH=os.environ["PYTHONPATH"]),
+        env=environment(tmp_path, PYTHONPATH=os.environ["PYTHONPATH"], PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
         cwd=project,
         capture_output=True,
         text=True,
