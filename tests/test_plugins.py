@@ -57,6 +57,7 @@ NAUGHTY = """
     def dials(context, port): return str(socket.create_connection(("127.0.0.1", port), 5).recv(5))
     def says(context): raise Problem("the sun is too bright")
     def strange(context): return Answer("strange", {"what": object()})
+    def no_json(context): return Answer("no JSON", {"what": b"bytes", "much": float("nan")})
     def asks_back(context): return Answer("Shall I keep it?", then=Then("keeps", {"text": "asked for"}))
 
     def tool(run, *arguments, **more): return Tool(run.__name__, "does it", run, arguments, **more)
@@ -64,7 +65,7 @@ NAUGHTY = """
     plugin = Plugin("naughty", "does what it should not", version="2.1", tools=(
         tool(fine, Argument("what", needed=False), sentences=(Sentence(("be fine with {what}",)),)),
         *map(tool, (raises, hangs, leaves, gives_up, prints, writes_on, eats, forks, runs, says, strange)),
-        tool(asks_back),
+        tool(asks_back), tool(no_json),
         tool(reads, Argument("path")),
         tool(keeps, Argument("text"), changes=("notes",), question="keep {text}"),
         tool(dials, Argument("port", "whole")),
@@ -114,6 +115,14 @@ REFUSED = {
     "wordy": (
         'plugin = Plugin("wordy", "w", tools=(Tool("t", "t", print, sentences=(Sentence(("a {b}",)),)),))',
         "names b, which is no argument",
+    ),
+    "endless": (
+        'plugin = Plugin("endless", "e" * 4000, tools=(Tool("t", "t", print),))',
+        "brings more than is taken",
+    ),
+    "nowhere": (
+        'plugin = Plugin("nowhere", "n", tools=tuple(Tool(f"t{n}", "t", print) for n in range(40)))',
+        "has 40 tools and at most 32",
     ),
     "odd": (
         'plugin = Plugin("odd", "o", tools=(Tool("t", "t", print, sentences=(Sentence(("(unclosed",)),)),))',
@@ -195,6 +204,7 @@ async def test_a_plug_in_that_fails_in_any_way_is_told_of_and_works_again(site: 
             ("leaves", "was ended (EOFError)"),
             ("hangs", "took longer than 1 seconds"),
             ("strange", "failed"),
+            ("no_json", "answered data that is no JSON"),
         ):
             with pytest.raises(PluginRefused) as caught:
                 await tools.call(f"naughty_{tool}", {}, Caller())

@@ -80,7 +80,9 @@ def begun(asked: wire.Begin, channel: socket.socket) -> tuple[wire.Shape | wire.
     try:
         plugin = plugin_of(asked.target)
     except BaseException as error:  # noqa: BLE001 - importing it may do anything, SystemExit included
-        return wire.Wrong(f"it cannot be imported ({_kind(error)}){_trace(asked.traces)}", told=True), None
+        ours = asked.target.startswith("perslm_daemon.connectors.") and isinstance(error, ModuleNotFoundError)
+        step = ": run `pip install 'perslm[connectors]'`" if ours else ""
+        return wire.Wrong(f"it cannot be imported ({_kind(error)}){step}{_trace(asked.traces)}", told=True), None
     try:
         found = problems_of(plugin, asked.group)
         if plugin.name != asked.name:

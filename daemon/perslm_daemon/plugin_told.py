@@ -35,7 +35,7 @@ class ToldBefore:
 
     def new(self, notices: Sequence[NoticeShape]) -> list[NoticeShape]:
         """Those that were not told yet, a few at most; all count as told from now on."""
-        fresh = [one for one in notices if one.id[:_MOST_CHARS] not in self._ids]
+        fresh = [one for one in notices if one.text.strip() and one.id[:_MOST_CHARS] not in self._ids]
         for one in fresh:
             self._ids.append(one.id[:_MOST_CHARS])
         self._changed = self._changed or bool(fresh)

@@ -6,12 +6,14 @@ may be, and its numbers begin one below the least.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from perslm_daemon.plugin_wire import ArgumentShape, Shape, ToolShape
 from perslm_daemon.tools import Limits, Manifest, Risk
-from perslm_runtime.errors import InputError, PluginRefused
+from perslm_runtime.errors import InputError, PluginFailed, PluginRefused
+from perslm_runtime.plugin import MOST_ARGUMENTS, MOST_CHARS, MOST_SENTENCES, MOST_TOOLS
 from perslm_runtime.plugin_sentences import Said
 from perslm_runtime.tool_call import Argument, Names, Value, Whole, Words
 
@@ -61,6 +63,26 @@ def _argument(one: ArgumentShape) -> Argument:
         case "when" | "duration":
             return Words(one.name, _TIME_CHARS)
     return Words(one.name, _TEXT_CHARS, any_start=True)
+
+
+def require_bounds(shape: Shape) -> None:
+    """Raise `PluginRefused` where a plug-in brings more than is taken: its own process checked it, if at all."""
+    tools = shape.tools
+    texts = [text for tool in tools for text in (tool.about, tool.question, *tool.reads, *tool.changes)]
+    texts += [pattern for tool in tools for one in tool.sentences for pattern in one.patterns]
+    texts += [text for tool in tools for one in tool.arguments for text in (one.about, *one.options)]
+    many = len(tools) > MOST_TOOLS or any(len(tool.arguments) > MOST_ARGUMENTS for tool in tools)
+    many = many or len(texts) > MOST_TOOLS * MOST_SENTENCES or len(shape.about) > MOST_CHARS
+    if many or any(len(text) > MOST_CHARS for text in texts):
+        raise PluginRefused(f"the plug-in {shape.name} brings more than is taken (docs/plugins.md)")
+
+
+def plain_data(plugin: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer's data as JSON has it. Raises `PluginFailed` where it is none."""
+    try:
+        return dict(json.loads(json.dumps(data, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginFailed(f"the plug-in {plugin} answered data that is no JSON") from error
 
 
 def packed(tool: ToolShape, said: Mapping[str, str | int | bool]) -> dict[str, Value]:

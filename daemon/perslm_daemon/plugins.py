@@ -15,7 +15,6 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from perslm_daemon import plugin_wire as wire
 from perslm_daemon.bulletin import Bulletin
@@ -23,8 +22,15 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.plugin_process import PluginProcess, Spec
 from perslm_daemon.plugin_specs import Shelf, shelf_of
 from perslm_daemon.plugin_told import ToldBefore
-from perslm_daemon.plugin_tools import full_name, manifest_of, said_of, unpacked
-from perslm_daemon.tools import Caller, Limits, Risk, Told, Tools
+from perslm_daemon.plugin_tools import (
+    full_name,
+    manifest_of,
+    plain_data,
+    require_bounds,
+    said_of,
+    unpacked,
+)
+from perslm_daemon.tools import Caller, Limits, Risk, Told, Tools, clipped
 from perslm_runtime.errors import PersLMError, PluginFailed, PluginRefused
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import Faults, RebuildPolicy
@@ -35,6 +41,8 @@ log = logging.getLogger("perslm.plugins")
 
 _LOOK_S, _LEAST_LOOK_S = 5.0, 0.5
 _GRACE_S = 3.0  # the process ends a call by itself; the gate's own limit is for one that does not
+_AGAIN_S = 60.0
+_MOST_ASKED = 400  # characters of a question that a plug-in words
 _STOP_S = 30.0  # a connection that is opened for a plug-in looks at no stop
 _GIVEN_UP = RebuildPolicy(times=4, within_s=600.0)
 
@@ -90,31 +98,46 @@ class Plugins:
             return
         async with anyio.create_task_group() as tasks:
             for one in self.plugged.values():
-                tasks.start_soon(self._live, one, self._shelf, tasks)
+                tasks.start_soon(self._live, one, self._shelf)
             if not self.plugged:
                 self.settled.set()
 
-    async def _live(self, one: Plugged, shelf: Shelf, _tasks: TaskGroup) -> None:
-        """One plug-in, from its start until the daemon leaves, or it is given up."""
-        try:
-            found = shelf.find(one.name)
-            one.own = found is not None and found.own
-            spec = await anyio.to_thread.run_sync(shelf.spec, one.name)
-            async with Lane(f"plugin {one.name}", partial(PluginProcess, spec), stop_s=_STOP_S) as lane:
-                shape = await lane.call(PluginProcess.shape)
-                one.spec = await anyio.to_thread.run_sync(shelf.completed, spec, shape)
-                if one.spec != spec:  # now with its settings, which it was not shown before they were checked
-                    await lane.renew(partial(PluginProcess, one.spec))
-                shape = await anyio.to_thread.run_sync(shelf.governed, one.name, shape)
-                one.lane = lane
-                self._register(one, shape)
-                self._settle()
-                await self._look_after(one, lane, shape)
-        except PersLMError as error:
-            self._refuse(one, error)
+    async def _live(self, one: Plugged, shelf: Shelf) -> None:
+        """One plug-in, from its start until the daemon leaves, or it is given up.
+
+        An MCP server that does not answer is tried again: it may be another machine, which comes up later.
+        """
+        found = shelf.find(one.name)
+        one.own = found is not None and found.own
+        while True:
+            try:
+                await self._started(one, shelf)
+            except PersLMError as error:
+                self._refuse(one, error)
+            except Exception as error:
+                # Its edge: whatever a plug-in makes of us, the daemon and the other plug-ins go on.
+                log.exception("plugin=%s error=%s", one.name, type(error).__name__)
+                self._refuse(one, PluginRefused(f"what it brings cannot be used ({type(error).__name__})"))
+            if found is not None or one.shape is not None:
+                return
+            await anyio.sleep(_AGAIN_S)
+
+    async def _started(self, one: Plugged, shelf: Shelf) -> None:
+        spec = await anyio.to_thread.run_sync(shelf.spec, one.name)
+        async with Lane(f"plugin {one.name}", partial(PluginProcess, spec), stop_s=_STOP_S) as lane:
+            shape = await lane.call(PluginProcess.shape)
+            one.spec = await anyio.to_thread.run_sync(shelf.completed, spec, shape)
+            if one.spec != spec:  # now with its settings, which it was not shown before they were checked
+                await lane.renew(partial(PluginProcess, one.spec))
+            shape = await anyio.to_thread.run_sync(shelf.governed, one.name, shape)
+            self._register(one, shape)
+            one.lane, one.problem = lane, ""
+            self._settle()
+            await self._look_after(one, lane, shape)
 
     def _register(self, one: Plugged, shape: wire.Shape) -> None:
         """Add its tools and sentences. Raises `PluginRefused` where one cannot be taken: then none is."""
+        require_bounds(shape)
         reaches = one.spec is not None and bool(one.spec.hosts)
         limits = Limits(self._config.plugins.call_s + _GRACE_S, self._config.plugins.memory_mb)
         made = [(tool, manifest_of(shape, tool, reaches=reaches, limits=limits)) for tool in shape.tools]
@@ -129,12 +152,13 @@ class Plugins:
         log.info("plugin=%s version=%s tools=%d ready", one.name, shape.version, len(made))
 
     def _refuse(self, one: Plugged, error: PersLMError) -> None:
-        one.problem = str(error)
+        before, one.problem = one.problem, str(error)
         for tool in one.shape.tools if one.shape is not None else ():
             self._tools.withdraw(full_name(one.called, tool.name), one.problem)
         one.lane, one.sentences = None, None
         log.warning("plugin=%s refused=%s", one.name, type(error).__name__)
-        self._bulletin.tell("warning", message=f"plug-in {one.name}: {error}")
+        if one.problem != before:
+            self._bulletin.tell("warning", message=f"plug-in {one.name}: {error}")
         self._settle()
 
     def _settle(self) -> None:
@@ -148,7 +172,7 @@ class Plugins:
     ) -> Told:
         """A tool's call, after the gate has let it through."""
         answered = await self._call(one, tool.name, unpacked(tool, arguments), caller)
-        data = dict(answered.data)
+        data = plain_data(one.name, answered.data)
         if answered.then is None:
             return Told(answered.text, one.name, data)
         then = answered.then
@@ -173,7 +197,7 @@ class Plugins:
         """What is asked before a call that a plug-in proposes: in our own words, where it always asks."""
         manifest = self._tools.get(full_name(one.called, tool.name))
         if manifest is None or manifest.risk is not Risk.ASKS or answered.then is None:
-            return answered.text
+            return clipped(answered.text, _MOST_ASKED)
         said = {name: value for name, value in answered.then.arguments.items() if isinstance(value, str | int)}
         return manifest.asked(said)
 
@@ -216,7 +240,10 @@ class Plugins:
             log.info("plugin=%s watch=%s", one.name, type(error).__name__)
             return
         for notice in before.new(noticed.notices):
-            await self._tell(one.name, notice)
+            try:
+                await self._tell(one.name, notice)
+            except PersLMError as error:
+                log.warning("plugin=%s notice=%s", one.name, type(error).__name__)
         await anyio.to_thread.run_sync(before.write)
 
     # What is told of them
