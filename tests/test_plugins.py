@@ -94,6 +94,10 @@ WATCHING = """
     def watch(context): return [Notice("1", "it rains"), Notice("2", "it pours", urgent=True)]
     plugin = Plugin("watching", "watches", watch=watch, watch_s=1)
 """
+GREETING = """
+    plugin = Plugin("greeting", "greets", tools=(Tool("hello", "greet", lambda context: "Hello.", offered=False,
+        untrusted=False, sentences=(Sentence(("good morning",)),)),))
+"""
 REFUSED = {
     "tomorrow": (
         'plugin = Plugin("tomorrow", "later", api=2)',
@@ -138,6 +142,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.plugin("naughty", NAUGHTY)
         made.plugin("reaching", REACHING, "perslm.connectors")
         made.plugin("asking", ASKING)
+        made.plugin("greeting", GREETING, "perslm.intents")
+        made.plugin("silent", 'plugin = Plugin("silent", "s", tools=(Tool("t", "t", print),))', "perslm.intents")
         made.plugin("watching", WATCHING, "perslm.connectors")
         for name, (source, _) in REFUSED.items():
             made.plugin(name, source)
@@ -310,6 +316,17 @@ async def test_a_secret_may_be_a_credential_of_systemd(
     ):
         told = await tools.call("reaching_tell", {}, Caller())
         assert told.data["all"]["password"] == "sesame"  # noqa: S105 - of this test
+
+
+async def test_an_intent_is_for_people_and_not_for_the_model(site: Site, tmp_path: Path) -> None:
+    async with running(tmp_path, "greeting,silent") as (plugins, tools, _):
+        assert "in perslm.intents each tool needs sentences" in plugins.plugged["silent"].problem
+        sentences = plugins.plugged["greeting"].sentences
+        assert sentences is not None
+        assert sentences.recognize("Good morning!") is not None
+        assert (await tools.call("greeting_hello", {}, Caller())).text == "Hello."
+        with pytest.raises(ToolRefused, match="for people, not for a model"):
+            await tools.call("greeting_hello", {}, Caller(who=Who.MODEL))
 
 
 async def test_what_asks_first_does_nothing_before_a_yes(site: Site, tmp_path: Path) -> None:

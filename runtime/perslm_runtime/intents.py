@@ -228,15 +228,15 @@ def _whose(intent: str, slots: dict[str, Slot]) -> dict[str, Slot]:
 class Marked:
     """A sentence with one word in the place of each phrase of time (of each number, where it is about volume).
 
-    With `numbers`, each number that belongs to no time has one, too.
+    With `numbers`, each number that belongs to no time has one, too; `volume` False knows nothing of knobs.
     """
 
-    def __init__(self, words: list[str], *, numbers: bool = False) -> None:
+    def __init__(self, words: list[str], *, numbers: bool = False, volume: bool = True) -> None:
         self._said: dict[str, str] = {}
         self._durations: dict[str, int] = {}
         self._whens: dict[str, When] = {}
         self._numbers: dict[str, int] = {}
-        loud = "volume" in {word.lower() for word in words}
+        loud = volume and "volume" in {word.lower() for word in words}
         spans = _numbers(words) if loud else [(one.start, one.end, one.value) for one in find(words)]
         plain = () if loud or not numbers else _outside(spans, words)
         parts: list[str] = []

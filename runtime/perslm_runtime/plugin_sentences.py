@@ -7,8 +7,9 @@ out as they were said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from perslm_runtime.errors import PluginRefused
@@ -20,6 +21,7 @@ _POLITE = re.compile(
     r"^((please|can you|could you|would you|will you|hey|ok|okay|perslm|and|so) )+"
     r"|( (please|for me|thanks|thank you))+$"
 )
+_MOST_WAYS = 200  # in which a sentence is looked at
 _MOST_BRANCHES = 60  # optional parts and alternatives of one sentence: matching tries their combinations
 
 
@@ -50,7 +52,7 @@ class PluginSentences:
         self._tables = [(one, _table(plugin, one)) for one in said]
 
     def recognize(self, text: str) -> Wanted | None:
-        """What the whole sentence wants, or None."""
+        """What the whole sentence wants, or None. Of several that fit, the one with the fewest free words."""
         if not text.strip() or len(text) > _LONGEST_CHARS:
             return None
         words = words_of(text)
@@ -58,15 +60,16 @@ class PluginSentences:
         kept = _POLITE.sub("", " ".join(low)).split()
         at = next((n for n in range(len(low) - len(kept) + 1) if low[n : n + len(kept)] == kept), 0)
         words = words[at : at + len(kept)]
+        best: tuple[int, Wanted] | None = None
         for numbers in (False, True):
-            marked = Marked(words, numbers=numbers)
+            marked = Marked(words, numbers=numbers, volume=False)
             for one, table in self._tables:
-                if (numbers and "whole" not in one.kinds.values()) or (
-                    found := _match(one, table, marked)
-                ) is None:
+                if numbers and "whole" not in one.kinds.values():
                     continue
-                return Wanted(self._plugin, one.tool, found)
-        return None
+                for free, found in _matches(one, table, marked):
+                    if best is None or free < best[0]:
+                        best = free, Wanted(self._plugin, one.tool, found)
+        return None if best is None else best[1]
 
 
 def _table(plugin: str, said: Said) -> Sentences:
@@ -83,33 +86,33 @@ def _table(plugin: str, said: Said) -> Sentences:
     choices = {name: {option: option for option in options} for name, options in said.options.items()}
     try:
         table = Sentences(blocks, {}, choices, free)
-        _match(said, table, Marked(["prove", "it"]))  # they are read when they are first used
+        list(_matches(said, table, Marked(["prove", "it"])))  # they are read when they are first used
         return table
     except Exception as error:
         raise PluginRefused(f"the sentences of {plugin}.{said.tool} cannot be read: {error}") from error
 
 
-def _match(one: Said, table: Sentences, marked: Marked) -> dict[str, str | int | bool] | None:
+def _matches(one: Said, table: Sentences, marked: Marked) -> Iterator[tuple[int, dict[str, str | int | bool]]]:
+    """Every way that the sentence fits: how many letters of it are free words, and the arguments."""
     values = {"when": marked.whens, "whole": marked.numbers, "duration": marked.durations}
     lists: dict[str, Mapping[str, Any]] = {
         name: values[kind] for name, kind in one.kinds.items() if kind in values
     }
-    for found in table.match(marked.text.lower(), lists):
+    for found in islice(table.match(marked.text.lower(), lists), _MOST_WAYS):
         arguments: dict[str, str | int | bool] = dict(found.slots)
+        free = 0
         for name, value, text in found.entities:
-            match one.kinds.get(name):
-                case "whole":
-                    arguments[name] = int(value)
-                case "choice":
-                    arguments[name] = str(value)
-                case _:
-                    said = marked.as_said(_as_written(text.strip(), marked.text)).strip()
-                    if not said:
-                        break
-                    arguments[name] = said
+            kind = one.kinds.get(name)
+            if kind in ("whole", "choice"):
+                arguments[name] = value
+                continue
+            said = marked.as_said(_as_written(text.strip(), marked.text)).strip()
+            if not said:
+                break
+            arguments[name] = said
+            free += len(said) if kind == "text" else 0
         else:
-            return arguments
-    return None
+            yield free, arguments
 
 
 def _as_written(low: str, text: str) -> str:
