@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -42,22 +40,13 @@ addNote = ["note down {{text}}"]
 """
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The server over HTTP."""
-    number = free_port()
-    environment = {**os.environ, "NOTES": str(tmp_path_factory.mktemp("notes") / "notes.txt")}
-    command = [sys.executable, str(SERVER), str(number)]
+@contextmanager
+def over_http(port: int, folder: Path) -> Iterator[None]:
+    """The server at a port of the loopback, from when it answers."""
+    environment = {**os.environ, "NOTES": str(folder / "notes.txt")}
+    command = [sys.executable, str(SERVER), str(port)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-        deadline = time.monotonic() + 60
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", number)) == 0:
-                    break
-            assert child.poll() is None, "the MCP server ended"
-            assert time.monotonic() < deadline, "the MCP server does not answer"
-            time.sleep(0.05)
-        yield number
+        yield
         child.terminate()
 
 
@@ -84,7 +73,7 @@ async def running(folder: Path, name: str, tables: str) -> AsyncIterator[tuple[P
     async def tell(_name: str, _notice: wire.NoticeShape) -> None:
         pass
 
-    plugins = Plugins(config, tools, bulletin, tell)
+    plugins = Plugins(config, tools, bulletin, tell, again_s=0.2)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(plugins.run)
         await plugins.settled.wait()
@@ -112,9 +101,15 @@ async def test_a_server_that_is_a_program_works_in_its_sandbox_and_starts_again(
         assert await anyio.Path(kept).read_text() == "buy milk\nbuy milk\n"
 
 
-async def test_a_server_over_http_is_under_the_same_policy(port: int, tmp_path: Path) -> None:
+async def test_a_server_over_http_that_comes_later_is_under_the_same_policy(tmp_path: Path) -> None:
+    port = free_port()
     tables = f'[mcp.web]\nurl = "http://127.0.0.1:{port}/mcp"\n' + DECLARED.format(name="web")
-    async with running(tmp_path, "mcp.web", tables) as (plugins, tools):
+    async with running(tmp_path, "mcp.web", tables) as (plugins, tools), AsyncExitStack() as stack:
+        assert "the MCP server web: no connection" in plugins.plugged["mcp.web"].problem
+        await anyio.to_thread.run_sync(stack.enter_context, over_http(port, tmp_path))
+        with anyio.fail_after(90):
+            while plugins.plugged["mcp.web"].state != "ready":  # noqa: ASYNC110 - another process comes up
+                await anyio.sleep(0.05)
         assert plugins.listed()[0]["reaches"] == [f"127.0.0.1:{port}"]
         assert {one.name for one in tools.manifests} == {
             "web_list_notes",

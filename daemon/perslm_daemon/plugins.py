@@ -80,7 +80,10 @@ class Plugged:
 class Plugins:
     """The enabled plug-ins; `run` starts them and keeps them until it is cancelled."""
 
-    def __init__(self, config: Config, tools: Tools, bulletin: Bulletin, tell: Tell) -> None:
+    def __init__(
+        self, config: Config, tools: Tools, bulletin: Bulletin, tell: Tell, again_s: float = _AGAIN_S
+    ) -> None:
+        self._again_s = again_s
         self._config, self._tools, self._bulletin, self._tell = config, tools, bulletin, tell
         self.plugged = {name: Plugged(name) for name in config.plugins.enabled}
         self._shelf: Shelf | None = None
@@ -120,7 +123,7 @@ class Plugins:
                 self._refuse(one, PluginRefused(f"what it brings cannot be used ({type(error).__name__})"))
             if found is not None or one.shape is not None:
                 return
-            await anyio.sleep(_AGAIN_S)
+            await anyio.sleep(self._again_s)
 
     async def _started(self, one: Plugged, shelf: Shelf) -> None:
         spec = await anyio.to_thread.run_sync(shelf.spec, one.name)
