@@ -96,5 +96,8 @@ async def test_sentences_reach_plug_ins_a_yes_is_the_next_word_and_guests_are_to
             while not (told := (await ask(running, "notify", {"action": "list"})).data["unseen"]):  # noqa: ASYNC110 - as programs do
                 await anyio.sleep(0.05)
         assert told[0]["text"] == "A parcel has come"
+        forgotten = await ask(running, "forget", {"text": "parcel"})
+        assert forgotten.data["count"] > 0
+        assert any("what the plug-in parcel has kept" in one for one in forgotten.data["receipt"]["beyond"])
         guest = await ask(running, "ask", {"text": "what is on today"}, source="mqtt")  # nobody vouches for it
         assert guest.data["text"] == "That is for people who live here: ask as somebody who is known."

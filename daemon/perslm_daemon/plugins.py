@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -249,11 +250,24 @@ class Plugins:
                 log.warning("plugin=%s notice=%s", one.name, type(error).__name__)
         await anyio.to_thread.run_sync(before.write)
 
+    async def keep(self) -> Sequence[str]:
+        """After a forgetting: what plug-ins have kept of their own is out of its reach, and said so."""
+        folder = self._config.data_dir / "plugins"
+        kept = await anyio.to_thread.run_sync(_with_files, folder)
+        return [f"what the plug-in {name} has kept, in {folder / name}" for name in kept]
+
     # What is told of them
 
     def listed(self) -> list[dict[str, Any]]:
         """Every enabled plug-in, for people and programs."""
         return [told_of(one) for one in self.plugged.values()]
+
+
+def _with_files(folder: Path) -> list[str]:
+    """The plug-ins whose folder has something in it."""
+    if not folder.is_dir():
+        return []
+    return sorted(one.name for one in folder.iterdir() if one.is_dir() and any(one.iterdir()))
 
 
 def told_of(one: Plugged) -> dict[str, Any]:

@@ -290,7 +290,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
             skills = await answering_of(config, assistant, table.home, everyday, table.tools, table.plugins)
         assistant.pipeline.skills, assistant.pipeline.moment = skills, moment_of(config)
-        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
+        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop, table.plugins.keep]
         if table.notifications is not None:
             assistant.pipeline.elsewhere.append(table.notifications.forget)
         assistant.pipeline.preview = None if skills is None else skills.preview
