@@ -55,13 +55,13 @@ def test_a_plug_in_hears(tmp_path: Path) -> None:
 
 
 def test_a_plug_in_speaks_and_one_that_hangs_speaks_again(tmp_path: Path) -> None:
-    config = configured(tmp_path, "plugins.speaks=beeper", "plugins.call_s=1", "tts.volume=0.5")
+    config = configured(tmp_path, "plugins.speaks=beeper", "plugins.call_s=2", "tts.volume=0.5")
     with closing(build_engine(config, "tts")) as engine:
         assert (engine.name, engine.rate_hz) == ("beeper", 16000)
         (sound,) = engine.speak("Hello.", Stop())
         assert (len(sound.samples), int(sound.samples[0])) == (96, 0x2000)
         assert list(engine.speak(" ... ", Stop())) == []
-        with pytest.raises(PluginFailed, match="longer than 1 seconds"):
+        with pytest.raises(PluginFailed, match="longer than 2 seconds"):
             list(engine.speak("now hang", Stop()))
         with pytest.raises(PluginFailed, match="changed its rate"):
             list(engine.speak("low", Stop()))
