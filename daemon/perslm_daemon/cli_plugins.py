@@ -62,7 +62,7 @@ def info(context: typer.Context, name: Name) -> None:
     if session.json:
         put_json(data)
         return
-    put(f"{data['name']} {data['version']}: {data['about']}")
+    put(f"{' '.join(filter(None, (data['name'], data['version'])))}: {data['about']}")
     put(f"reaches: {', '.join(data['reaches']) or 'no other machine'}")
     for tool in data["tools"]:
         changes = f"; changes {', '.join(tool['changes'])}" if tool["changes"] else ""
