@@ -35,6 +35,7 @@ from perslm_daemon.config_keys import (
 )
 from perslm_daemon.config_memory import Memory
 from perslm_daemon.config_notify import Notify
+from perslm_daemon.config_plugins import Plugins
 from perslm_daemon.config_share import Share
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.config_tools import Tools
@@ -389,6 +390,7 @@ class Config:
     share: Share = field(default_factory=Share)
     tools: Tools = field(default_factory=Tools)
     notify: Notify = field(default_factory=Notify)
+    plugins: Plugins = field(default_factory=Plugins)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -418,6 +420,7 @@ SECTIONS: dict[str, type[Any]] = {
     "share": Share,
     "tools": Tools,
     "notify": Notify,
+    "plugins": Plugins,
 }
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from perslm_runtime.home_names import Entry
     from perslm_runtime.home_wish import Wish
     from perslm_runtime.intents import Recognizer
+    from perslm_runtime.plugin_sentences import PluginSentences
+    from perslm_runtime.plugin_sentences import Wanted as WantedOfPlugin
     from perslm_runtime.understanding import Understanding
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
@@ -62,6 +64,15 @@ def wishes(
 ) -> tuple[Wish, ...]:
     """What a sentence wants of the home; `names` changes whenever the `entries` of the name book do."""
     return understanding.wishes(text, names, entries)
+
+
+def wanted_of_plugins(
+    _recognizer: Recognizer, _stop: Stop, tables: Sequence[PluginSentences], text: str
+) -> WantedOfPlugin | None:
+    """What a sentence wants of a plug-in."""
+    from perslm_runtime.plugin_sentences import recognize_all  # noqa: PLC0415 - only where there are plug-ins
+
+    return recognize_all(tables, text)
 
 
 def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None:

@@ -25,6 +25,7 @@ _SCOPES = {
     "tools": ("chat", "memory", "home"),  # one tool or another reads or changes each of these
     "approve": ("chat", "memory", "home"),
     "notify": ("home",),
+    "plugins": ("home",),
 }
 
 

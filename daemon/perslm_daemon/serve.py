@@ -35,6 +35,8 @@ from perslm_daemon.llms import usable_llms
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.notify import Notifications
 from perslm_daemon.patience import Patience
+from perslm_daemon.plugin_wire import NoticeShape
+from perslm_daemon.plugins import Plugins
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
@@ -215,6 +217,8 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
             tasks.start_soon(table.sharing.run)
         if table.tools is not None:
             tasks.start_soon(table.tools.approvals.run)
+        if table.plugins is not None:
+            tasks.start_soon(table.plugins.run)
         if table.notifications is not None:
             tasks.start_soon(telling.run, table.notifications, config.notify, running.bulletin, table.home)
         running.bulletin.post("state", {"state": "online"})
@@ -265,6 +269,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         stands_on = tool_table.Parts(config.data_dir, schedule.now, schedule, recollection, table.home)
         table.tools = await stack.enter_async_context(open_tools(config.tools, bulletin, stands_on))
         table.notifications = await _notifications(config, bulletin, schedule, mouth, frame)
+        table.plugins = Plugins(config, table.tools, bulletin, partial(_tell_of_plugin, table))
         arbitration = Arbitration(config.mqtt.base, config.node)
         skills: Answering | None = None
 
@@ -292,10 +297,10 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
-            skills = await answering_of(config, assistant, table.home, everyday, table.tools)
+            skills = await answering_of(config, assistant, table.home, everyday, table.tools, table.plugins)
         assistant.pipeline.skills = skills
         assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
-        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
+        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop, table.plugins.keep]
         if table.sharing is not None:
             assistant.pipeline.elsewhere.append(table.sharing.forgotten)
         if table.notifications is not None:
@@ -333,6 +338,14 @@ async def _notifications(
         except PersLMError as error:
             frame.news.append(str(error))
     return told
+
+
+async def _tell_of_plugin(table: Table, plugin: str, notice: NoticeShape) -> None:
+    """What a plug-in has to tell, as a notification; without those it is an event."""
+    if table.notifications is None:
+        table.bulletin.tell("notice", text=notice.text, subject=plugin)
+        return
+    await table.notifications.put(notice.text, title=plugin, urgency="high" if notice.urgent else "normal")
 
 
 async def _schedule(

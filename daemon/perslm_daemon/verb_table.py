@@ -28,6 +28,8 @@ from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, Recal
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.notify import Notifications
 from perslm_daemon.notify_verb import NotifyArgs, notify
+from perslm_daemon.plugins import Plugins
+from perslm_daemon.plugins_verb import PluginsArgs, plugins
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.share_verb import ShareArgs, share
 from perslm_daemon.sharing import Sharing
@@ -105,6 +107,7 @@ class Table:
     sharing: Sharing | None = None
     tools: Tools | None = None
     notifications: Notifications | None = None
+    plugins: Plugins | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -173,8 +176,9 @@ class Table:
                 Verb("tools", ToolsArgs, "tell of the tools, call one", by_hand.tools, changes_world=True),
                 Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),
             ]
+            table.append(Verb("plugins", PluginsArgs, "tell of the plug-ins", self.plug_ins))
         else:
-            absent |= dict.fromkeys(("tools", "approve"), "only the running daemon has tools")
+            absent |= dict.fromkeys(("tools", "approve", "plugins"), "only the running daemon has tools")
         if self.notifications is not None:
             table.append(Verb("notify", NotifyArgs, "tell something", self.notify, changes_world=True))
         else:
@@ -372,6 +376,10 @@ class Table:
             )
         await self.changes.set("model.id", model_id)
         return True
+
+    async def plug_ins(self, args: PluginsArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Which plug-ins run, and how they are."""
+        return plugins(self.plugins, args)
 
     async def notify(self, args: NotifyArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Tell something, or what was told."""
