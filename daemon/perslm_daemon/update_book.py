@@ -41,6 +41,7 @@ class Watch(msgspec.Struct):
     since_s: float
     errors: int = 0
     answers: int = 0
+    corrections: int = 0
     starts: int = 0
     running: bool = False
     before_ms: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,25 @@ def why_not(manifest: Manifest, now: str, here: Mapping[str, Manifest], book: Bo
     if present is not None and manifest.version < present.version:
         return f"{now} is newer"
     return unfit(manifest, board=board.profile, app=board.app, budget_mb=board.budget_mb) or None
+
+
+def sorted_out(
+    offered: Iterable[Manifest],
+    in_use: Callable[[str], str],
+    here: Mapping[str, Manifest],
+    book: Book,
+    board: Board,
+) -> tuple[tuple[Manifest, ...], dict[str, str]]:
+    """What of an offer is taken, and why not the rest, by name; `in_use` gives the model of a kind."""
+    wanted: list[Manifest] = []
+    not_taken: dict[str, str] = {}
+    for manifest in offered:
+        why = why_not(manifest, in_use(manifest.kind), here, book, board)
+        if why is None:
+            wanted.append(manifest)
+        elif why:
+            not_taken[manifest.name] = why
+    return tuple(wanted), not_taken
 
 
 def offer_data(manifest: Manifest) -> dict[str, Any]:

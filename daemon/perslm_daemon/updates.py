@@ -25,10 +25,12 @@ from perslm_daemon.changes import Changes
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
 from perslm_daemon.machine import memory_line_mb
+from perslm_daemon.sharing_signs import corrects
 from perslm_daemon.stores import open_models
+from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS, Book, Watch
-from perslm_daemon.update_choice import Board, Found, report_data, status_data, why_not
+from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
 from perslm_daemon.update_host import follow, followed, report
 from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
@@ -48,6 +50,7 @@ T = TypeVar("T")
 _AFTER_START_S = 60.0  # a start has better things to do than to look for models
 _SOON_S = 900.0  # after a look that failed for want of a network
 _MOST_ERRORS = 3
+_MOST_CORRECTIONS, _CORRECTED_SHARE = 4, 0.25  # of a model that is watched; more, and it goes back
 _SETTLED_S = 600.0  # a process that lived so long is no crash loop
 _ENOUGH_ANSWERS = 8  # to speak of a median
 _SLOWER = 3.0  # times the median before: then it goes back
@@ -77,6 +80,7 @@ class Updates:
         self._latencies: deque[float] = deque(maxlen=64)
         self._percent: int | None = None
         self._outcome = anyio.Event()
+        self._by_model = False
         self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
@@ -124,6 +128,16 @@ class Updates:
             return
         if (now := statistics.median(list(self._latencies)[-_ENOUGH_ANSWERS:])) > _SLOWER * before:
             await self._go_back(watch, f"answers take {now:.0f} ms and took {before:.0f} ms before")
+
+    async def saw(self, turn: Turn) -> None:
+        """A turn is over: did it say that the model's answer before it was wrong?"""
+        corrected, self._by_model = self._by_model and corrects(turn.heard), bool(turn.model)
+        watch = self._book.watch
+        if watch is None or watch.kind != "llm" or not corrected:
+            return
+        watch.corrections += 1
+        if watch.corrections >= _MOST_CORRECTIONS and watch.corrections > _CORRECTED_SHARE * watch.answers:
+            await self._go_back(watch, f"{watch.corrections} of {watch.answers} answers were corrected")
 
     async def _went_wrong(self, engine: str) -> None:
         watch = self._book.watch
@@ -225,18 +239,11 @@ class Updates:
 
     def _sorted_out(self, trust: Trust, channel: Channel) -> Found:
         """What of a channel this board takes, and why not the rest."""
-        wanted: list[Manifest] = []
-        not_taken: dict[str, str] = {}
         here = {one.name: one for one in installed(self._config.models_dir)}
         board = Board(self._config.profile, __version__, self._config.board.budget_mb or None)
-        for bundle, version in channel.for_board(self._board_id()):
-            manifest = look_up(trust, bundle, version)
-            why = why_not(manifest, self._in_use(manifest.kind), here, self._book, board)
-            if why is None:
-                wanted.append(manifest)
-            elif why:
-                not_taken[manifest.name] = why
-        return Found(tuple(wanted), not_taken, channel.retracted)
+        offered = [look_up(trust, bundle, version) for bundle, version in channel.for_board(self._board_id())]
+        wanted, not_taken = sorted_out(offered, self._in_use, here, self._book, board)
+        return Found(wanted, not_taken, channel.retracted)
 
     async def _take(self, trust: Trust, manifest: Manifest) -> None:
         """Bring, try and change over to one bundle. What is wrong with it is told and ends nothing else."""

@@ -302,6 +302,8 @@ class Table:
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
+        if self.updates is not None:
+            await self.updates.saw(done)
         if self.sharing is not None:
             self.sharing.saw(replace(wanted, person=asker), done)
         return done
