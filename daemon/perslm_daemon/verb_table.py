@@ -111,17 +111,13 @@ class Table:
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
+        config = ConfigVerb(self.config, self.changes).config
         table = [
             Verb("status", Args, "how the daemon is", self.status),
             Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
             Verb("stop", Args, "end the reply that is being given", self.stop),
             Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
-            Verb(
-                "config",
-                ConfigArgs,
-                "tell or change the configuration in force",
-                ConfigVerb(self.config, self.changes).config,
-            ),
+            Verb("config", ConfigArgs, "tell or change the configuration in force", config),
             Verb("timer", TimerArgs, "timers, alarms and reminders", self.timer, changes_world=True),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
