@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from loopback_http import Site
 from perslm_build import release
 from perslm_build.locks import ROOT
+from perslm_daemon.cli import run
 from perslm_daemon.config import Config, Flags, load
 from perslm_daemon.releases import (
     Card,
@@ -189,13 +189,15 @@ def test_a_member_that_reaches_out_is_refused(tmp_path: Path, member: tuple[str,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inner", "release.tar.zst"]
 
 
-def test_the_command_takes_a_release_tells_how_it_stands_and_goes_back(card: Card, config: Config) -> None:
+def test_the_command_takes_a_release_tells_how_it_stands_and_goes_back(
+    card: Card, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
     def perslm(*words: str) -> dict[str, object]:
-        argv = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "--json", "--config"]
-        argv += [str(card.root / "perslm.toml"), "update", *words, "--root", str(card.root)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
+        file = str(card.root / "perslm.toml")
+        code = run(["--json", "--config", file, "update", *words, "--root", str(card.root)])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return dict(json.loads(said.out))
 
     assert perslm("trust", "--yes")["fingerprint"] == fingerprint_of(offered_anchor(config, card)[0])
     assert perslm()["offered"] == NAME
