@@ -96,6 +96,12 @@ def test_whisper_makes_up_no_words_for_silence_and_noise(whisper, loudness):
         assert heard(whisper, Pcm(noise, 16_000), vocabulary) == Transcript("", 3.0, None)
 
 
+def test_a_sentence_between_long_silences_is_heard_once(whisper):
+    sentence = spoken("The capital of Spain is Madrid.").samples
+    sound = np.concatenate([np.zeros(8 * 16_000, np.int16), sentence, np.zeros(2 * 16_000, np.int16)])
+    assert normalise(heard(whisper, Pcm(sound, 16_000)).text) == "the capital of spain is madrid"
+
+
 def test_whisper_hears_nothing_in_nothing(whisper):
     assert whisper.listen().finish(Stop()) == Transcript("", 0.0, None)
     for length in (1, 161, 512):

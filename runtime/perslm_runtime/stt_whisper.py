@@ -8,9 +8,6 @@ What looks wrong (more tokens than anybody speaks, repetition, low probability) 
 three tokens allowed twice, then in the full window. Forbidding that from the start costs words where people repeat
 themselves ("it was the age of wisdom, it was the age of ..."): 7.1 % wrong against 5.4 on 13 recordings, 15.0
 against 14.1 on 35 spoken replies (the full window: 4.5 and 14.2, in two and a half to four times the time).
-
-From three seconds on Whisper writes its time stamps too: without, it may end at the first full stop and leave out
-a whole clause ("... belongs to her brother." and not "who never reads it"). In shorter sound they buy nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +33,6 @@ from perslm_runtime.stt import SHORTEST_WINDOW_S, Transcript, join, require_rate
 _FRAMES_PER_S = 100
 _FULL_WINDOW = 3000  # frames of 10 ms
 _MARGIN = 100  # frames of silence after the words: without them the last ones are lost
-_STAMPED = 300  # frames; from there on with time stamps
-_STAMPS = 10  # tokens more for them
 _AT_ONCE_S = 15.0  # longer sound is decoded with time stamps: without, Whisper may end in the middle of it
 _LONGEST_S = 28.0  # of sound in one window
 _TOKENS_PER_S = 6  # fast speech is 4 to 5
@@ -191,10 +186,8 @@ class Whisper:
             (features.shape[0], min(_FULL_WINDOW, max(window or self._shortest, frames + _MARGIN))), np.float32
         )
         padded[:, :frames] = features
-        stamped = frames > _STAMPED
-        prompt = model.get_prompt(self._tokenizer, [], without_timestamps=not stamped, hotwords=hotwords or None)
-        most = math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6 + (_STAMPS if stamped else 0)
-        most = min(most, model.max_length // 2)
+        prompt = model.get_prompt(self._tokenizer, [], without_timestamps=True, hotwords=hotwords or None)
+        most = min(math.ceil(frames / _FRAMES_PER_S * _TOKENS_PER_S) + 6, model.max_length // 2)
         # CTranslate2 generates at most half of max_length, and never beyond it with the prompt.
         limit = max(2 * most, len(prompt) + most)
         result: Any = model.model.generate(
@@ -204,7 +197,7 @@ class Whisper:
         tokens = result.sequences_ids[0]
         # The score is the mean over the tokens; the end mark counts as one more, as in Whisper.
         log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        text = self._tokenizer.decode([token for token in tokens if token < self._tokenizer.eot]).strip()
+        text = self._tokenizer.decode(tokens).strip()
         return _Guess(text, log_probability, result.no_speech_prob, len(tokens) < most)
 
 
