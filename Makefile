@@ -1,12 +1,12 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE BOARD IMAGE DEVICE CONFIG FORCE YES
+export DESTDIR PROFILE BOARD FLAVOUR ARCH RELEASE IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image flash flash-config flash-test clean
+.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test image-full clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,8 +53,14 @@ install: ## as a systemd service, by root (PROFILE=pi5 DESTDIR=folder PYTHON=/us
 uninstall: ## remove the service; configuration, models and memories stay
 	$(HOUSE) uninstall
 
-image: ## build an SD-card image into dist/, by root (BOARD=generic-arm64 PROFILE=...; docs/image.md)
+image: ## build an SD-card image into dist/, by root (BOARD=pi4 PROFILE=... FLAVOUR=...; docs/image.md)
 	$(HOUSE) image
+
+deb: ## a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)
+	$(HOUSE) deb
+
+release: ## a release for cards that are out already, into dist/, to be signed by the training host (ARCH=arm64)
+	$(HOUSE) release
 
 flash: ## write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml
 	$(HOUSE) flash
@@ -64,6 +70,9 @@ flash-config: ## ask what a card's board should know, and write CONFIG=my-home.t
 
 flash-test: ## flash the newest image to a file, boot it in QEMU and try it (ARGS=--without-voice: faster)
 	$(HOUSE) flash-test $(ARGS)
+
+image-full: ## build an image from nothing, twice, compare, boot it; report in benchmarks/results/image-full.json
+	$(HOUSE) image-full $(ARGS)
 
 clean: ## remove environments and tool caches; models, memories and built wheels stay
 	$(HOUSE) clean

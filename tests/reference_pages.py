@@ -90,6 +90,25 @@ def key_pages() -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
+def connector_pages() -> str:
+    """The settings of our own connectors, a table for each."""
+    from perslm_daemon.connectors import calendar, mail, news
+
+    lines: list[str] = []
+    for plugin in (calendar.plugin, mail.plugin, news.plugin):
+        lines += [
+            "",
+            f"### [{plugin.name}]",
+            "",
+            "| setting | kind | default | what it does |",
+            "|---|---|---|---|",
+        ]
+        for one in plugin.settings:
+            name = f"{one.name}_file" if one.kind == "secret" else one.name
+            lines.append(f"| `{name}` | {one.kind} | {_default(one.default)} | {_cell(one.about)} |")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
 def _default(value: object) -> str:
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
@@ -106,6 +125,7 @@ PAGES = {
     ROOT / "docs/cli.md": command_pages,
     ROOT / "docs/config.md": key_pages,
     ROOT / "docs/training.md": host_pages,
+    ROOT / "docs/connectors.md": connector_pages,
 }
 
 

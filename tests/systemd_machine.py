@@ -80,29 +80,35 @@ class Machine:
             time.sleep(0.2)
 
 
-def debian(folder: Path) -> Path:
-    """The root folder with its packages and PersLM's sources."""
+def bare(folder: Path, packages: str) -> Path:
+    """The root folder of a Debian 13 with these packages and two small models, and nothing of PersLM."""
     if os.geteuid() != 0:
         pytest.skip("a system of its own needs root")
     for tool in ("mmdebstrap", "unshare", "nsenter"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not on this machine: sudo apt-get install mmdebstrap util-linux")
     root = folder / "root"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root)]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "trixie", str(root)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         pytest.skip(f"Debian's packages cannot be had here: {made.stderr[-300:]}")
+    subprocess.run(["chroot", root, "systemctl", "mask", *_MASKED], capture_output=True, check=True)
+    models = root / "var/lib/perslm/models"
+    for model in ("smollm2-135m-q4_1", "all-minilm-l6-v2"):
+        shutil.copytree(models_dir() / model, models / model)
+    return root
+
+
+def debian(folder: Path) -> Path:
+    """The root folder with its packages, and PersLM installed from its sources by `make install`."""
+    root = bare(folder, PACKAGES)
     for name in ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt"):
         if Path("/", name).is_file():
             shutil.copy(Path("/", name), root / name)
-    subprocess.run(["chroot", root, "systemctl", "mask", *_MASKED], capture_output=True, check=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root / "src")], check=True)
     wheels = Path.home() / ".cache/perslm/wheels"
     if wheels.is_dir():
         shutil.copytree(wheels, root / "root/.cache/perslm/wheels")
-    models = root / "var/lib/perslm/models"
-    for model in ("smollm2-135m-q4_1", "all-minilm-l6-v2"):
-        shutil.copytree(models_dir() / model, models / model)
     with booted(root, alone=False) as machine:
         _install(machine)
     return root

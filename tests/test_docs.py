@@ -9,6 +9,7 @@ import pytest
 from perslm_daemon.config import check_file
 from perslm_daemon.config_sections import PROFILES
 from reference_pages import PAGES, ROOT, global_options, renewed
+from terminal_pictures import FOLDER, drawn
 
 CLI, CONFIG = ROOT / "docs/cli.md", ROOT / "docs/config.md"
 
@@ -16,6 +17,12 @@ CLI, CONFIG = ROOT / "docs/cli.md", ROOT / "docs/config.md"
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_reference_says_what_the_code_does(page: Path) -> None:
     assert page.read_text() == renewed(page), "run `python tests/reference_pages.py` and look at the difference"
+
+
+@pytest.mark.parametrize("text", sorted(FOLDER.glob("*.txt")), ids=lambda text: text.stem)
+def test_a_picture_of_a_terminal_shows_what_it_said(text: Path) -> None:
+    assert text.with_suffix(".svg").read_text() == drawn(text), "run `python tests/terminal_pictures.py`"
+    assert any(f"pictures/{text.stem}.svg" in page.read_text() for page in (ROOT / "docs").glob("*.md"))
 
 
 def test_every_global_option_is_explained() -> None:

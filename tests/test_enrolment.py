@@ -18,7 +18,7 @@ import pytest
 from perslm_runtime.certificates import authority, for_host
 from perslm_runtime.errors import InputError
 from perslm_runtime.fetch import FetchError, read_url
-from perslm_runtime.host_account import HostAccount, enroll
+from perslm_runtime.host_account import HostAccount, enroll, plant
 from perslm_runtime.lane import Stop
 from perslm_runtime.pairing import PairingRefused, digits_of
 from perslm_training_host.boards import TRIES, WINDOW_S, Boards
@@ -202,3 +202,31 @@ def test_garbage_is_refused_and_the_service_goes_on(host: Host, path: str, body:
     host.boards.open_window()
     status, _ = posted(int(host.url.rpartition(":")[2]), path, body)
     assert status in {400, 403, 404}
+
+
+def test_a_seed_makes_a_board_known_without_a_code_and_its_key_is_replaced_at_once(
+    host: Host, tmp_path: Path
+) -> None:
+    root = (host.boards.folder.parent / "repository/metadata/1.root.json").read_bytes()
+    seed = host.boards.seed("hall", host.url, root)
+    with pytest.raises(InputError, match="called 'hall' already"):
+        host.boards.seed("hall", host.url, root)
+    assert plant(tmp_path / "board", seed) == "hall"
+    plant(tmp_path / "thief", seed)
+    account, copied = HostAccount.of(tmp_path / "board"), HostAccount.of(tmp_path / "thief")
+    assert account is not None
+    assert copied is not None
+    assert account.renew_if_due()
+    assert not account.renew_if_due()
+    account.report({"version": "0.1.0"})
+    with pytest.raises(PairingRefused):
+        copied.report({"version": "0.1.0"})
+
+
+@pytest.mark.parametrize(
+    "seed", [b"", b"{}", b"nonsense", b'{"name": "x", "url": "y", "key": "", "certificate": ""}']
+)
+def test_what_is_no_seed_is_told(tmp_path: Path, seed: bytes) -> None:
+    with pytest.raises(InputError, match="no seed"):
+        plant(tmp_path / "board", seed)
+    assert not (tmp_path / "board").exists()

@@ -17,18 +17,18 @@ from perslm_build.locks import ROOT
 from test_card import KEY, WHOLE
 
 
-def program() -> ModuleType:
-    sys.modules["card"] = cards  # lies beside it on the board
-    spec = importlib.util.spec_from_file_location("firstboot", ROOT / "build/image/firstboot.py")
+def program(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"build/image/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["firstboot"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-firstboot = program()
+sys.modules["card"] = cards  # lies beside them on the board
+reset, signs, firstboot = program("reset"), program("signs"), program("firstboot")
 
 
 class Programs:
@@ -38,13 +38,14 @@ class Programs:
         self.started: list[tuple[str, ...]] = []
         self.words: list[str] = []
         self.broken: str | None = None
+        self.table = "gpt"
 
     def __call__(self, *command: str, words: str | None = None) -> str:
         if self.broken is not None and self.broken in command:
             raise firstboot.StepError(f"{command[0]}: broken")
         self.started.append(command)
         self.words += [words] if words is not None else []
-        return "/dev/mmcblk9p2" if command[0] == "findmnt" else ""
+        return {"findmnt": "/dev/mmcblk9p2", "lsblk": self.table}.get(command[0], "")
 
 
 @pytest.fixture
@@ -105,6 +106,138 @@ def test_no_secret_is_left_on_the_boot_partition_nor_in_the_log(board: Any) -> N
     assert b"correct horse" not in left
     assert b"staple" not in left
     assert b'password = "*************"' in left
+
+
+def live_in(board: Any) -> dict[str, Path]:
+    """A board somebody has lived with: what has to go, by what it is."""
+    root = board.root
+    found = {
+        "memories": root / "var/lib/perslm/memory.db",
+        "backups": root / "var/lib/perslm/backups/monday.db",
+        "a model taught by them": root / "var/lib/perslm/models/perslm-home-v3/bundle.json",
+        "settings": root / "etc/perslm/perslm.toml",
+        "a password": root / "etc/credstore/perslm.mqtt_password",
+        "the broker's users": root / "var/lib/perslm-broker/users",
+        "Wi-Fi": root / "etc/NetworkManager/system-connections/perslm-wifi.nmconnection",
+        "log-in keys": root / "root/.ssh/authorized_keys",
+        "SSH's own keys": root / "etc/ssh/ssh_host_ed25519_key",
+    }
+    for path in found.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Ingeborg")
+    model = root / "var/lib/perslm/models/smollm2/model.gguf"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    return found
+
+
+def text_below(root: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ["factory-reset", "factory-reset.txt"])
+def test_a_file_on_the_card_asks_for_a_factory_reset(board: Any, programs: Programs, name: str) -> None:
+    give(board, WHOLE)
+    assert firstboot.main(board) == 0
+    before = (board.root / "etc/hostname").read_text()
+    had = live_in(board)
+    assert "Ingeborg" in text_below(board.root)
+    (board.boot / cards.NAME).write_text("")
+    (board.boot / name).touch()
+    assert firstboot.main(board) == 0, log(board)
+    assert [what for what, path in had.items() if path.exists() and "Ingeborg" in path.read_text()] == []
+    assert "Ingeborg" not in text_below(board.root)
+    assert (board.root / "var/lib/perslm/models/smollm2/model.gguf").exists()
+    assert not (board.boot / name).exists()
+    assert (board.root / "etc/hostname").read_text() not in (before, "localhost\n"), "it is another board now"
+    assert ("fstrim", "/") in programs.started
+    assert "factory reset: done" in log(board)
+
+
+def test_a_reset_may_keep_the_network(board: Any) -> None:
+    had = live_in(board)
+    mark = board.root / reset.MARK
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(reset.KEEP_NETWORK)
+    firstboot.main(board)
+    left = [what for what, path in had.items() if path.exists() and path.read_text() == "Ingeborg"]
+    assert left == ["Wi-Fi", "log-in keys"]
+    assert not mark.exists()
+
+
+def test_a_plug_pulled_in_a_reset_only_means_once_more(board: Any, programs: Programs) -> None:
+    had = live_in(board)
+    (board.boot / "factory-reset").touch()
+
+    class Plug(BaseException):
+        pass
+
+    def cut(*command: str, words: str | None = None) -> str:
+        if command[0] == "sync":
+            raise Plug
+        return programs(*command, words=words)
+
+    board.run = cut
+    with pytest.raises(Plug):
+        firstboot.main(board)
+    assert (board.boot / "factory-reset").exists()
+    board.run = programs
+    assert firstboot.main(board) == 0, log(board)
+    assert [what for what, path in had.items() if path.exists() and path.read_text() == "Ingeborg"] == []
+    assert not (board.boot / "factory-reset").exists()
+
+
+@pytest.fixture
+def led(board: Any) -> Path:
+    folder = board.root / "sys/class/leds/ACT"
+    folder.mkdir(parents=True)
+    (folder / "trigger").write_text("none timer heartbeat [mmc0] default-on\n")
+    (board.root / "etc/avahi/services").mkdir(parents=True)
+    return Path(folder)
+
+
+def test_the_led_beats_while_first_boot_is_at_work_and_is_then_as_it_was(
+    board: Any, led: Path, programs: Programs
+) -> None:
+    shown: list[str] = []
+    seen = programs.__class__.__call__
+
+    def watched(self: Programs, *command: str, words: str | None = None) -> str:
+        shown.append((led / "trigger").read_text())
+        return seen(self, *command, words=words)
+
+    board.run = watched.__get__(programs)
+    give(board, WHOLE)
+    assert firstboot.main(board) == 0
+    assert set(shown) == {"heartbeat"}
+    assert (led / "trigger").read_text() == "mmc0"
+    assert "<txt-record>stage=ready</txt-record>" in (board.root / "etc/avahi/services/perslm.service").read_text()
+
+
+def test_the_led_blinks_quickly_when_something_is_missing(board: Any, led: Path, programs: Programs) -> None:
+    give(board, WHOLE.replace('country = "DE"', ""))
+    assert firstboot.main(board) == 1
+    assert (led / "trigger").read_text() == "timer"
+    assert ((led / "delay_on").read_text(), (led / "delay_off").read_text()) == ("100", "100")
+    assert ("modprobe", "ledtrig-timer") in programs.started
+    assert "see perslm-log.txt" in (board.root / "etc/avahi/services/perslm.service").read_text()
+
+
+def test_an_led_that_cannot_be_set_stops_nothing(board: Any, led: Path) -> None:
+    (led / "trigger").unlink()
+    (led / "trigger").mkdir()
+    give(board, WHOLE)
+    assert firstboot.main(board) == 0
+
+
+@pytest.mark.parametrize(("table", "moved"), [("gpt", True), ("dos", False)])
+def test_the_second_table_is_moved_to_the_cards_end_where_there_is_one(
+    board: Any, programs: Programs, table: str, moved: bool
+) -> None:
+    programs.table = table
+    firstboot.main(board)
+    assert (("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", "/dev/mmcblk9") in programs.started) is moved
+    assert ("sfdisk", "--no-reread", "--force", "-N", "2", "/dev/mmcblk9") in programs.started
 
 
 def test_a_second_boot_does_nothing(board: Any, programs: Programs) -> None:
@@ -240,3 +373,22 @@ def test_the_real_programs_failure_is_a_step_error_with_its_last_words() -> None
     with pytest.raises(firstboot.StepError, match="no-such-file"):
         firstboot.Board().run("ls", "/no-such-file")
     assert firstboot.Board().run("cat", words="said") == "said"
+
+
+def test_a_prepared_account_with_a_training_host_is_taken_over_and_taken_off_the_card(
+    board: Any, programs: Programs
+) -> None:
+    (board.boot / "perslm.toml").write_bytes(b"")
+    assert firstboot.main(board) == 0
+    seed = board.boot / "perslm-host.json"
+    seed.write_text('{"name": "hall", "key": "secret"}')
+    programs.broken = "--seed"
+    assert firstboot.main(board) == 1
+    assert seed.is_file(), "it is tried again"
+    programs.broken = None
+    assert firstboot.main(board) == 0
+    assert not seed.exists()
+    (command,) = [one for one in programs.started if "--seed" in one]
+    assert command[:4] == ("runuser", "-u", "perslm", "--")
+    assert programs.words[-1] == '{"name": "hall", "key": "secret"}'
+    assert "secret" not in (board.boot / "perslm-log.txt").read_text()

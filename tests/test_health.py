@@ -15,6 +15,7 @@ from perslm_daemon.board_state import board_state
 from perslm_daemon.bulletin import Bulletin, Happening, Listener, Notice
 from perslm_daemon.config_sections import Health as Wanted
 from perslm_daemon.health import Health, Pressure
+from perslm_runtime.heap import give_back_free_pages
 from perslm_runtime.lane import Lane, Stop
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +195,27 @@ async def test_an_engine_that_works_for_long_and_polls_keeps_the_sign_of_life() 
     _, later, warned = await beats_while(True)
     assert later >= 3
     assert warned == []
+
+
+async def test_free_memory_goes_back_at_a_report_while_no_engine_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+
+    def give() -> bool:
+        given.append(give_back_free_pages())  # the C library's own, counted
+        return given[-1]
+
+    monkeypatch.setattr("perslm_daemon.health.give_back_free_pages", give)
+    async with Lane("model", Worker) as lane, anyio.create_task_group() as tasks:
+        watch, _ = health(lanes=(lane,))
+        await watch.report()
+        assert len(given) == 1
+        tasks.start_soon(lane.call, Worker.work, True)
+        with anyio.fail_after(20):
+            while lane.busy_since is None:  # noqa: ASYNC110 - of the lane's thread
+                await anyio.sleep(0.01)
+        await watch.report()
+        assert len(given) == 1, "the heaps' locks would hold up whoever works"
+        lane._engine.let_go.set()  # type: ignore[union-attr]  # it is there: the lane is open
 
 
 async def test_an_engine_that_hangs_ends_the_sign_of_life_and_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -14,6 +15,7 @@ from perslm_daemon.bench_sentences import Noted, Table, learned
 from perslm_daemon.home_choose import Chooser, names_of
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import Answered, Ask, Parts
+from perslm_runtime.choosing import Choice
 from perslm_runtime.embed import Embedder
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
@@ -72,11 +74,11 @@ def large() -> Path:
 
 
 @asynccontextmanager
-async def chosen(model: Path, embedder: Path) -> AsyncIterator[Chosen]:
+async def chosen(model: Path, embedder: Path, kind: type[ChatModel] = ChatModel) -> AsyncIterator[Chosen]:
     options = LlamaOptions(context_tokens=2048, threads=2, batch_threads=2)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        parts = Parts(await enter(Lane("model", lambda: ChatModel(model, options, system="You are PersLM."))))
+        parts = Parts(await enter(Lane("model", lambda: kind(model, options, system="You are PersLM."))))
         parts.embed = await enter(Lane("embed", lambda: Embedder(embedder)))
         router = await anyio.to_thread.run_sync(Router, Embedder.name)
         yield Chosen(await enter(learned(TABLE)), parts, router)
@@ -88,6 +90,28 @@ async def test_talk_never_reaches_the_model_as_a_command(small: Path, embedder: 
         for text in TALK:
             assert await here.choose(Ask(text)) is None, text
         assert here.parts.model.progress == before
+
+
+class Noting(ChatModel):
+    """Notes how many tokens the head of each choice has."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.heads: list[int] = []
+
+    def choose(self, *args: Any, **more: Any) -> Choice:
+        choice = super().choose(*args, **more)
+        self.heads.append(choice.head_tokens)
+        return choice
+
+
+async def test_a_model_that_was_taught_is_shown_no_examples(small: Path, embedder: Path) -> None:
+    async with chosen(small, embedder, Noting) as here:
+        await here.choose(Ask("it is much too dark in here"))
+        here.choose.examples = ()
+        await here.choose(Ask("it is much too dark in here"))
+        with_examples, without = await here.parts.model.call(lambda model, _stop: cast(Noting, model).heads)
+        assert without < with_examples - 400
 
 
 async def test_what_asks_first_is_not_even_offered() -> None:

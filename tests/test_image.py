@@ -16,7 +16,9 @@ from perslm_build import (
     image,
     image_assemble,
     image_boards,
+    image_boot,
     image_files,
+    image_full,
     image_llama,
     image_manifest,
     image_python,
@@ -67,11 +69,26 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def assembled(root: Path, work: Path) -> Path:
+@pytest.fixture
+def pi_root(root: Path) -> Path:
+    """The same with what Debian's packages bring for a Raspberry Pi, and what of it no card needs."""
+    for name in ("bootcode.bin", "start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat", "start4db.elf"):
+        (root / "usr/lib/raspi-firmware/overlays").mkdir(parents=True, exist_ok=True)
+        (root / "usr/lib/raspi-firmware" / name).write_bytes(name.encode())
+    for name in ("start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat", "overlays/hifiberry-dac.dtbo"):
+        (root / "usr/lib/raspi-firmware" / name).write_bytes(name.encode())
+    trees = root / "usr/lib/linux-image-6.12.1-arm64/broadcom"
+    trees.mkdir(parents=True)
+    for name in ("bcm2711-rpi-4-b", "bcm2837-rpi-zero-2-w", "bcm2712-rpi-5-b", "bcm47622"):
+        (trees / f"{name}.dtb").write_bytes(name.encode())
+    return root
+
+
+def assembled(root: Path, work: Path, board: image_boards.Board = BOARD) -> Path:
     for program in ("genimage", "mkfs.fat", "mcopy"):
         if find(program) is None:
             pytest.skip(f"{program} is not on this machine: `make image` installs it")
-    return image_assemble.assemble(root, BOARD, "perslm-test.img", work, mke2fs(), work / "logs", SMALL)
+    return image_assemble.assemble(root, board, "perslm-test.img", work, mke2fs(), work / "logs", SMALL)
 
 
 def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
@@ -90,10 +107,10 @@ def test_an_image_has_a_boot_partition_and_a_root_that_say_what_they_are(root: P
     )["partitiontable"]
     firmware, system = table["partitions"]
     assert (table["label"], firmware["start"]) == ("gpt", 2048)
-    assert system["uuid"].lower() == image_assemble.ROOT_UUID
+    assert system["uuid"].lower() == image_boot.GPT_ROOT
     assert b"hostname = " in take_settings(made, "README.txt")
     entry = take_settings(made, "loader/entries/perslm.conf").decode()
-    assert f"root=PARTUUID={image_assemble.ROOT_UUID}" in entry
+    assert f"root=PARTUUID={image_boot.GPT_ROOT}" in entry
     assert take_settings(made, "EFI/BOOT/BOOTAA64.EFI") == b"loader"
     with pytest.raises(SetupError, match=NAME):
         take_settings(made)
@@ -104,6 +121,83 @@ def test_an_image_has_a_boot_partition_and_a_root_that_say_what_they_are(root: P
     assert "left-over" not in shown(tmp_path / "work/root.ext4", "ls /boot/firmware")
 
 
+def test_a_raspberry_pis_card_has_what_its_firmware_reads_and_what_an_emulator_reads(
+    pi_root: Path, tmp_path: Path
+) -> None:
+    made = assembled(pi_root, tmp_path / "work", BOARDS["pi4"])
+    table = json.loads(
+        subprocess.run([str(find("sfdisk")), "--json", made], capture_output=True, text=True, check=True).stdout
+    )["partitiontable"]
+    assert (table["label"], table["id"]) == ("dos", f"{image_boot.MBR_SIGNATURE:#x}")
+    firmware, system = table["partitions"]
+    assert (firmware["start"], firmware["type"], system["type"]) == (2048, "c", "83")
+    config = take_settings(made, "config.txt").decode().splitlines()
+    assert {"arm_64bit=1", "upstream_kernel=1", "kernel=vmlinuz", "initramfs initrd.img followkernel"} <= set(
+        config
+    )
+    line = take_settings(made, "cmdline.txt").decode()
+    root_name = f"root=PARTUUID={image_boot.MBR_SIGNATURE:x}-02"
+    assert root_name in line.split()
+    assert line.count("\n") == 1, "the firmware reads one line"
+    assert "cma=" not in line, "which would keep a Pi 4 from starting"
+    assert root_name in take_settings(made, "loader/entries/perslm.conf").decode()
+    for name in ("bcm2711-rpi-4-b.dtb", "start4.elf", "fixup4.dat", "bootcode.bin", "overlays/hifiberry-dac.dtbo"):
+        assert take_settings(made, name) == Path(name).name.removesuffix(".dtb").encode() or "/" in name
+    for name in ("start4db.elf", "bcm47622.dtb"):
+        with pytest.raises(SetupError, match=name):
+            take_settings(made, name)
+
+
+def test_each_raspberry_pi_has_the_lines_of_its_own(pi_root: Path, tmp_path: Path) -> None:
+    config = {}
+    for name in ("pi4", "zero2w", "pi5"):
+        image_boot.files(pi_root, BOARDS[name], tmp_path / name)
+        config[name] = (tmp_path / name / "config.txt").read_text()
+    assert [("gpu_mem=16" in text, "os_check=0" in text) for text in config.values()] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_device_trees_are_found_where_newer_kernels_keep_them(pi_root: Path, tmp_path: Path) -> None:
+    old = pi_root / "usr/lib/linux-image-6.12.1-arm64/broadcom"
+    new = pi_root / "usr/lib/modules/6.12.1-arm64/dtb/broadcom"
+    new.parent.mkdir(parents=True)
+    old.rename(new)
+    image_boot.files(pi_root, BOARDS["pi5"], tmp_path / "fat")
+    assert (tmp_path / "fat/bcm2712-rpi-5-b.dtb").is_file()
+    shutil.rmtree(new)
+    with pytest.raises(SetupError, match="no device tree"):
+        image_boot.files(pi_root, BOARDS["pi5"], tmp_path / "other")
+
+
+def test_the_raspberry_pis_own_kernel_is_asked_for_by_its_archive_and_key(tmp_path: Path) -> None:
+    debian, raspios = BOARDS["pi4"], image_boards.board("pi4", "raspios")
+    assert set(debian.packages) ^ set(raspios.packages) == {"linux-image-arm64", "linux-image-rpi-v8"}
+    assert "linux-image-rpi-2712" in image_boards.board("pi5", "raspios").packages
+    argv = [str(word) for word in image_root.command(raspios, Path("root.tar"), Path("modules"))]
+    (line,) = (word for word in argv if "archive.raspberrypi.com/debian trixie main" in word)
+    (source,) = raspios.sources
+    assert f"signed-by={source.key}" in line
+    assert image_root.key(debian) != image_root.key(raspios)
+    assert "unproven" in raspios.proven
+    if not Path(str(source.key)).is_file():
+        with pytest.raises(SetupError, match="raspberrypi-archive-keyring"):
+            image_root.provide(raspios, tmp_path, tmp_path)
+    with pytest.raises(SetupError, match="raspios is for a Raspberry Pi"):
+        image_boards.board("generic-arm64", "raspios")
+    with pytest.raises(SetupError, match="FLAVOUR=arch"):
+        image_boards.board("pi4", "arch")
+
+
+def test_another_archive_gives_its_packages_and_no_others() -> None:
+    argv = [str(word) for word in image_root.command(BOARDS["pi5"], Path("root.tar"), Path("modules"))]
+    (pins,) = (word for word in argv if "preferences.d" in word)
+    assert "Package: *\\nPin: release n=trixie-backports\\nPin-Priority: 1\\n" in pins
+    assert "Package: linux-*\\nPin: release n=trixie-backports\\nPin-Priority: 990" in pins
+
+
 def shown(file_system: Path, command: str) -> str:
     argv = [str(find("debugfs")), "-R", command, file_system]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -112,7 +206,7 @@ def shown(file_system: Path, command: str) -> str:
 def test_a_root_without_its_one_kernel_is_refused(root: Path, tmp_path: Path) -> None:
     (root / "boot/vmlinuz-6.12.2-arm64").touch()
     with pytest.raises(SetupError, match="2 kernels and 1 initrds"):
-        image_assemble.boot_files(root, BOARD, tmp_path / "fat")
+        image_boot.files(root, BOARD, tmp_path / "fat")
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
@@ -199,7 +293,7 @@ def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp
     image_files.lay_down(board, BOARD, BOARD.profile, "[Service]\nMemoryMax=1\n", [model])
     wants = board / "etc/systemd/system/multi-user.target.wants"
     assert sorted(link.name for link in wants.iterdir()) == sorted(
-        ["perslm.service", "perslm-broker.service", "perslm-firstboot.service"]
+        ["perslm.service", "perslm-broker.service", "perslm-firstboot.service", "perslm-release.service"]
     )
     for link in wants.iterdir():
         assert (board / str(link.readlink()).lstrip("/")).is_file()
@@ -250,3 +344,29 @@ def test_an_image_is_made_by_root_and_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match="sudo make image BOARD=generic-arm64"):
         image.build()
+
+
+def good() -> dict[str, object]:
+    return {"same_bytes": True, "left_behind": [], "packed_mb": 700}
+
+
+def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
+    assert image_full.wrong(good()) == []
+    assert image_full.wrong(good() | {"same_bytes": False}) == [
+        "two builds from the same packages have different bytes"
+    ]
+    assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
+    assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]
+
+
+def test_what_a_build_leaves_behind_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
+    assert image_full.traces(tmp_path) == set()
+    (tmp_path / "proc/self/mounts").write_text("proc /root/.cache/perslm/image/.root-x/proc proc rw 0 0\n")
+    (tmp_path / "proc/sys/fs/binfmt_misc").mkdir(parents=True)
+    (tmp_path / "proc/sys/fs/binfmt_misc/qemu-aarch64").touch()
+    assert image_full.traces(tmp_path) == {
+        "mount /root/.cache/perslm/image/.root-x/proc",
+        "registered qemu-aarch64",
+    }

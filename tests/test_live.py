@@ -177,11 +177,11 @@ async def test_a_wake_word_over_an_answer_ends_it_and_the_new_words_are_heard(en
     async with house(engines) as here:
         here.microphone.say(await saying(f"Okay Nabu, {STORY}"))
         await here.until_state(State.RESPONDING)
-        here.microphone.say(await saying(0.8, "Okay Nabu, what is the capital of France?"))
+        here.microphone.say(await saying(0.8, "Okay Nabu, what is the capital of Spain?"))
         await here.until("wake_word_detected", 2)
         await here.until("idle")
         first, second = (event.fields["text"] for event in here.events("heard"))
-        assert word_error_rate("what is the capital of France", second) == 0
+        assert word_error_rate("what is the capital of Spain", second) == 0
         assert await here.remembered() == [(first, True), (second, False)]
         assert here.events("tts_finished")[0].fields["interrupted"]
 
@@ -227,7 +227,7 @@ async def test_speech_over_an_answer_ends_it_and_is_heard_from_its_first_word(en
         here.microphone.say(await saying(1.2, "Please tell me the capital of Germany."))
         await here.until("heard", 2)
         heard = here.events("heard")[1].fields["text"]
-        assert word_error_rate("please tell me the capital of Germany", heard) <= 0.2
+        assert word_error_rate("please tell me the capital of Germany", heard) == 0
         assert here.events("listening")[1].fields["how"] == "barge_in"
         await here.until("idle")
         assert (await here.remembered())[0][1]
@@ -282,10 +282,10 @@ async def test_the_button_hears_one_question_and_answers_with_the_turn(engines):
         partials.append(event)
 
     async with house(engines) as here:
-        here.microphone.say(await saying(0.6, "What is the capital of France?"))
+        here.microphone.say(await saying(0.6, "What is the capital of Spain?"))
         with anyio.fail_after(60):
             turn = await here.live.listen(tell)
-        assert word_error_rate("what is the capital of France", turn.heard) == 0
+        assert word_error_rate("what is the capital of Spain", turn.heard) == 0
         assert turn.reply
         assert any(isinstance(event, Partial) for event in partials)
         await here.until("idle")
@@ -356,7 +356,7 @@ async def test_another_board_that_hears_it_better_answers_instead(engines):
     arbitration = Arbitration("perslm", "kitchen")
     arbitration.linked = lambda: True
     async with house(engines, arbitration=arbitration) as here:
-        here.microphone.say(await saying("Okay Nabu.", 0.5, "What is the capital of France?"))
+        here.microphone.say(await saying("Okay Nabu.", 0.5, "What is the capital of Spain?"))
         sent = await arbitration.outgoing()
         better = Claim("bath", level_db=-3.0, over_floor_db=60.0, score=0.99)
         assert arbitration.received(sent.topic, msgspec.json.encode(better))

@@ -10,7 +10,7 @@ import anyio
 import numpy as np
 import pytest
 
-from perslm_daemon.prepared import Prepared
+from perslm_daemon.prepared import Ahead, Prepared
 from perslm_runtime.audio import Pcm
 from perslm_runtime.errors import EngineError
 from perslm_runtime.lane import Lane, Stop
@@ -85,3 +85,36 @@ async def test_a_voice_that_fails_is_left_to_whoever_speaks() -> None:
         prepared = Prepared(lane)  # type: ignore[arg-type]  # as above
         await prepared.make("This is broken.")
         assert await prepared.take("This is broken.") == []
+
+
+async def test_work_done_ahead_is_waited_for_by_its_own_key_and_stopped_by_any_other() -> None:
+    begun, go_on, stopped = anyio.Event(), anyio.Event(), []
+
+    async def work() -> str:
+        begun.set()
+        try:
+            await go_on.wait()
+        except anyio.get_cancelled_exc_class():
+            stopped.append(True)
+            raise
+        return "found"
+
+    async def fails() -> str:
+        raise EngineError("the model is broken")
+
+    ahead = Ahead[tuple[str, str], str]()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ahead.make, ("ana", "what?"), work)
+            await begun.wait()
+            assert await ahead.take(("ludwig", "what?")) is None, "nobody gets what another asked for"
+        assert stopped == [True]
+        begun = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ahead.make, ("ana", "what?"), work)
+            await begun.wait()
+            go_on.set()
+            assert await ahead.take(("ana", "what?")) == "found"
+        assert await ahead.take(("ana", "what?")) is None, "once"
+        await ahead.make(("ana", "what?"), fails)
+        assert await ahead.take(("ana", "what?")) is None

@@ -46,7 +46,7 @@ def settings(folder: Path, *more: str) -> Flags:
 
 
 @asynccontextmanager
-async def daemon(folder: Path) -> AsyncIterator[Running]:
+async def daemon(folder: Path, *more: str) -> AsyncIterator[Running]:
     """A daemon in this process; the block runs while it is online."""
     wishes = Wishes()
     online = anyio.Event()
@@ -57,7 +57,7 @@ async def daemon(folder: Path) -> AsyncIterator[Running]:
         online.set()
 
     async def run() -> None:
-        await serve(lambda: load(settings(folder)), wishes, on_ready=on_ready)
+        await serve(lambda: load(settings(folder, *more)), wishes, on_ready=on_ready)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
@@ -66,13 +66,13 @@ async def daemon(folder: Path) -> AsyncIterator[Running]:
         wishes.ask(Wish.STOP)
 
 
-async def ask(running: Running, verb: str, payload: object = b"") -> Response:
+async def ask(running: Running, verb: str, payload: object = b"", source: str = "socket") -> Response:
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
 
     async def ignore(_event: Event) -> None:
         pass
 
-    return await running.verbs.answer(Request(verb, raw), ignore)
+    return await running.verbs.answer(Request(verb, raw, source), ignore)
 
 
 async def test_the_verbs_answer_with_the_form_of_the_contract(tmp_path: Path) -> None:

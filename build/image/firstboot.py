@@ -2,7 +2,8 @@
 
 Every step can be repeated and writes aside, synced and renamed, so a pulled plug costs nothing. perslm.toml on the
 boot partition is read again whenever it has changed: a wrong Wi-Fi password is put right in any PC. Only the
-standard library; what the file may say is in card.py beside this one. No secret is in the log.
+standard library; beside this file: what perslm.toml may say (card.py), the factory reset (reset.py), LED and
+network's signs (signs.py). No secret is in the log.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import card as cards
+import reset
+import signs
 
 _LOG_LINES = 200
 _PERSLM = "/opt/perslm/bin/perslm"
+_SEED = "perslm-host.json"  # what `perslm-host seed` writes
+_DATA = "/var/lib/perslm"
 _FILES = ("--service", "--files-only")  # the broker's unit waits for this one: to restart it here would never end
 _PROGRAM_S = 600.0  # a limit for every program that is started: emulation is 50 times slower than a board
 
@@ -90,7 +95,10 @@ def grow_root(board: Board) -> str:
     whole = int((system.resolve().parent / "size").read_text())
     used = int((system / "start").read_text()) + int((system / "size").read_text())
     if whole - used > 16 * 2048:  # 16 MiB: what alignment and the second table leave
-        board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
+        if (
+            board.run("lsblk", "-n", "-d", "-o", "PTTYPE", disk).strip() == "gpt"
+        ):  # a Raspberry Pi's card has an MBR
+            board.run("sfdisk", "--no-reread", "--relocate", "gpt-bak-std", disk)
         board.run("sfdisk", "--no-reread", "--force", "-N", number, disk, words=", +\n")
         board.run("partx", "--update", "--nr", number, disk)
     board.run("resize2fs", source)
@@ -206,6 +214,22 @@ def open_broker(board: Board, card: cards.Card) -> str:
     return f"our own, on {host}"
 
 
+def know_host(board: Board, _card: cards.Card) -> str:
+    """The account with a training host that was prepared for this card: taken over, then taken off the card."""
+    seed = board.boot / _SEED
+    if not seed.is_file():
+        return "none was prepared"
+    words = seed.read_text(encoding="utf-8")
+    as_perslm = ("runuser", "-u", "perslm", "--", "env", f"PERSLM_DATA_DIR={_DATA}")
+    board.run(*as_perslm, _PERSLM, "sync", "enroll", "--seed", "-", words=words)
+    with seed.open("r+b") as file:  # in place: a file that is only deleted can be read back from a card
+        file.write(b"*" * len(words.encode()))
+        file.flush()
+        os.fsync(file.fileno())
+    seed.unlink()
+    return "known, and off the card"
+
+
 def wipe(board: Board, raw: bytes) -> str:
     """Write stars over the passwords on the boot partition, in place: the file can be read at every moment."""
     path = board.boot / cards.NAME
@@ -243,6 +267,19 @@ class Journal:
 def main(board: Board) -> int:
     """Do all steps. Returns 1 where one failed: the unit then shows as failed, and the next boot tries again."""
     journal = Journal(board)
+    was = signs.before(board.root)
+    signs.show(board.root, signs.WORKING, was, board.run)
+    failed = _do(board, journal)
+    signs.show(board.root, signs.MISSING if failed else signs.READY, was, board.run)
+    return 1 if failed else 0
+
+
+def _do(board: Board, journal: Journal) -> bool:
+    """Every step. Returns whether one failed."""
+    reset_failed = False
+    if (wish := reset.asked(board.root, board.boot)) is not None:
+        reset_failed = not _step(journal, "factory reset", forget, board, wish)
+        journal.keep()
     raw = _card_bytes(board)
     state = json.loads(board.state.read_text(encoding="utf-8")) if board.state.is_file() else {}
     failed = [
@@ -250,8 +287,9 @@ def main(board: Board) -> int:
         for title, step in (("card", grow_root), ("SSH's own keys", host_keys))
         if title not in state.get("once", [])
     ]
-    if state.get("file") == _digest(raw) and not any(failed):
-        return 0
+    failed.append(reset_failed)
+    if state.get("file") == _digest(raw) and not any(failed) and not (board.boot / _SEED).exists():
+        return False
     failed.append(not _apply(board, journal, raw))
     if not any(failed):
         once = ["card", "SSH's own keys"]
@@ -260,7 +298,20 @@ def main(board: Board) -> int:
     else:
         journal.say("something is missing, see above. Put this card into a PC, correct perslm.toml, and try again")
     journal.keep()
-    return 1 if any(failed) else 0
+    return any(failed)
+
+
+def forget(board: Board, wish: str) -> str:
+    """The factory reset; the flash is told what is free, as far as it listens."""
+
+    def settle() -> None:
+        board.run("sync")
+        try:
+            board.run("fstrim", "/")
+        except StepError as error:
+            print(f"the card's flash was not trimmed: {error}", flush=True)
+
+    return reset.run(board.root, board.boot, wish, settle)
 
 
 def _card_bytes(board: Board) -> bytes:
@@ -287,6 +338,7 @@ def _apply(board: Board, journal: Journal, raw: bytes) -> bool:
         ("log-in", allow_ssh),
         ("configuration", configure),
         ("broker", open_broker),
+        ("training host", know_host),
     )
     done = [_step(journal, title, step, board, card) for title, step in steps]
     return all(done) and _step(journal, "passwords on the card", wipe, board, raw)

@@ -23,19 +23,19 @@ PYTHONS = ("3.11", "3.13")  # Debian 12 and Debian 13, and Raspberry Pi OS made 
 SOURCES_ALLOWED = frozenset({"llama-cpp-python", "pyaudio", "systemd-python", "srt"})
 _NEWEST_GLIBC_MINOR = 36  # Debian 12; Debian 13 has 2.41, so what fits here fits there
 _PLATFORMS = (
-    *(f"manylinux_2_{minor}_aarch64" for minor in range(_NEWEST_GLIBC_MINOR, 16, -1)),
-    "manylinux2014_aarch64",
-    "linux_aarch64",
+    *(f"manylinux_2_{minor}" for minor in range(_NEWEST_GLIBC_MINOR, 16, -1)),
+    "manylinux2014",
+    "linux",
 )
 
 
-def marker_environment(python: str) -> dict[str, str]:
+def marker_environment(python: str, machine: str = "aarch64") -> dict[str, str]:
     """What a board of today says to a marker, under Python `python` ("3.13")."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",
         "os_name": "posix",
-        "platform_machine": "aarch64",
+        "platform_machine": machine,
         "platform_python_implementation": "CPython",
         "platform_release": "6.12",
         "platform_system": "Linux",
@@ -47,21 +47,21 @@ def marker_environment(python: str) -> dict[str, str]:
     }
 
 
-def applicable(pins: Sequence[locks.Pin], python: str) -> list[locks.Pin]:
+def applicable(pins: Sequence[locks.Pin], python: str, machine: str = "aarch64") -> list[locks.Pin]:
     """The pins whose marker holds on the board."""
     from packaging.markers import Marker  # noqa: PLC0415 - in the test environment only, where this check runs
 
-    where = marker_environment(python)
+    where = marker_environment(python, machine)
     return [pin for pin in pins if pin.marker is None or Marker(pin.marker).evaluate(where)]
 
 
-def platform_arguments(python: str) -> list[str]:
+def platform_arguments(python: str, machine: str = "aarch64") -> list[str]:
     """What makes pip take wheels for a board with Python `python`, whatever machine it runs on."""
     argv = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     for abi in (f"cp{python.replace('.', '')}", "abi3", "none"):
         argv += ["--abi", abi]
     for platform in _PLATFORMS:
-        argv += ["--platform", platform]
+        argv += ["--platform", f"{platform}_{machine}"]
     return argv
 
 

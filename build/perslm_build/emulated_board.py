@@ -78,6 +78,7 @@ class Board:
         argv += ["-drive", f"if=none,id=card,format=raw,file={card}", "-device", "virtio-blk-pci,drive=card"]
         argv += ["-netdev", f"user,id=net,restrict=on,{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="]
         argv += ["-device", "virtio-rng-pci", "-no-reboot"]
+        argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
         self.begin = time.monotonic()
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)  # noqa: PLW1509 - no threads yet
 

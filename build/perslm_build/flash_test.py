@@ -43,8 +43,8 @@ class Report:
         say(f"   {name}: {value}")
 
 
-def run(*, voice: bool = True) -> None:
-    """Flash, boot and try `IMAGE` (the newest in dist/). Raises SetupError at the first thing that is wrong.
+def run(*, voice: bool = True) -> dict[str, Any]:
+    """Flash, boot and try `IMAGE` (the newest in dist/); returns the facts. Raises SetupError at what is wrong.
 
     Without `voice` the board has no ears and no mouth: its starts take half as long under emulation.
     """
@@ -65,6 +65,7 @@ def run(*, voice: bool = True) -> None:
         raise
     _keep(picture, report, RESULT)
     say("\nAll as it should be.")
+    return report.facts
 
 
 def _flashed(picture: flash.Image, folder: Path, *, voice: bool) -> tuple[Path, Keys]:
@@ -147,6 +148,10 @@ def _first_boots_work(board: Board, report: Report) -> None:
             f"grep -o 'llama_cpp/lib[^/]*' /proc/{_pid(board)}/maps | sort -u",
             lambda said: said == "llama_cpp/lib",
         ),
+        "watchdog": ("cat /sys/class/watchdog/watchdog0/state", lambda said: said == "active"),
+        "log_folder": ("findmnt -n -o FSTYPE /var/log", lambda said: said == "tmpfs"),
+        "passwords_at_ssh": ("sshd -T | grep -i ^passwordauthentication", lambda said: said.endswith(" no")),
+        "release": ("readlink /opt/perslm", lambda said: said == "perslm-releases/card"),
         # One for each build of llama.cpp came with the card; a third would have been computed here.
         "heads_on_the_card": ("ls /var/lib/perslm/snapshots | wc -l", lambda said: said == "2"),
     }
@@ -160,6 +165,14 @@ def _first_boots_work(board: Board, report: Report) -> None:
     report.take("service_rss_mb", int(board.ssh(f"ps -o rss= -p {_pid(board)}")) // 1000)
     used = "awk '/MemTotal/{t=$2} /MemAvailable/{a=$2} END{print int((t-a)/1000)}' /proc/meminfo"
     report.take("whole_board_used_mb", int(board.ssh(used)))
+    report.take("kib_written_in_an_idle_minute", _written_kib(board))
+
+
+def _written_kib(board: Board) -> int:
+    """What a board that nobody asks anything writes onto its card: the root is meant to be read."""
+    written = "awk '$3==\"vda\"{print $10}' /proc/diskstats"
+    before, after = (int(said) for said in board.ssh(f"{written}; sleep 60; {written}").split())
+    return (after - before) // 2
 
 
 def _pid(board: Board) -> str:
@@ -221,13 +234,16 @@ def _second_start(card: Path, folder: Path, keys: Keys, report: Report) -> None:
             listener.close()
 
 
+def commit() -> str:
+    """Which commit this is; "" outside a clone."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, cwd=locks.ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _keep(picture: flash.Image, report: Report, target: Path) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=locks.ROOT, capture_output=True, text=True, check=False
-    )
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "image": picture.packed.name,
         "packed_mb": round(picture.packed.stat().st_size / 1e6),
         "unpacked_mb": round(picture.size / 1e6),

@@ -50,11 +50,11 @@ def name_of(board: str, profile: str) -> str:
 
 
 def build() -> image_assemble.Product:
-    """Build the image of `BOARD` (generic-arm64) for `PROFILE` (the board's own); the environment RUN is set up.
+    """Build the image of `BOARD` (generic-arm64) for `PROFILE` (the board's own) with the kernel of `FLAVOUR`.
 
     Raises SetupError with the next step.
     """
-    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64")
+    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64", os.environ.get("FLAVOUR") or "debian")
     profile = os.environ.get("PROFILE") or board.profile
     if os.geteuid() != 0:
         raise SetupError(f"an image holds files of many owners: `sudo make image BOARD={board.name}`.")
@@ -64,7 +64,7 @@ def build() -> image_assemble.Product:
     models = needed_models(profile)
     llama = image_llama.provide(kept, logs())
     tar = image_root.provide(board, kept, logs())
-    with _alone() as folder:
+    with alone() as folder:
         root, work = folder / "root", folder / "work"
         with step("Root of the board"):
             image_root.unpack(tar, root)
@@ -72,8 +72,9 @@ def build() -> image_assemble.Product:
         image_files.lay_down(root, board, profile, limits, models)
         image_python.compile_bytecode(root, kept, logs())
         image_python.check(root)
+        image_python.as_release(root)
         image_head.write(root, profile)
-        name = name_of(board.name, profile)
+        name = name_of(board.title, profile)
         mke2fs = image_tools.of_debian("sbin/mke2fs", kept, logs())
         image = image_assemble.assemble(root, board, name, work, mke2fs, logs())
         with step("Compressing"):
@@ -91,13 +92,15 @@ def work_place() -> Path:
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
+def alone() -> Iterator[Path]:
     """A fresh folder to build in, and no other build beside; what a killed one left is removed."""
     with (work_place() / ".lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SetupError("another `make image` is running here: wait for it, then type this again.") from None
+            raise SetupError(
+                "another `make image` or `make deb` is running here: wait for it, then type this again."
+            ) from None
         for left in work_place().glob("image-*"):
             shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=work_place(), prefix="image-") as folder:

@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from perslm_build import image_boot
 from perslm_build.image_boards import CLOCK, Board
 from perslm_build.image_files import FAT_LABEL, ROOT_LABEL
 from perslm_build.image_tools import find
@@ -21,13 +22,29 @@ from perslm_build.terminal import SetupError, step, watch
 _MIB = 1 << 20
 _DISK_UUID = "50455253-4c4d-4000-8000-000000000001"
 _FAT_UUID = "50455253-4c4d-4000-8000-000000000002"
-ROOT_UUID = "50455253-4c4d-4000-8000-000000000003"
 _ROOT_FS_UUID = "50455253-4c4d-4000-8000-000000000004"
 _HASH_SEED = "50455253-4c4d-4000-8000-000000000005"
-_COMMAND_LINE = "root=PARTUUID={root} rw rootwait quiet panic=10 console=tty0 console=ttyAMA0"
 
 _ENV = {**os.environ, "SOURCE_DATE_EPOCH": str(CLOCK), "TZ": "UTC", "LC_ALL": "C", "MTOOLS_SKIP_CHECK": "1"}
-_GENIMAGE = """image {name} {{
+# The boot ROM of a Raspberry Pi Zero 2 W reads an MBR only; UEFI and the kernel read both.
+_MBR = """image {name} {{
+  hdimage {{
+    partition-table-type = "mbr"
+    disk-signature = {signature}
+    align = 1M
+  }}
+  partition firmware {{
+    image = "boot.vfat"
+    partition-type = 0x0c
+    bootable = true
+  }}
+  partition root {{
+    image = "root.ext4"
+    partition-type = 0x83
+  }}
+}}
+"""
+_GPT = """image {name} {{
   hdimage {{
     partition-table-type = "gpt"
     disk-uuid = "{disk}"
@@ -72,40 +89,6 @@ def _run(argv: list[str | Path], what: str) -> None:
         raise SetupError(f"{what} failed: {(found.stderr or found.stdout).strip()[-400:]}")
 
 
-def boot_files(root: Path, board: Board, folder: Path) -> None:
-    """Lay out the FAT partition in `folder`: loader, kernel, initrd. Raises SetupError where the root has none."""
-    kernels = sorted((root / "boot").glob("vmlinuz-*"))
-    initrds = sorted((root / "boot").glob("initrd.img-*"))
-    if len(kernels) != 1 or len(initrds) != 1:
-        raise SetupError(
-            f"{root}/boot has {len(kernels)} kernels and {len(initrds)} initrds: one of each is needed."
-        )
-    if board.loader != "efi":
-        raise SetupError(f"{board.name}: no recipe for the loader {board.loader!r}.")
-    loader = root / "usr/lib/systemd/boot/efi/systemd-bootaa64.efi"
-    for source, name in (
-        (loader, "EFI/BOOT/BOOTAA64.EFI"),
-        (kernels[0], "vmlinuz"),
-        (initrds[0], "initrd.img"),
-    ):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    line = _COMMAND_LINE.format(root=ROOT_UUID)
-    _text(folder / "loader/loader.conf", "timeout 0\ndefault perslm.conf\n")
-    _text(
-        folder / "loader/entries/perslm.conf",
-        f"title PersLM\nlinux /vmlinuz\ninitrd /initrd.img\noptions {line}\n",
-    )
-    read_me = Path(__file__).resolve().parents[1] / "image" / "card-readme.txt"
-    _text(folder / "README.txt", read_me.read_text(encoding="utf-8").replace("\n", "\r\n"))
-
-
-def _text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
-
-
 def fat(folder: Path, image: Path, size_mib: int) -> None:
     """A FAT32 file system with the files of `folder`, made by mkfs.fat and mcopy."""
     image.unlink(missing_ok=True)
@@ -136,11 +119,13 @@ def ext4(root: Path, image: Path, mke2fs: list[str], spare_mib: int) -> None:
     tar.unlink()
 
 
-def disk(name: str, work: Path, logs: Path) -> Path:
+def disk(name: str, board: Board, work: Path, logs: Path) -> Path:
     """Put both file systems behind a partition table, by genimage."""
-    (work / "genimage.cfg").write_text(
-        _GENIMAGE.format(name=name, disk=_DISK_UUID, fat=_FAT_UUID, root=ROOT_UUID), encoding="utf-8"
-    )
+    if board.loader == "pi":
+        text = _MBR.format(name=name, signature=f"{image_boot.MBR_SIGNATURE:#010x}")
+    else:
+        text = _GPT.format(name=name, disk=_DISK_UUID, fat=_FAT_UUID, root=image_boot.GPT_ROOT)
+    (work / "genimage.cfg").write_text(text, encoding="utf-8")
     for folder in ("empty", "tmp"):
         shutil.rmtree(work / folder, ignore_errors=True)
         (work / folder).mkdir()
@@ -177,9 +162,9 @@ def assemble(
     work.mkdir(parents=True, exist_ok=True)
     with step("Boot partition"):
         shutil.rmtree(work / "fat", ignore_errors=True)
-        boot_files(root, board, work / "fat")
+        image_boot.files(root, board, work / "fat")
         fat(work / "fat", work / "boot.vfat", sizes.fat_mib)
     with step("Root file system"):
         ext4(root, work / "root.ext4", mke2fs, sizes.spare_mib)
     with step("Partition table"):
-        return disk(name, work, logs)
+        return disk(name, board, work, logs)

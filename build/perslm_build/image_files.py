@@ -23,7 +23,7 @@ PERSLM_UID = 417  # systemd/perslm.sysusers
 MODELS = Path("var/lib/perslm/models")
 FAT_LABEL, ROOT_LABEL = "PERSLM", "perslm-root"
 
-_ENABLED = ("perslm.service", "perslm-broker.service", "perslm-firstboot.service")
+_ENABLED = ("perslm.service", "perslm-broker.service", "perslm-firstboot.service", "perslm-release.service")
 # Debian's broker would take our port; the others ask questions on a console that nobody sees, or wait for a
 # network that is not theirs.
 _MASKED = ("mosquitto.service", "systemd-firstboot.service", "systemd-networkd-wait-online.service")
@@ -44,7 +44,8 @@ _TEXTS = {
     "etc/NetworkManager/conf.d/perslm.conf": "[device]\nwifi.scan-rand-mac-address=no\n[connection]\n"
     "connection.mdns=0\nwifi.powersave=2\n",
     # The loader starts the kernel of the boot partition; one that apt brought would have modules and never start.
-    "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-*\nPin: release *\nPin-Priority: -1\n",
+    "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-* raspi-firmware\n"
+    "Pin: release *\nPin-Priority: -1\n",
     "etc/hostname": "localhost\n",  # first boot draws or takes a name
     "etc/machine-id": "",  # empty: each board draws its own, and it is no "first boot" that would preset all units
     "etc/locale.conf": "LANG=C.UTF-8\n",
@@ -58,9 +59,14 @@ def lay_down(root: Path, board: Board, profile: str, limits: str, models: list[P
         _write(root / name, text)
     ours = root / _OURS
     ours.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_RECIPES / "firstboot.py", ours / "firstboot.py")
+    for name in ("firstboot.py", "reset.py", "signs.py", "release_gate.py"):
+        shutil.copyfile(_RECIPES / name, ours / name)
     shutil.copyfile(locks.ROOT / "build/perslm_build/card.py", ours / "card.py")
-    _write(root / install.UNITS / "perslm-firstboot.service", (_RECIPES / "perslm-firstboot.service").read_text())
+    for unit in ("perslm-firstboot.service", "perslm-release.service"):
+        _write(root / install.UNITS / unit, (_RECIPES / unit).read_text(encoding="utf-8"))
+    command = root / "usr/local/bin/perslm"
+    _write(command, (locks.ROOT / "build/perslm.sh").read_text(encoding="utf-8"))
+    command.chmod(0o755)
     _write(ours / "image.json", json.dumps({"board": board.name, "profile": profile}) + "\n")
     if profile != board.profile:
         _write(root / install.DROPINS / "40-profile.conf", f"[Service]\nEnvironment=PERSLM_PROFILE={profile}\n")
@@ -123,6 +129,11 @@ def _take_out(root: Path) -> None:
         "tmp/*",
         "etc/resolv.conf",  # the building machine's; NetworkManager writes the board's
         "etc/apt/apt.conf.d/99mmdebstrap",
+        "etc/apt/preferences.d/perslm-[0-9]*",  # the build's other archives: no kernel is taken from now on
+        "etc/apt/sources.list.d/perslm-[0-9]*",
+        # They would write config.txt anew; a conffile that was removed stays away.
+        "etc/kernel/post*.d/z50-raspi-firmware",
+        "etc/initramfs/post-update.d/z50-raspi-firmware",
     ):
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():

@@ -21,6 +21,7 @@ from perslm_build.terminal import SetupError, step, watch
 
 HOME = Path("opt/perslm")
 SITE = HOME / "lib" / f"python{PYTHON}" / "site-packages"
+FIRST_RELEASE = "card"
 FROM_DEBIAN = ("pyaudio", "systemd-python")  # as python3-pyaudio and python3-systemd: no wheels exist
 _LAUNCHER = """#!/opt/perslm/bin/python
 import sys
@@ -31,19 +32,20 @@ sys.exit(main())
 """
 
 
-def packages(env: Environment, cache: Path) -> Path:
-    """The folder with every wheel of the board's lock, unpacked for arm64; cached by the lock."""
-    finished = cache / f"site-{locks.digest('board')[:16]}"
+def packages(env: Environment, cache: Path, machine: str = "aarch64") -> Path:
+    """The folder with every wheel of the board's lock, unpacked for `machine`; cached by the lock."""
+    kind = "site" if machine == "aarch64" else f"site-{machine}"
+    finished = cache / f"{kind}-{locks.digest('board')[:16]}"
     if finished.is_dir():
         return finished
     fresh = cache / f".{finished.name}"
     shutil.rmtree(fresh, ignore_errors=True)
-    pins = aarch64.applicable(locks.read("board"), PYTHON)
-    with step(f"Python packages for arm64: {len(pins)}"), tempfile.TemporaryDirectory() as folder:
+    pins = aarch64.applicable(locks.read("board"), PYTHON, machine)
+    with step(f"Python packages for {machine}: {len(pins)}"), tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("\n".join(pin.text() for pin in pins) + "\n", encoding="utf-8")
         argv: list[str | Path] = [env.python, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"]
-        argv += ["--require-hashes", *aarch64.platform_arguments(PYTHON), "--target", fresh, "-r", wanted]
+        argv += ["--require-hashes", *aarch64.platform_arguments(PYTHON, machine), "--target", fresh, "-r", wanted]
         watch(argv, env.logs / "image-pip.log", reading=pip_progress(len(pins)))
     shutil.rmtree(fresh / "bin", ignore_errors=True)
     fresh.rename(finished)
@@ -60,11 +62,24 @@ def own_wheels(env: Environment) -> list[Path]:
     return wheels.provide(pins, env.logs)
 
 
-def install(root: Path, env: Environment, cache: Path, llama: Path) -> None:
+def own_llama(env: Environment, cache: Path) -> Path:
+    """The folder with llama.cpp as it is built for this very machine."""
+    pins = [pin for pin in locks.read("board-sdists") if pin.name == "llama-cpp-python"]
+    (wheel,) = wheels.provide(pins, env.logs)
+    folder = cache / f"llama-here-{wheel.parent.name}"
+    if not folder.is_dir():
+        fresh = folder.with_name(f".{folder.name}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(fresh)
+        fresh.rename(folder)
+    return folder
+
+
+def install(root: Path, env: Environment, cache: Path, llama: Path, machine: str = "aarch64") -> None:
     """Fill `root`/opt/perslm as a virtual environment of the board's own Python."""
     site = root / SITE
-    shutil.rmtree(root / HOME, ignore_errors=True)
-    shutil.copytree(packages(env, cache), site, symlinks=True)
+    shutil.copytree(packages(env, cache, machine), site, symlinks=True)
     shutil.copytree(llama, site, dirs_exist_ok=True)
     with step("PersLM itself"), tempfile.TemporaryDirectory() as folder:
         argv: list[str | Path] = [env.python, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
@@ -73,6 +88,14 @@ def install(root: Path, env: Environment, cache: Path, llama: Path) -> None:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
     _environment_files(root)
+
+
+def as_release(root: Path) -> None:
+    """Make what lies in `root`/opt/perslm the card's first release: the folder `card`, behind a link."""
+    releases = root / "opt/perslm-releases"
+    releases.mkdir()
+    (root / HOME).rename(releases / FIRST_RELEASE)
+    (root / HOME).symlink_to(Path(releases.name) / FIRST_RELEASE)
 
 
 def _environment_files(root: Path) -> None:
@@ -87,15 +110,18 @@ def _environment_files(root: Path) -> None:
     command.chmod(0o755)
 
 
-def compile_bytecode(root: Path, cache: Path, logs: Path) -> None:
+_COMPILED = (SITE, Path(f"usr/lib/python{PYTHON}"), Path("usr/lib/python3/dist-packages"))
+
+
+def compile_bytecode(root: Path, cache: Path, logs: Path, folders: Sequence[Path] = _COMPILED) -> None:
     """Byte code for /opt/perslm and Debian's Python, by the same Python version on this machine.
 
     It carries no times and is not compared with its sources, so it is the same bytes every time.
     """
     with step("Byte code"):
-        for folder in (root / SITE, root / f"usr/lib/python{PYTHON}", root / "usr/lib/python3/dist-packages"):
+        for folder in folders:
             argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode"]
-            argv += ["unchecked-hash", "-s", str(root), "-p", "/", "-x", r"lib2to3|/test(s)?/", str(folder)]
+            argv += ["unchecked-hash", "-s", str(root), "-p", "/", "-x", r"lib2to3|/test(s)?/", str(root / folder)]
             found = subprocess.run(argv, capture_output=True, text=True, check=False)
             # Some packages carry templates and broken examples that no Python reads; nothing imports those.
             if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perslm_build.image_boards import CLOCK, INITRAMFS_MODULES, SUITE, Board
+from perslm_build.image_boards import CLOCK, SUITE, Board
 from perslm_build.terminal import SetupError, say, step, watch
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
-_EMULATOR = "qemu-aarch64"
+EMULATOR = "qemu-aarch64"
 _ENVIRONMENT = {
     "SYSTEMD_HWDB_UPDATE_BYPASS": "1",  # 115 s under emulation; systemd works without the compiled database
     "INITRD": "No",  # else it is made for the kernel, and again by the trigger
@@ -37,7 +37,9 @@ _INITRAMFS = "MODULES=list\nCOMPRESS=zstd\n"
 
 def key(board: Board) -> str:
     """The name of a cached root: by everything that decides what is in it, but for the day's package versions."""
-    facts = [SUITE, sorted(board.packages), _ENVIRONMENT, _LEFT_OUT, _NOT_RUN, _INITRAMFS, INITRAMFS_MODULES]
+    facts = [SUITE, sorted(board.packages), _ENVIRONMENT, _LEFT_OUT, _NOT_RUN, _INITRAMFS, board.modules]
+    if board.sources:
+        facts.append([source.line for source in board.sources])
     return f"root-{SUITE}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.tar"
 
 
@@ -46,6 +48,11 @@ def provide(board: Board, cache: Path, logs: Path) -> Path:
     finished = cache / key(board)
     if finished.is_file():
         return finished
+    for source in board.sources:
+        if source.key is not None and not Path(source.key).is_file():
+            raise SetupError(
+                f"{source.key} is not here: it vouches for {source.line.split()[1]}. Install that keyring."
+            )
     cache.mkdir(parents=True, exist_ok=True)
     fresh = cache / f".{finished.name}"
     with (
@@ -54,7 +61,7 @@ def provide(board: Board, cache: Path, logs: Path) -> Path:
         tempfile.TemporaryDirectory(dir=cache, prefix=".root-") as folder,
     ):
         modules = Path(folder) / "modules"
-        modules.write_text("\n".join(INITRAMFS_MODULES) + "\n", encoding="utf-8")
+        modules.write_text("\n".join(board.modules) + "\n", encoding="utf-8")
         say(f"   log: {logs / 'mmdebstrap.log'}")
         watch(
             [*_ALONE, *command(board, fresh, modules)],
@@ -74,12 +81,29 @@ def command(board: Board, tar: Path, modules: Path) -> list[str | Path]:
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, *_NOT_RUN)]
     argv.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
     argv.append(f"--include={','.join(board.packages)}")
+    argv += _more_sources(board)
     settings = "$1/etc/initramfs-tools"
     lines = _INITRAMFS.replace("\n", "\\n")
     argv.append(f'--setup-hook=mkdir -p "{settings}/conf.d"; printf \'{lines}\' > "{settings}/conf.d/perslm"')
     argv.append(f'--customize-hook=cp {modules} "{settings}/modules"')
     argv.append('--customize-hook=chroot "$1" update-initramfs -c -k all')
     return [*argv, SUITE, tar]
+
+
+def _more_sources(board: Board) -> list[str | Path]:
+    """Archives beside Debian's own, each for the packages it is there for and no others."""
+    argv: list[str | Path] = []
+    for number, source in enumerate(board.sources):
+        kind, rest = source.line.split(" ", 1)
+        line = f"{kind} [signed-by={source.key}] {rest}" if source.key else source.line
+        pins = f"Package: *\\nPin: {source.pin}\\nPin-Priority: 1\\n\\n"
+        pins += f"Package: {source.packages}\\nPin: {source.pin}\\nPin-Priority: 990\\n"
+        name = f"perslm-{number}"
+        argv.append(f"--setup-hook=echo '{line}' > \"$1/etc/apt/sources.list.d/{name}.list\"")
+        argv.append(f"--setup-hook=printf '{pins}' > \"$1/etc/apt/preferences.d/{name}\"")
+        if source.key is not None:
+            argv.append(f'--setup-hook=mkdir -p "$1/usr/share/keyrings"; cp {source.key} "$1{source.key}"')
+    return argv
 
 
 def progress(line: str) -> str | None:
@@ -94,7 +118,7 @@ def emulation() -> Iterator[None]:
 
     Raises SetupError with the line to type where this process may not do it.
     """
-    if os.uname().machine == "aarch64" or (_BINFMT / _EMULATOR).exists():
+    if os.uname().machine == "aarch64" or (_BINFMT / EMULATOR).exists():
         yield
         return
     mounted = not (_BINFMT / "status").exists()
@@ -102,10 +126,10 @@ def emulation() -> Iterator[None]:
         if mounted:
             _do("mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT))
         try:
-            _do("update-binfmts", "--enable", _EMULATOR)
+            _do("update-binfmts", "--enable", EMULATOR)
             yield
         finally:
-            subprocess.run(["update-binfmts", "--disable", _EMULATOR], capture_output=True, check=False)
+            subprocess.run(["update-binfmts", "--disable", EMULATOR], capture_output=True, check=False)
     finally:
         if mounted:
             subprocess.run(["umount", _BINFMT], capture_output=True, check=False)
@@ -116,7 +140,7 @@ def _do(*argv: str) -> None:
     if found.returncode != 0:
         raise SetupError(
             f"arm64 programs cannot be run here: {found.stderr.strip()}. As root, type:\n\n"
-            f"  mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {_EMULATOR}\n"
+            f"  mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {EMULATOR}\n"
         )
 
 

@@ -33,6 +33,10 @@ def find(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
+COMPILE = (
+    _program("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu", "compiles llama.cpp for arm64"),
+    _program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "as above"),
+)
 BUILD = (
     _program("mmdebstrap", "mmdebstrap", "makes the Debian root"),
     _program("qemu-aarch64-static", "qemu-user-static", "runs arm64 programs here"),
@@ -43,8 +47,7 @@ BUILD = (
     _program("mcopy", "mtools", "fills it without mounting"),
     _program("bmaptool", "bmap-tools", "makes the block map, and flashes by it"),
     _program("zstd", "zstd", "compresses"),
-    _program("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu", "compiles llama.cpp for arm64"),
-    _program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "as above"),
+    *COMPILE,
 )
 FLASH = (
     _program("mcopy", "mtools", "writes the settings onto the card"),

@@ -32,7 +32,8 @@ BUILT_HERE = (
 )  # no wheels exist: built from the hashed sdist, once, into the wheel cache
 LOWEST_PYTHON = "3.11"
 
-_BOARD_EXTRAS = ("board", "voice", "http")
+_BOARD_EXTRAS = ("board", "voice", "http", "connectors")
+_TESTED_EXTRAS = ("mcp",)  # not on a board by itself: for those who have an MCP server
 _TOOLS = {
     "tools": ("pip", "hatchling", "editables"),  # what the environment itself is set up with
     "compile": (
@@ -185,7 +186,8 @@ def make(uv: Path, *, upgrade: bool) -> None:
     with step("Locks from pyproject.toml"), tempfile.TemporaryDirectory() as folder:
         resolve = _Resolver(uv, Path(folder), upgrade)
         extras = [argument for extra in _BOARD_EXTRAS for argument in ("--extra", extra)]
-        everything = resolve("dev", [str(PYPROJECT), *extras, "--group", "dev"])
+        more = [argument for extra in _TESTED_EXTRAS for argument in ("--extra", extra)]
+        everything = resolve("dev", [str(PYPROJECT), *extras, *more, "--group", "dev"])
         versions = Path(folder) / "versions.txt"
         versions.write_text("\n".join(f"{pin.name}=={pin.version}" for pin in everything), encoding="utf-8")
         same_versions = [str(PYPROJECT), "--constraints", str(versions)]

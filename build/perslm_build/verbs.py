@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from perslm_build import deb, flash_config, flash_test, image_full, locks, release, stress, training
 from perslm_build import flash as card
-from perslm_build import flash_config, flash_test, locks, stress, training
 from perslm_build import image as card_image
 from perslm_build import install as service
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
@@ -210,6 +210,20 @@ def image(_: Sequence[str]) -> int:
     return 0
 
 
+def debian_package(_: Sequence[str]) -> int:
+    """Make a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)."""
+    set_up(RUN)
+    deb.build()
+    return 0
+
+
+def make_release(_: Sequence[str]) -> int:
+    """Make a release for cards that are out already, to be signed by the training host (ARCH=arm64)."""
+    set_up(RUN)
+    release.build()
+    return 0
+
+
 def flash(_: Sequence[str]) -> int:
     """Write the newest image onto DEVICE=/dev/sdX or a file, with the settings of CONFIG=my-home.toml."""
     card.flash()
@@ -226,6 +240,13 @@ def try_flash(arguments: Sequence[str]) -> int:
     """Flash the newest image to a file, boot it in QEMU, try it, keep the report (--without-voice: faster)."""
     set_up(RUN)
     flash_test.run(voice="--without-voice" not in arguments)
+    return 0
+
+
+def prove_image(arguments: Sequence[str]) -> int:
+    """Build an image from nothing, again, compare, boot it; the report is kept (root; --without-voice: faster)."""
+    set_up(RUN)
+    image_full.run(voice="--without-voice" not in arguments)
     return 0
 
 
@@ -255,9 +276,12 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "install": install,
     "uninstall": uninstall,
     "image": image,
+    "deb": debian_package,
+    "release": make_release,
     "flash": flash,
     "flash-config": configure_flash,
     "flash-test": try_flash,
+    "image-full": prove_image,
     "clean": clean,
 }
 

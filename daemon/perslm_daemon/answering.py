@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio.to_thread
 
@@ -18,6 +20,8 @@ from perslm_daemon.home import Home
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.moment import Moment
+from perslm_daemon.plugin_answers import PluginAnswers
+from perslm_daemon.plugins import Plugins
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
 from perslm_daemon.tool_choose import ToolChooser
@@ -26,6 +30,7 @@ from perslm_daemon.tools import Tools
 from perslm_daemon.turn import Answered, Ask, Gathered
 from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.home_tools import EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Router
 from perslm_runtime.tongues import tongue
@@ -44,6 +49,7 @@ class Answering:
     about: About
     talk: ToolTalk | None = None
     chooser: ToolChooser | None = None
+    plugins: PluginAnswers | None = None
 
     async def __call__(self, ask: Ask) -> Answered | Gathered | None:
         """The first answer there is; a question of a tool that stands has the first word."""
@@ -54,24 +60,31 @@ class Answering:
         return await self.chooser(ask) if self.chooser is not None else None
 
     async def _by_sentence(self, ask: Ask) -> Answered | Gathered | None:
-        first = self.home is not None and (
-            self.home.waits(ask) or (self.home.speaks_of_it(ask) and _THAT.fullmatch(ask.text))
+        """Each in turn. Our plug-ins come before the home, to which "what is on tomorrow" is about lamps."""
+        home, plugins = self.home, self.plugins
+        first = home is not None and (
+            home.waits(ask) or (home.speaks_of_it(ask) and bool(_THAT.fullmatch(ask.text)))
         )
-        if self.home is not None and first and (answered := await self.home(ask)) is not None:
-            return answered
-        if (answered := await self.skills(ask)) is not None:
-            return answered
-        if self.talk is not None and (called := await self.talk(ask)) is not None:
-            return called
-        if (answered := await self.about(ask)) is not None:
-            return answered
-        return await self.home(ask) if self.home is not None and not first else None
+        asked: list[Callable[[Ask], Awaitable[Answered | Gathered | None]]] = []
+        asked += [home] if home is not None and first else []
+        asked += [self.skills]
+        asked += [self.talk] if self.talk is not None else []
+        asked += [partial(plugins, own=True)] if plugins is not None else []
+        asked += [self.about]
+        asked += [home] if home is not None and not first else []
+        asked += [partial(plugins, own=False)] if plugins is not None else []
+        for one in asked:
+            if (answered := await one(ask)) is not None:
+                return answered
+        return None
 
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a command: None where it is none, or where a number at its end may go on."""
         found = await self.skills.ending(text)
         if found is None and self.talk is not None:
             found = self.talk.ending(text)
+        if found is None and self.plugins is not None:
+            found = await self.plugins.ending(text)
         return await self.home.ending(text) if found is None and self.home is not None else found
 
     async def preview(self, text: str) -> str | None:
@@ -79,32 +92,42 @@ class Answering:
         found = await self.skills.preview(text)
         if found is None and self.talk is not None:
             found = self.talk.preview(text)
+        if found is None and self.plugins is not None and await self.plugins.knows(text):
+            found = ""
         return await self.home.preview(text) if found is None and self.home is not None else found
 
 
 async def answering_of(
-    config: Config, assistant: Assistant, home: Home | None, skills: Skills, tools: Tools | None = None
+    config: Config,
+    assistant: Assistant,
+    home: Home | None,
+    skills: Skills,
+    tools: Tools | None = None,
+    plugins: Plugins | None = None,
 ) -> Answering:
     """What answers in a daemon with these parts; a model chooses actions and tools only where it can."""
     if assistant.intents is None:
         raise ValueError("nobody understands sentences here")
     about = About(assistant.intents, assistant.pipeline.recollection, home)
     router = await anyio.to_thread.run_sync(_router, config, assistant, config.home.tools)
-    talk = chooser = None
+    talk = chooser = plugged = None
     if tools is not None:
         of_tools = await anyio.to_thread.run_sync(_router, config, assistant, config.tools.model)
         talk = ToolTalk(tools, answers_from_text=of_tools is not None)
         chooser = None if of_tools is None else ToolChooser(assistant.parts, of_tools, tools)
+        plugged = None if plugins is None else PluginAnswers(assistant.intents, plugins, tools)
     if home is None:
-        return Answering(skills, None, about, talk, chooser)
-    understood = HomeIntents(assistant.intents, home, config.home.area, tongue(config.stt.language))
+        return Answering(skills, None, about, talk, chooser, plugged)
+    spoken = await anyio.to_thread.run_sync(tongue, config.stt.language)  # the first one reads a file
+    understood = HomeIntents(assistant.intents, home, config.home.area, spoken)
     if router is not None:
 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
             return await about.do(intent, ask) if intent.name == "remember" else await skills.do(intent)
 
-        understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do)
-    return Answering(skills, understood, about, talk, chooser)
+        examples = EXAMPLES if config.home.examples else ()
+        understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
+    return Answering(skills, understood, about, talk, chooser, plugged)
 
 
 def moment_of(config: Config) -> Moment | None:

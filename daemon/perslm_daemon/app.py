@@ -13,17 +13,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
 from perslm_daemon.config_sections import LIVE_KEYS, Config
 from perslm_daemon.pipeline import Pipeline
+from perslm_daemon.plugin_engines import PluginRecognizer, PluginVoice
 from perslm_daemon.process import resident_bytes
 from perslm_daemon.stores import make_data_dir, open_memory, open_models
 from perslm_daemon.turn import Parts
-from perslm_runtime.embed import Embedder
+from perslm_runtime.embed_static import AnyEmbedder, open_embedder
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
@@ -203,14 +204,18 @@ class _Builds:
         snapshots = config.data_dir / "snapshots" if config.model.snapshot else None
         return open_model(config, self._store.file(config.model.id), snapshots=snapshots)
 
-    def embed(self) -> Embedder:
-        return Embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
+    def embed(self) -> AnyEmbedder:
+        return open_embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
 
     def stt(self) -> SpeechToText:
+        if self._config.plugins.hears:
+            return PluginRecognizer(self._config)
         wanted = self._config.stt
         return open_recognizer(wanted.engine, self._store.folder(wanted.id), wanted.threads, wanted.language)
 
     def tts(self) -> Piper:
+        if self._config.plugins.speaks:
+            return cast("Piper", PluginVoice(self._config))  # it has the same verbs
         wanted = self._config.tts
         folder = self._store.folder(wanted.id)
         return Piper(folder, wanted.threads, length_scale=wanted.length_scale, volume=wanted.volume)
@@ -228,6 +233,8 @@ def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
     """Whether a change of configuration concerns more than engines that can be built anew in their lanes."""
     whole = ("data_dir", "models_dir", "memory", "voice", "intents")
     if any(_differ(name, before, after) for name in whole) or before.stt.language != after.stt.language:
+        return True
+    if any(getattr(before.plugins, name) != getattr(after.plugins, name) for name in ("hears", "speaks")):
         return True
     if (before.embed.enabled, before.embed.id) != (after.embed.enabled, after.embed.id):
         return True  # the memory's vectors are the embedder's

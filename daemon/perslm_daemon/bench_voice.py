@@ -315,7 +315,7 @@ class Bench:
 _PARTS = {
     "endpoint": "silence until the end was sure",
     "stt": "recognition after that",
-    "recall": "memories, or the intent",
+    "recall": "memories and what was not read ahead, or the intent",
     "first_sentence": "until the first sentence was written",
     "first_pcm": "until its first sound was made",
     "devices": "microphone and loudspeaker, and what is left",

@@ -111,6 +111,9 @@ def _rows_of(engine: str, folder: Path, config: Config, clips: Mapping[str, Pcm]
         what = f"{_UPSTREAM_IS[engine]}, the last one first"
         return [Row(name, "of all", _rate(theirs, ours), itself, what)]
     rows: list[Row] = []
+    all_said: list[str] = []
+    all_ours: list[str] = []
+    all_full: list[str] = []
     for what, files in (("synthetic", variants(clips.items())), ("people", variants(people()))):
         if not files:
             note("perslm: no word errors of people: run `apt-get install pocketsphinx-testdata`")
@@ -122,9 +125,12 @@ def _rows_of(engine: str, folder: Path, config: Config, clips: Mapping[str, Pcm]
         name = f"word error rate of {folder.name} on {len(files)} clips ({what}: clean, noisy, clipped)"
         rows.append(Row(name, "", _rate(said, ours), beside, _UPSTREAM_IS[engine]))
         if engine == "whisper":
-            full = _heard_by(lambda: _whole_window(folder, threads, config.stt.language), files)
-            name = f"  the same in windows of {SHORTEST_WINDOW_S:g} s or more"
-            rows.append(Row(name, "", _rate(said, ours), _rate(said, full), "ours in the full window"))
+            all_said += said
+            all_ours += ours
+            all_full += _heard_by(lambda: _whole_window(folder, threads, config.stt.language), files)
+    if all_said:
+        name = f"  of all {len(all_said)}, in windows of {SHORTEST_WINDOW_S:g} s or more"
+        rows.append(Row(name, "", _rate(all_said, all_ours), _rate(all_said, all_full), "ours in the full window"))
     return rows
 
 

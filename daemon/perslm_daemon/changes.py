@@ -47,6 +47,14 @@ class Changes:
         await self._change({name: typed})
         return typed
 
+    async def set_together(self, values: Mapping[str, object]) -> None:
+        """Set several keys, all or none. Raises as `set`."""
+        for name in values:
+            self._refuse(name)
+        await self._change(
+            {name: await anyio.to_thread.run_sync(_typed, name, one) for name, one in values.items()}
+        )
+
     async def unset(self, name: str) -> None:
         """Take back what was set while running: what the files say counts again."""
         if name not in keys():

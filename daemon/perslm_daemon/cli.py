@@ -29,12 +29,16 @@ from perslm_daemon import (
     cli_memory,
     cli_models,
     cli_notify,
+    cli_plugins,
+    cli_reset,
     cli_run,
+    cli_share,
     cli_speech,
     cli_sync,
     cli_timers,
     cli_token,
     cli_tools,
+    cli_update,
 )
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config import ConfigMistakesError, Flags
@@ -126,6 +130,7 @@ def build(session: Session) -> typer.Typer:
         cli_listen,
         cli_speech,
         cli_sync,
+        cli_share,
         cli_timers,
         cli_tools,
         cli_notify,
@@ -134,9 +139,12 @@ def build(session: Session) -> typer.Typer:
         cli_memory,
         cli_devices,
         cli_models,
+        cli_plugins,
         cli_config,
         cli_broker,
         cli_doctor,
+        cli_reset,
+        cli_update,
         bench,
     ):
         module.register(app)

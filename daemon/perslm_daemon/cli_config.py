@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import anyio
 import typer
 
 from perslm_daemon import config as configuration
-from perslm_daemon import control_client
+from perslm_daemon.cli_keeping import keep
 from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.config import ConfigMistakesError, Shown
 from perslm_daemon.terminal import put, put_json, put_table
-
-if TYPE_CHECKING:
-    from perslm_daemon.config_sections import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -62,38 +57,15 @@ def _show(session: Session, key: str | None) -> None:
 
 
 def _change(session: Session, action: str, key: str | None, value: str | None) -> None:
-    """Set or take back a kept value: through the running PersLM, which takes it into force, or on the disk."""
     if key is None or (action == "set") != (value is not None):
         raise typer.BadParameter("`perslm config set KEY VALUE`, or `perslm config unset KEY`")
-    daemon = control_client.connect(session.config.data_dir)
-    if daemon is None:
-        done = _change_alone(session, action, key, value)
-    else:
-        payload = {"action": action, "key": key, **({} if value is None else {"value": value})}
-        with daemon:
-            done = daemon.ask("config", json.dumps(payload))
+    done = keep(session, action, key, value)
     if session.json:
         put_json(done)
     elif action == "set":
         put(f"{key} = {done['value']}" + (", in force" if done.get("reloading") else ", from the next start on"))
     else:
         put(f"{key}: what the files say counts again")
-
-
-def _change_alone(session: Session, action: str, key: str, value: str | None) -> dict[str, object]:
-    from perslm_daemon.changes import Changes
-    from perslm_daemon.stores import make_data_dir
-
-    make_data_dir(session.config)
-
-    def load() -> Config:
-        return configuration.load(session.flags, with_kept=True)
-
-    changes = Changes(session.config, load, lambda: None)
-    if action == "unset":
-        anyio.run(changes.unset, key)
-        return {"key": key}
-    return {"key": key, "value": anyio.run(changes.set, key, value)}
 
 
 def _check(file: Path | None, *, as_json: bool) -> None:

@@ -1,10 +1,14 @@
-"""`perslm doctor`: the checks of doctor.py, printed as they come."""
+"""`perslm doctor`: the checks of doctor.py, printed as they come, or packed with more for whoever helps."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from perslm_daemon.cli_session import session_of
+from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.terminal import put, put_json
 
 
@@ -13,11 +17,23 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(context: typer.Context) -> None:
+def doctor(
+    context: typer.Context,
+    *,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Write a file for whoever helps: figures and states, nothing private.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="With --bundle: the file (perslm-support-….tar.gz).")
+    ] = None,
+) -> None:
     """Check processor, memory, disk, models, sound, broker, time; say what to do. Exit code 1 if a check fails."""
     from perslm_daemon.doctor import Verdict, examine
 
     session = session_of(context)
+    if bundle or to is not None:
+        _bundle(session, to)
+        return
     findings = []
     for finding in examine(session.config):
         findings.append(finding)
@@ -35,3 +51,13 @@ def doctor(context: typer.Context) -> None:
         put(f"{failed} of {len(findings)} checks failed")
     if failed:
         raise typer.Exit(1)
+
+
+def _bundle(session: Session, to: Path | None) -> None:
+    from perslm_daemon.support import write
+
+    file = write(session.config, to or Path(time.strftime("perslm-support-%Y%m%d-%H%M%S.tar.gz")))
+    if session.json:
+        put_json({"file": str(file)})
+        return
+    put(f"{file}: what is in it stands in its README.txt. Look before you send it.")

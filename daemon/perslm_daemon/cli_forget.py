@@ -11,7 +11,7 @@ import typer
 from perslm_daemon import terminal
 from perslm_daemon.cli_remote import running
 from perslm_daemon.cli_session import Session, session_of
-from perslm_daemon.stores import open_memory
+from perslm_daemon.stores import memory_file, open_memory
 from perslm_daemon.terminal import put, put_json
 from perslm_runtime.errors import InputError
 
@@ -46,6 +46,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Erase memories so that no byte is left here, in backups neither; several only after a confirmation."""
+    from perslm_runtime.memory_files import copies_of
     from perslm_runtime.memory_forget import forget_everywhere
 
     session = session_of(context)
@@ -62,6 +63,8 @@ def forget(
             done = forgotten_data(forget_everywhere(memory, wanted, told))
             if done["forgotten"]:
                 done["beyond"].append("what a broker that PersLM was connected to still retains")
+        elif found and not session.json and (copies := len(copies_of(memory_file(session.config)))):
+            terminal.note(f"erasing in {copies} copies, then in the memory ...")
     if daemon is not None:  # its running conversation, its broker and its journal have to forget, too
         with daemon:
             done = daemon.ask("memory.forget", _asked(wanted))

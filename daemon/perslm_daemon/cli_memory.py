@@ -24,7 +24,7 @@ from perslm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from perslm_daemon.control_client import Connection
-    from perslm_runtime.embed import Embedder
+    from perslm_runtime.embed_static import AnyEmbedder
     from perslm_runtime.memory import Memory
 
 
@@ -198,7 +198,7 @@ def import_lines(
 
 
 @contextmanager
-def _opened(session: Session, *, meaning: bool = False) -> Iterator[tuple[Memory, Embedder | None]]:
+def _opened(session: Session, *, meaning: bool = False) -> Iterator[tuple[Memory, AnyEmbedder | None]]:
     """Open the memory, and with `meaning` the embedder if it is switched on and its model is here."""
     config = session.config
     embedder = open_embedder(config) if meaning else None

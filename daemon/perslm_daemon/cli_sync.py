@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -51,15 +53,24 @@ def enroll(
     code: Annotated[
         str, typer.Option(help="The code that `perslm-host enroll` shows; asked for where not said.")
     ] = "",
+    seed: Annotated[
+        str, typer.Option(help="A file that `perslm-host seed` made, in place of a code; - for standard input.")
+    ] = "",
 ) -> None:
     """Make this board known to its training host by the code it shows; done once."""
     from perslm_daemon.discovery import identity
     from perslm_daemon.stores import make_data_dir
     from perslm_daemon.update_host import FOLDER
     from perslm_runtime.host_account import enroll as enroll_with
+    from perslm_runtime.host_account import plant
 
     session = session_of(context)
     folder = make_data_dir(session.config) / FOLDER
+    if seed:
+        known = plant(folder, _seed(seed))
+        told = {"host": (folder / "url").read_text(encoding="utf-8"), "name": known}
+        put_json(told) if session.json else put(f"known to {told['host']} as {known}")
+        return
     url = url or _found(session.config.discovery.interfaces)
     code = code or typer.prompt(f"The code that the host at {url} shows", err=True)
     name = f"{session.config.node}-{identity(session.config.data_dir)[:8]}".lower()
@@ -68,6 +79,15 @@ def enroll(
         put_json({"host": url, "name": name})
         return
     put(f"enrolled at {url} as {name}: a running PersLM follows it from its next start (`perslm tell restart`)")
+
+
+def _seed(named: str) -> bytes:
+    if named == "-":
+        return sys.stdin.buffer.read(1 << 16)
+    try:
+        return Path(named).read_bytes()
+    except OSError as error:
+        raise InputError(f"the seed {named} cannot be read ({error.strerror})") from error
 
 
 def _found(interfaces: str) -> str:

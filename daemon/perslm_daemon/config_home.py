@@ -36,6 +36,11 @@ class Home:
         Choice(("auto", "on", "off")),
         "let the model choose what is done where no sentence fits; auto: where it has proven to (docs/tools.md)",
     )
+    examples: bool = key(
+        True,
+        Switch(),
+        "show the model example calls before it chooses; off for one that was taught to (`perslm-host student`)",
+    )
     zigbee2mqtt: str = key(
         "zigbee2mqtt",
         Text(r"([A-Za-z0-9_/-]{1,64}( *, *[A-Za-z0-9_/-]{1,64}){0,9})?", "base topics with commas between"),

@@ -35,6 +35,8 @@ from perslm_daemon.config_keys import (
 )
 from perslm_daemon.config_memory import Memory
 from perslm_daemon.config_notify import Notify
+from perslm_daemon.config_plugins import Plugins
+from perslm_daemon.config_share import Share
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.config_tools import Tools
 from perslm_daemon.machine import default_threads
@@ -385,8 +387,10 @@ class Config:
     home: Home = field(default_factory=Home)
     http: Http = field(default_factory=Http)
     sync: Sync = field(default_factory=Sync)
+    share: Share = field(default_factory=Share)
     tools: Tools = field(default_factory=Tools)
     notify: Notify = field(default_factory=Notify)
+    plugins: Plugins = field(default_factory=Plugins)
     sources: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
@@ -413,8 +417,10 @@ SECTIONS: dict[str, type[Any]] = {
     "home": Home,
     "http": Http,
     "sync": Sync,
+    "share": Share,
     "tools": Tools,
     "notify": Notify,
+    "plugins": Plugins,
 }
 
 

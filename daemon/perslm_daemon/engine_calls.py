@@ -14,7 +14,7 @@ from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
 from perslm_runtime.completing import Completion, CompletionEnd
-from perslm_runtime.embed import Embedder
+from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from perslm_runtime.home_names import Entry
     from perslm_runtime.home_wish import Wish
     from perslm_runtime.intents import Recognizer
+    from perslm_runtime.plugin_sentences import PluginSentences
+    from perslm_runtime.plugin_sentences import Wanted as WantedOfPlugin
     from perslm_runtime.understanding import Understanding
 
 _TURNS_TAKEN_UP = 6  # of a conversation that is gone on with; the context drops what does not fit
@@ -62,6 +64,15 @@ def wishes(
 ) -> tuple[Wish, ...]:
     """What a sentence wants of the home; `names` changes whenever the `entries` of the name book do."""
     return understanding.wishes(text, names, entries)
+
+
+def wanted_of_plugins(
+    _recognizer: Recognizer, _stop: Stop, tables: Sequence[PluginSentences], text: str
+) -> WantedOfPlugin | None:
+    """What a sentence wants of a plug-in."""
+    from perslm_runtime.plugin_sentences import recognize_all  # noqa: PLC0415 - only where there are plug-ins
+
+    return recognize_all(tables, text)
 
 
 def about(understanding: Understanding, _stop: Stop, text: str) -> Intent | None:
@@ -91,7 +102,7 @@ def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
     yield from voice.speak(words, stop)
 
 
-def embed(embedder: Embedder, stop: Stop, texts: list[str]) -> Vector:
+def embed(embedder: AnyEmbedder, stop: Stop, texts: list[str]) -> Vector:
     """One vector per text, float32 [n, 384]."""
     return embedder.embed(texts, stop)
 
@@ -247,12 +258,21 @@ def sentences(model: ChatModel, stop: Stop, said: str, spoken: Gate) -> Generato
                     spoken.wait(stop)
 
 
-def choose(model: ChatModel, stop: Stop, tools: ToolSet, system: str, said: str) -> ToolCall:
+def choose(
+    model: ChatModel,
+    stop: Stop,
+    tools: ToolSet,
+    system: str,
+    said: str,
+    examples: Sequence[tuple[str, str]] = EXAMPLES,
+) -> ToolCall:
     """The tool that `said` (home_tools.home_text) asks for, perhaps `none`; `system` is home_tools.home_system.
+
+    A model that was taught the tools needs no `examples`: its prompt is some 270 tokens instead of 880.
 
     The running conversation is neither seen nor changed. Raises `CallRefused` when the model wrote no call.
     """
-    choice = model.choose(stop, system, EXAMPLES, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
+    choice = model.choose(stop, system, examples, said, Form(tools.gbnf, tools.forced), CALL_TOKENS)
     return tools.parse(choice.written.text)
 
 

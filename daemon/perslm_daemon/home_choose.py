@@ -8,7 +8,7 @@ choose (`tools` in the catalogue) or that `home.tools` allows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -19,7 +19,7 @@ from perslm_daemon.home_device import Action, Device, Risk
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import Answered, Ask, Parts
 from perslm_runtime.errors import PersLMError
-from perslm_runtime.home_tools import TIMER_UNITS, HomeNames, home_system, home_text, home_tools
+from perslm_runtime.home_tools import EXAMPLES, TIMER_UNITS, HomeNames, home_system, home_text, home_tools
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Route, Router
 from perslm_runtime.tool_call import ToolCall
@@ -40,13 +40,17 @@ Do = Callable[[Intent, Ask], Awaitable[Answered | None]]
 
 @dataclass(slots=True)
 class Chooser:
-    """Chooses an action for a sentence; None leaves it to the talk. `area` is this board's room."""
+    """Chooses an action for a sentence; None leaves it to the talk. `area` is this board's room.
+
+    `examples` are shown to the model first; one that was taught the home's tools needs none.
+    """
 
     parts: Parts
     router: Router
     home: Home
     area: str
     do: Do
+    examples: Sequence[tuple[str, str]] = EXAMPLES
     _made: tuple[object, HomeNames, ToolSet] | None = None
 
     async def __call__(self, ask: Ask) -> Act | Answered | None:
@@ -59,7 +63,7 @@ class Chooser:
                 return None
             names, tools = await self._tools(ask.area or self.area)
             said = home_text(ask.text, (ask.area or self.area).lower())
-            call = await self.parts.model.call(engine_calls.choose, tools, home_system(names), said)
+            call = await self.parts.model.call(engine_calls.choose, tools, home_system(names), said, self.examples)
         except PersLMError as error:  # an answer of the model is the worst that may come of it
             log.info("not_chosen error=%s", type(error).__name__)
             return None

@@ -118,7 +118,10 @@ class HomeIntents:
             if not wishes:
                 return None
             if len(wishes) == 1 and wishes[0].name in QUESTIONS:
-                return _sentence(answer(wishes[0], self.home, Where(self.area or None))[0])
+                said, ids = answer(wishes[0], self.home, Where(self.area or None))
+                if self.tongue is not None:
+                    said = answer_in(self.tongue, wishes[0], self.home, ids) or said
+                return _sentence(said)
         except (PersLMError, UnclearError, NothingError):
             pass  # the turn itself tells what is wrong
         return ""

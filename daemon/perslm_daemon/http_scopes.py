@@ -21,9 +21,11 @@ _SCOPES = {
     "recall": ("memory",),
     "forget": ("memory",),
     "memory": ("memory",),
+    "share": ("memory",),
     "tools": ("chat", "memory", "home"),  # one tool or another reads or changes each of these
     "approve": ("chat", "memory", "home"),
     "notify": ("home",),
+    "plugins": ("home",),
 }
 
 

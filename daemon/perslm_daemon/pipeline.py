@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import anyio
@@ -42,6 +43,7 @@ from perslm_daemon.turn import (
     Tell,
     Told,
     Turn,
+    Vector,
     log_failed,
     log_turn,
     only_error,
@@ -52,6 +54,7 @@ from perslm_daemon.turn_queue import TurnQueue
 from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_runtime.lane import Gate
 from perslm_runtime.lane_job import working_for
+from perslm_runtime.memory import Recalled
 from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_forget import Forgetting, Forgotten
@@ -60,6 +63,8 @@ from perslm_runtime.model import ReplyEnd
 from perslm_runtime.sentences import SentenceSplitter
 
 log = logging.getLogger("perslm.pipeline")
+
+_Found = tuple[Vector | None, tuple[Recalled, ...]]
 
 
 class Pipeline:
@@ -94,7 +99,7 @@ class Pipeline:
         self.preview: Preview | None = None
         """What a question that changes nothing would be answered now; for `prepare`."""
         self._aloud = None if parts.tts is None else Aloud(parts.tts)
-        self._ahead = Ahead()
+        self._ahead = Ahead[tuple[str, str, str], _Found]()
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
@@ -170,7 +175,6 @@ class Pipeline:
         try:
             with anyio.CancelScope() as self._scope:
                 if not await self._answered_by_skill(now):
-                    await self._ahead.settle(now.ask.text)
                     await self._idling.stop()
                     await self._recall(now)
                     await self._answer(now)
@@ -238,20 +242,24 @@ class Pipeline:
 
     async def _recall(self, now: Progress) -> None:
         """Look for what helps, by words and (where there is an embedder) meaning; trouble is only noted."""
-        person = now.ask.person
+        text, person = now.ask.text, now.ask.person
         now.recalled = now.gathered
+        began = time.perf_counter()
+        ahead = await self._ahead.take((person, now.ask.conversation, text))
         if not self.recollection.serves(person):
             return
-        began = time.perf_counter()
         try:
-            now.vector, by = await self.recollection.looking(now.ask.text, person)
-            memory = self.recollection.lane
-            found = await memory.call(engine_calls.recall, now.ask.text, by, self._recall_k, person)
-            now.recalled = (*now.gathered, *without_echoes(found))
+            now.vector, found = ahead or await self._found(text, person)
+            now.recalled = (*now.gathered, *found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
         now.timings = replace(now.timings, recall=_ms(began))
         await now.tell(Remembered(now.recalled))
+
+    async def _found(self, text: str, person: str) -> _Found:
+        vector, by = await self.recollection.looking(text, person)
+        found = await self.recollection.lane.call(engine_calls.recall, text, by, self._recall_k, person)
+        return vector, without_echoes(found)
 
     async def _answer(self, now: Progress) -> None:
         """Think and speak at the same time: a sentence is synthesized while the next is generated."""
@@ -319,25 +327,20 @@ class Pipeline:
     async def prepare(self, text: str) -> None:
         """Make ready to answer what may be all; "" tells that it was not. Nothing is told, remembered or done."""
         self._ahead.drop()
-        if not text or self.preview is None:
-            return
-        reply = await self.preview(text)
-        if reply is None:
-            await self._ahead.make(text, self._read_ahead)
-        elif self._aloud is not None:
+        reply = await self.preview(text) if text and self.preview is not None else ""
+        if reply and self._aloud is not None:
             await self._aloud.prepared.make(reply)
-
-    async def _read_ahead(self, text: str) -> None:
-        """Have the model read the question and what is recalled, where the next turn goes on as the last."""
-        model, recollection = self.parts.model, self.recollection
         person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
-        idle = not self._queue.taken and model.busy_since is None
-        if not idle or (conversation, rebuilt) != (self._session, model.rebuilt):
-            return
-        found = await recollection.recall(text, self._recall_k, person) if recollection.serves(person) else []
-        said = await model.call(engine_calls.with_memories, text, without_echoes(found))
-        if not self._queue.taken:
-            await model.call(engine_calls.read_ahead, said)
+        idle = not self._queue.taken and self.parts.model.busy_since is None
+        if reply is None and idle and (conversation, rebuilt) == (self._session, self.parts.model.rebuilt):
+            await self._ahead.make((person, conversation, text), partial(self._read_ahead, text, person))
+
+    async def _read_ahead(self, text: str, person: str) -> _Found:
+        """What the model's turn would begin with."""
+        found = await self._found(text, person) if self.recollection.serves(person) else (None, ())
+        said = await self.parts.model.call(engine_calls.with_memories, text, found[1])
+        await self.parts.model.call(engine_calls.read_ahead, said)
+        return found
 
     async def _remember(self, now: Progress, *, interrupted: bool) -> int | None:
         if now.ask.person == GUEST:
@@ -380,6 +383,7 @@ class Pipeline:
             return await self._forget_here(await self.recollection.forget_in_copies(wanted))
 
     async def _forget_here(self, forgetting: Forgetting) -> Forgotten:
+        self._ahead.drop()
         await self._idling.stop()
         with anyio.CancelScope(shield=True):  # who is interrupted here would have forgotten half of it
             forgotten = await self.recollection.lane.call(engine_calls.forget, forgetting)

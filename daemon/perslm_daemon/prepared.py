@@ -7,6 +7,7 @@ what is made meanwhile costs the asker no time. What turns out not to be wanted 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import anyio
 
@@ -17,6 +18,9 @@ from perslm_runtime.lane import Lane, Stop
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.spoken import speakable
 from perslm_runtime.tts import Piper
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Prepared:
@@ -69,38 +73,41 @@ class Prepared:
             self._scope = None
 
 
-class Ahead:
-    """Work for one text at a time, begun before it is sure. Used in the event loop only."""
+class Ahead(Generic[K, T]):
+    """Work for one key at a time, begun before it is sure to be wanted. Used in the event loop only."""
 
     def __init__(self) -> None:
-        self._text = ""
+        self._key: K | None = None
+        self._made: T | None = None
         self._done = anyio.Event()
         self._scope: anyio.CancelScope | None = None
 
-    async def make(self, text: str, work: Callable[[str], Awaitable[None]]) -> None:
-        """Do `work` for `text`, once. Trouble is left to whoever does it in earnest."""
-        if text == self._text:
-            return
+    async def make(self, key: K, work: Callable[[], Awaitable[T | None]]) -> None:
+        """Do `work` for `key`, in place of any other. Trouble is left to whoever does it in earnest."""
         self.drop()
-        self._text = text
+        self._key = key
         done = self._done = anyio.Event()
         try:
             with anyio.CancelScope() as self._scope:
-                await work(text)
+                made = await work()
+                if done is self._done:
+                    self._made = made
         except PersLMError:
             pass
         finally:
             done.set()
 
-    async def settle(self, text: str) -> None:
-        """Wait for the work where it is for this text; stop it where it is for another."""
-        if text == self._text:
+    async def take(self, key: K) -> T | None:
+        """What came of the work for this key, waited for, once; work for another is stopped."""
+        if key == self._key:
             await self._done.wait()
+        made = self._made if key == self._key else None
         self.drop()
+        return made
 
     def drop(self) -> None:
-        """Stop it, if it goes on."""
-        self._text = ""
+        """Stop and forget."""
+        self._key = self._made = None
         if self._scope is not None:
             self._scope.cancel()
             self._scope = None

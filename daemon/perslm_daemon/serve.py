@@ -35,11 +35,15 @@ from perslm_daemon.llms import usable_llms
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.notify import Notifications
 from perslm_daemon.patience import Patience
+from perslm_daemon.plugin_wire import NoticeShape
+from perslm_daemon.plugins import Plugins
 from perslm_daemon.schedule import NoSound, Ringer, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.service import Notifier
 from perslm_daemon.settings import Setting, Settings, SettingValue
+from perslm_daemon.sharing import Sharing
 from perslm_daemon.skills import Skills
+from perslm_daemon.starting import Starting
 from perslm_daemon.tool_table import open_tools
 from perslm_daemon.updates import Updates
 from perslm_daemon.verb_table import Table
@@ -98,9 +102,9 @@ async def serve(
     settled = await anyio.to_thread.run_sync(update_book.settle, config.data_dir)
     if settled:
         config = await anyio.to_thread.run_sync(load)
-    async with Patience(Notifier()) as patience:
+    async with Patience(Notifier()) as patience, Starting() as starting:
         patience.step("Starting the engines")
-        frame = _Frame(load, wishes, patience, on_report, on_ready, [settled] if settled else [])
+        frame = _Frame(load, wishes, patience, starting, on_report, on_ready, [settled] if settled else [])
         await _serve(config, frame)
     await anyio.to_thread.run_sync(update_book.ended, config.data_dir)
 
@@ -108,7 +112,9 @@ async def serve(
 async def _serve(config: Config, frame: _Frame) -> None:
     while True:
         async with AsyncExitStack() as stack:
+            frame.starting.begin(config)
             assistant, config = await _start_engines(stack, frame, config)
+            await frame.starting.end()
             while True:
                 wish = await _run_adapters(config, assistant, frame)
                 if wish is Wish.STOP:
@@ -127,6 +133,7 @@ class _Frame:
     load: Callable[[], Config]
     wishes: Wishes
     patience: Patience
+    starting: Starting
     on_report: Callable[[Report], None] | None
     on_ready: Callable[[Running], None] | None
     news: list[str] = field(default_factory=list)
@@ -206,8 +213,12 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         table = running.table
         if table.updates is not None:
             tasks.start_soon(table.updates.run)
+        if table.sharing is not None:
+            tasks.start_soon(table.sharing.run)
         if table.tools is not None:
             tasks.start_soon(table.tools.approvals.run)
+        if table.plugins is not None:
+            tasks.start_soon(table.plugins.run)
         if table.notifications is not None:
             tasks.start_soon(telling.run, table.notifications, config.notify, running.bulletin, table.home)
         running.bulletin.post("state", {"state": "online"})
@@ -253,9 +264,12 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         table.home = home_of(config, bulletin) if config.home.enabled else None
         table.updates = await _updates(config, bulletin, changes, clock)
         recollection = assistant.pipeline.recollection if assistant.parts.memory is not None else None
+        if recollection is not None:
+            table.sharing = Sharing(config, recollection, bulletin, clock)
         stands_on = tool_table.Parts(config.data_dir, schedule.now, schedule, recollection, table.home)
         table.tools = await stack.enter_async_context(open_tools(config.tools, bulletin, stands_on))
         table.notifications = await _notifications(config, bulletin, schedule, mouth, frame)
+        table.plugins = Plugins(config, table.tools, bulletin, partial(_tell_of_plugin, table))
         arbitration = Arbitration(config.mqtt.base, config.node)
         skills: Answering | None = None
 
@@ -283,9 +297,12 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
-            skills = await answering_of(config, assistant, table.home, everyday, table.tools)
-        assistant.pipeline.skills, assistant.pipeline.moment = skills, moment_of(config)
-        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop]
+            skills = await answering_of(config, assistant, table.home, everyday, table.tools, table.plugins)
+        assistant.pipeline.skills = skills
+        assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
+        assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop, table.plugins.keep]
+        if table.sharing is not None:
+            assistant.pipeline.elsewhere.append(table.sharing.forgotten)
         if table.notifications is not None:
             assistant.pipeline.elsewhere.append(table.notifications.forget)
         assistant.pipeline.preview = None if skills is None else skills.preview
@@ -321,6 +338,14 @@ async def _notifications(
         except PersLMError as error:
             frame.news.append(str(error))
     return told
+
+
+async def _tell_of_plugin(table: Table, plugin: str, notice: NoticeShape) -> None:
+    """What a plug-in has to tell, as a notification; without those it is an event."""
+    if table.notifications is None:
+        table.bulletin.tell("notice", text=notice.text, subject=plugin)
+        return
+    await table.notifications.put(notice.text, title=plugin, urgency="high" if notice.urgent else "normal")
 
 
 async def _schedule(

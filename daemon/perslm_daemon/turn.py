@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm
 from perslm_runtime.context import draws_on
-from perslm_runtime.embed import Embedder
+from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, slots_data
 from perslm_runtime.lane import Lane
@@ -189,7 +189,7 @@ class Parts:
 
     model: Lane[ChatModel]
     memory: Lane[Memory] | None = None
-    embed: Lane[Embedder] | None = None
+    embed: Lane[AnyEmbedder] | None = None
     stt: Lane[SpeechToText] | None = None
     tts: Lane[Piper] | None = None
 

@@ -25,6 +25,7 @@ MOST_STARTS = 2
 
 _NAME = "updates.json"
 _MOST_HISTORY = 50
+_MOST_TRIALS = 8
 
 
 class Watch(msgspec.Struct):
@@ -55,18 +56,31 @@ class Step(msgspec.Struct):
 
 
 class Book(msgspec.Struct):
-    """The file's content. `refused` says why a model is not tried again; `pinned` and `former` go by kind."""
+    """The file's content. `refused` says why a model is not tried again; `pinned` and `former` go by kind.
+
+    `tried` has what a model's trial measured (update_trial.Outcome), of the last few.
+    """
 
     watch: Watch | None = None
     refused: dict[str, str] = {}
     pinned: dict[str, str] = {}
     former: dict[str, str] = {}
     checked_s: float | None = None
+    tried: dict[str, dict[str, float | None]] = {}
     history: list[Step] = []
 
     def note(self, name: str, step: str, why: str = "") -> None:
         """Keep a step; the oldest of many go."""
         self.history = [*self.history, Step(time.time(), name, step, why)][-_MOST_HISTORY:]
+
+    def note_trial(self, name: str, outcome: dict[str, float | None]) -> None:
+        """Keep what a trial measured."""
+        known = {other: told for other, told in self.tried.items() if other != name}
+        self.tried = dict([*known.items(), (name, outcome)][-_MOST_TRIALS:])
+
+    def outcomes(self) -> dict[str, str]:
+        """The last step of every model that was begun with, as far back as is kept."""
+        return {one.name: one.step for one in self.history}
 
 
 def read(data_dir: Path) -> Book:

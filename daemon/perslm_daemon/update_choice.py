@@ -77,8 +77,21 @@ def status_data(book: Book, found: Found | None, in_use: Mapping[str, str], prob
     }
 
 
-def report_data(book: Book, in_use: Mapping[str, str], profile: str) -> dict[str, Any]:
-    """What the host is told of this board: versions and outcomes, nothing that anybody said."""
+_HEALTH = frozenset(
+    (
+        *("ok", "uptime_s", "rss_mb", "load", "memory_available_mb", "temperature_c", "throttled", "stalled"),
+        *("pressure", "sound"),
+    )
+)
+
+
+def report_data(
+    book: Book, in_use: Mapping[str, str], profile: str, values: Mapping[str, Any], latency_ms: float | None
+) -> dict[str, Any]:
+    """What the host is told of this board: versions, outcomes and how it is, nothing that anybody said.
+
+    `values` is the bulletin's.
+    """
     watch = book.watch
     return {
         "version": __version__,
@@ -87,4 +100,9 @@ def report_data(book: Book, in_use: Mapping[str, str], profile: str) -> dict[str
         "on_probation": watch.name if watch else None,
         "errors": watch.errors if watch else 0,
         "refused": book.refused,
+        "outcomes": book.outcomes(),
+        "tried": book.tried,
+        "latency_ms": None if latency_ms is None else round(latency_ms),
+        "health": {name: value for name, value in values.get("health", {}).items() if name in _HEALTH},
+        "degraded": [one["part"] for one in values.get("info", {}).get("degraded", ())],
     }

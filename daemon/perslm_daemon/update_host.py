@@ -32,7 +32,7 @@ def follow(config: Config, now: Callable[[], float], stop: Stop) -> Trust:
     """What is trusted, and where it is read. Raises `CatalogError` where the host's root metadata is missing."""
     from perslm_runtime.trust import Trust  # noqa: PLC0415 - as the module says
 
-    account = _account(config)
+    account = account_of(config)
     mirrors = [part.strip() for part in config.sync.mirrors.split(",") if part.strip()]
     anchor = account.anchor if account is not None and config.sync.root_file is None else _anchor(config)
     tls = None
@@ -45,7 +45,7 @@ def follow(config: Config, now: Callable[[], float], stop: Stop) -> Trust:
 def report(config: Config, told: dict[str, Any]) -> None:
     """Tell the host how this board is, and renew the certificate when due; a host that is away costs nothing."""
     try:
-        account = _account(config)
+        account = account_of(config)
         if account is not None:
             account.renew_if_due()
             account.report(told)
@@ -53,7 +53,8 @@ def report(config: Config, told: dict[str, Any]) -> None:
         log.info("host_not_told error=%s", error)
 
 
-def _account(config: Config) -> HostAccount | None:
+def account_of(config: Config) -> HostAccount | None:
+    """What `perslm sync enroll` kept; None where this board did not enrol."""
     if not (config.data_dir / FOLDER / "url").is_file():
         return None
     from perslm_runtime.host_account import HostAccount  # noqa: PLC0415 - as above

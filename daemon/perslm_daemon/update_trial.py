@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -18,6 +21,7 @@ import anyio
 import msgspec
 
 from perslm_daemon.config_sections import Config
+from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS
 from perslm_runtime.bundle import Manifest
 from perslm_runtime.errors import BundleRefused, PersLMError
@@ -45,8 +49,13 @@ def with_model(config: Config, kind: str, name: str) -> Config:
     return replace(config, **{section: replace(getattr(config, section), **{key: name})})
 
 
-async def run_trial(config: Config, manifest: Manifest, longest_s: float = LONGEST_S) -> Outcome:
-    """Try a bundle that is in its place. Raises `BundleRefused` with what was wrong; cancelling ends the child."""
+async def run_trial(
+    config: Config, manifest: Manifest, turns: TurnsFirst, longest_s: float = LONGEST_S
+) -> Outcome:
+    """Try a bundle that is in its place, stopping while a turn runs.
+
+    Raises `BundleRefused` with what was wrong; cancelling ends the child.
+    """
     # Our own child, of this very code: nobody else can hand it anything.
     tried = with_model(config, manifest.kind, manifest.name)
     values = {one.name: getattr(tried, one.name) for one in fields(tried) if one.name != "sources"}
@@ -54,21 +63,38 @@ async def run_trial(config: Config, manifest: Manifest, longest_s: float = LONGE
     command = [sys.executable, "-m", "perslm_daemon.update_trial"]
     try:
         with anyio.fail_after(longest_s):
-            done = await anyio.run_process(command, input=handed, check=False)
+            said_all, ended_with = await _ran(command, handed, turns)
     except TimeoutError as error:
         raise BundleRefused(f"{manifest.name} did not end its trial within {longest_s:.0f} s") from error
-    told = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    if done.returncode < 0:
-        raise BundleRefused(f"{manifest.name} crashed in its trial (signal {-done.returncode})")
+    told = said_all.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    if ended_with < 0:
+        raise BundleRefused(f"{manifest.name} crashed in its trial (signal {-ended_with})")
     try:
         said = json.loads(told)
     except ValueError as error:
-        raise BundleRefused(f"{manifest.name} ended its trial with {done.returncode} and no result") from error
+        raise BundleRefused(f"{manifest.name} ended its trial with {ended_with} and no result") from error
     if "error" in said:
         raise BundleRefused(f"{manifest.name} cannot be used: {said['error']}")
     outcome = Outcome(**said)
     judge(manifest, outcome)
     return outcome
+
+
+async def _ran(command: Sequence[str], handed: bytes, turns: TurnsFirst) -> tuple[bytes, int]:
+    """Run the child, which gives way to turns: what it printed, and what it ended with."""
+    quiet = subprocess.DEVNULL
+    async with await anyio.open_process(command, stderr=quiet) as process, anyio.create_task_group() as tasks:
+        tasks.start_soon(turns.give_way, process)
+        said = b""
+        if process.stdin is not None and process.stdout is not None:
+            with suppress(anyio.BrokenResourceError):  # it ended before it had heard all; its code says why
+                await process.stdin.send(handed)
+            await process.stdin.aclose()
+            async for piece in process.stdout:
+                said += piece
+        ended_with = await process.wait()
+        tasks.cancel_scope.cancel()
+    return said, ended_with
 
 
 def judge(manifest: Manifest, outcome: Outcome) -> None:

@@ -8,10 +8,10 @@ board that answers. Knows no transport.
 from __future__ import annotations
 
 import logging
-import math
 import statistics
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
 from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.stores import open_models
+from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS, Book, Watch
 from perslm_daemon.update_choice import Board, Found, report_data, status_data, why_not
 from perslm_daemon.update_host import follow, followed, report
@@ -72,9 +73,10 @@ class Updates:
         self._book = book
         self._problem = ""
         self._found: Found | None = None
-        self._last_turn = -math.inf
+        self._turns = TurnsFirst(config.sync.quiet_s)
         self._latencies: deque[float] = deque(maxlen=64)
         self._percent: int | None = None
+        self._outcome = anyio.Event()
         self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
@@ -88,6 +90,7 @@ class Updates:
             tasks.start_soon(self._probation)
             if self.followed:
                 tasks.start_soon(self._look_again_and_again)
+                tasks.start_soon(self._report_outcomes)
 
     async def _look_again_and_again(self) -> None:
         await anyio.sleep(_AFTER_START_S)
@@ -104,8 +107,9 @@ class Updates:
         """Errors and answers, as they come: what a model on probation is judged by."""
         async with self._bulletin.listen() as notices:
             async for notice in notices:
-                if isinstance(notice, Value) and notice.name == "latency_ms":
-                    self._last_turn = anyio.current_time()
+                if isinstance(notice, Value) and notice.name == "activity":
+                    self._turns.activity(str(notice.value))
+                elif isinstance(notice, Value) and notice.name == "latency_ms":
                     await self._answered(float(notice.value))
                 elif isinstance(notice, Happening) and notice.event_type == "error":
                     await self._went_wrong(str(notice.fields.get("engine") or ""))
@@ -188,7 +192,7 @@ class Updates:
                 for manifest in found.wanted:
                     await self._take(trust, manifest)
         self._post()
-        await _thread(report, self._config, report_data(self._book, self._all_in_use(), self._config.profile))
+        await self._report()
         return self.status()
 
     async def roll_back(self, kind: str) -> str:
@@ -241,12 +245,13 @@ class Updates:
             self._step(name, "downloading", "")
             await self._thread_with_stop(partial(self._bring, trust, manifest))
             self._percent = None
-            await self._idle()
+            await self._turns.idle()
             if await _thread(memory_line_mb, "MemAvailable") > manifest.memory_mb + _RESERVE_MB:
                 self._step(name, "trying", "")
-                outcome = await run_trial(self._config, manifest)
+                outcome = await run_trial(self._config, manifest, self._turns)
                 log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
-            await self._idle()
+                self._book.note_trial(name, asdict(outcome))
+            await self._turns.idle()
             await self._change_over(manifest)
         except BundleRefused as error:
             self._book.refused = {**self._book.refused, name: str(error)}
@@ -264,7 +269,7 @@ class Updates:
         from perslm_runtime.delta import apply  # noqa: PLC0415 - numpy and zstandard wait for the first update
 
         how = Bringing(
-            report=self._arrived,
+            report=partial(self._arrived, stop),
             stop=stop,
             bytes_per_s=self._config.sync.rate_kb_s * 1000,
             apply=apply,
@@ -339,6 +344,20 @@ class Updates:
 
     # -------------------------------------------------------------- inside
 
+    async def _report(self) -> None:
+        """Tell the host how this board is."""
+        latency_ms = statistics.median(self._latencies) if self._latencies else None
+        now = self._bulletin.current()
+        told = report_data(self._book, self._all_in_use(), self._config.profile, now, latency_ms)
+        await _thread(report, self._config, told)
+
+    async def _report_outcomes(self) -> None:
+        """Tell the host at once how a model did: it stops a roll-out that fails."""
+        while True:
+            await self._outcome.wait()
+            self._outcome = anyio.Event()
+            await self._report()
+
     def _all_in_use(self) -> dict[str, str]:
         return {kind: self._in_use(kind) for kind in KEYS}
 
@@ -346,24 +365,18 @@ class Updates:
         section, _, key = KEYS[kind].partition(".")
         return str(getattr(getattr(self._config, section), key))
 
-    async def _idle(self) -> None:
-        """Wait until nobody has asked anything for a moment."""
-        quiet_s = self._config.sync.quiet_s
-        while (  # noqa: ASYNC110 - quiet is a time that has passed, no event
-            anyio.current_time() - self._last_turn < quiet_s
-            or self._bulletin.current().get("activity", "idle") != "idle"
-        ):
-            await anyio.sleep(max(0.1, quiet_s / 2))
-
-    def _arrived(self, progress: Progress) -> None:
-        """Called in the downloading thread: a number is all it leaves."""
+    def _arrived(self, stop: Stop, progress: Progress) -> None:
+        """Called in the downloading thread: a number is all it leaves, and it waits while somebody is answered."""
         if progress.total_bytes:
             self._percent = min(99, progress.done_bytes * 100 // progress.total_bytes)
+        self._turns.hold(stop)
 
     def _step(self, name: str, step: str, why: str) -> None:
         self._book.note(name, step, why)
         told = {"message": why} if why else {}
         self._bulletin.tell("update", step=step, name=name, **told)
+        if step in ("kept", "rolled_back", "refused"):
+            self._outcome.set()
         self._post()
 
     def _fail(self, problem: str) -> None:

@@ -15,11 +15,11 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from perslm_daemon import config as configuration
 from perslm_daemon.app import Assistant
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
 from perslm_daemon.config_sections import Config
+from perslm_daemon.config_verb import ConfigArgs, ConfigVerb
 from perslm_daemon.home import Home
 from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.live import Live
@@ -28,7 +28,11 @@ from perslm_daemon.memory_verb import ForgetArgs, MemoryArgs, MemoryVerbs, Recal
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.notify import Notifications
 from perslm_daemon.notify_verb import NotifyArgs, notify
+from perslm_daemon.plugins import Plugins
+from perslm_daemon.plugins_verb import PluginsArgs, plugins
 from perslm_daemon.schedule import Schedule
+from perslm_daemon.share_verb import ShareArgs, share
+from perslm_daemon.sharing import Sharing
 from perslm_daemon.sync_verb import SyncArgs, sync
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.tools import Tools
@@ -83,14 +87,6 @@ class ModelArgs(Args, frozen=True, forbid_unknown_fields=True):
     id: str | None = None
 
 
-class ConfigArgs(Args, frozen=True, forbid_unknown_fields=True):
-    """`get` tells one key or, without one, all; secrets are masked. The others only through the control socket."""
-
-    action: Literal["get", "set", "unset", "reload"] = "get"
-    key: str | None = None
-    value: bool | int | float | str | list[str] | None = None
-
-
 @dataclass(slots=True)
 class Table:
     """The verbs' common ground: what runs, and how to ask for a restart."""
@@ -108,8 +104,10 @@ class Table:
     """The voice loop, where somebody can be heard; set once it runs, before the verbs are asked for."""
     home: Home | None = None
     updates: Updates | None = None
+    sharing: Sharing | None = None
     tools: Tools | None = None
     notifications: Notifications | None = None
+    plugins: Plugins | None = None
 
     def verbs(self) -> Verbs:
         """All verbs whose part is there."""
@@ -118,7 +116,12 @@ class Table:
             Verb("ask", AskArgs, "answer a question", self.ask, needs_model=True, changes_world=True),
             Verb("stop", Args, "end the reply that is being given", self.stop),
             Verb("model", ModelArgs, "tell of the language models, or change to another", self.model),
-            Verb("config", ConfigArgs, "tell or change the configuration in force", self.config_of),
+            Verb(
+                "config",
+                ConfigArgs,
+                "tell or change the configuration in force",
+                ConfigVerb(self.config, self.changes).config,
+            ),
             Verb("timer", TimerArgs, "timers, alarms and reminders", self.timer, changes_world=True),
             Verb("restart", Args, "start the engines anew", self.start_again, changes_world=True),
         ]
@@ -158,6 +161,11 @@ class Table:
             table.append(Verb("sync", SyncArgs, "models from the training host", self.sync, changes_world=True))
         else:
             absent["sync"] = "only the running daemon takes models"
+        if self.sharing is not None:
+            about = "what goes to the training host of what somebody said"
+            table.append(Verb("share", ShareArgs, about, self.share, changes_world=True))
+        else:
+            absent["share"] = "only the running daemon with a memory has examples"
         self._add_tools(table, absent)
         return Verbs({verb.name: verb for verb in table}, absent)
 
@@ -168,8 +176,9 @@ class Table:
                 Verb("tools", ToolsArgs, "tell of the tools, call one", by_hand.tools, changes_world=True),
                 Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),
             ]
+            table.append(Verb("plugins", PluginsArgs, "tell of the plug-ins", self.plug_ins))
         else:
-            absent |= dict.fromkeys(("tools", "approve"), "only the running daemon has tools")
+            absent |= dict.fromkeys(("tools", "approve", "plugins"), "only the running daemon has tools")
         if self.notifications is not None:
             table.append(Verb("notify", NotifyArgs, "tell something", self.notify, changes_world=True))
         else:
@@ -293,6 +302,8 @@ class Table:
         bulletin.tell("interrupted" if done.interrupted else "reply", turn=done.id)
         for problem in done.problems:
             bulletin.tell("warning", message=problem)
+        if self.sharing is not None:
+            self.sharing.saw(replace(wanted, person=asker), done)
         return done
 
     def _heard(self, text: str) -> None:
@@ -366,6 +377,10 @@ class Table:
         await self.changes.set("model.id", model_id)
         return True
 
+    async def plug_ins(self, args: PluginsArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """Which plug-ins run, and how they are."""
+        return plugins(self.plugins, args)
+
     async def notify(self, args: NotifyArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Tell something, or what was told."""
         return await notify(self.notifications, args)
@@ -376,31 +391,11 @@ class Table:
             raise InputError("only the running daemon takes models")
         return await sync(self.updates, args)
 
-    async def config_of(self, args: ConfigArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
-        """Keys in force and where each came from; or a change, by who may read this machine's files anyway."""
-        if args.action != "get":
-            return await self._change_config(args, request)
-        rows = configuration.shown(self.config)
-        wanted = [row for row in rows if args.key is None or row.name == args.key]
-        if not wanted:
-            raise InputError(f"there is no key {args.key!r}: `perslm config` lists them")
-        return {"keys": {row.name: {"value": _plain(row.value), "source": row.source} for row in wanted}}
-
-    async def _change_config(self, args: ConfigArgs, request: Request) -> Mapping[str, Any]:
-        if request.source not in {"socket", "http"}:  # HTTP lets nobody here without the scope admin
-            raise InputError(
-                "the configuration is changed on the machine itself (`perslm config set KEY VALUE`); from here "
-                "settings can be changed: publish to …/<setting>/set"
-            )
-        if args.action == "reload":
-            self.changes.reload()
-            return {"reloading": True}
-        if not args.key or (args.action == "set" and args.value is None):
-            raise InputError(f"{args.action} needs a key" + (" and a value" if args.action == "set" else ""))
-        if args.action == "unset":
-            await self.changes.unset(args.key)
-            return {"key": args.key, "reloading": True}
-        return {"key": args.key, "value": await self.changes.set(args.key, args.value), "reloading": True}
+    async def share(self, args: ShareArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """What somebody lets go to the training host."""
+        if self.sharing is None:
+            raise InputError("only the running daemon with a memory has examples")
+        return await share(self.sharing, self.changes, self.config.person, args, request)
 
     async def start_again(self, _args: Args, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Answer first, then start the engines anew."""
@@ -429,9 +424,3 @@ def _latency_ms(turn: Turn) -> float:
     """Milliseconds until the answer began to be heard or, unspoken, to be there."""
     times = turn.timings
     return times.first_audio or times.first_token or times.intent or 0.0
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
-    return list(value) if isinstance(value, tuple) else str(value)

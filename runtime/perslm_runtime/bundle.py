@@ -21,7 +21,9 @@ FILES = "files"
 """Targets of a repository in this folder are named by their sha256, so any number of versions share them."""
 FORMAT = 1
 KINDS = ("llm", "stt", "tts", "embed")
-"""What a board can take into use; others are refused by name."""
+"""What a board's daemon can take into use; others are refused by name."""
+APP = "app"
+"""A release of PersLM itself: signed alike, on channels of its own, taken by root and never by the daemon."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -127,10 +129,12 @@ class Channel(msgspec.Struct, frozen=True):
                 return one.version if one.percent == 100 else one.before
         return None
 
-    def for_board(self, board_id: str) -> tuple[tuple[str, int], ...]:
+    def for_board(self, board_id: str, kinds: tuple[str, ...] = KINDS) -> tuple[tuple[str, int], ...]:
         """(id, version) of what this board shall have; which share it is in depends on its id and the bundle."""
         wanted = []
         for one in self.offers:
+            if one.kind not in kinds:
+                continue
             version = one.version if share_of(board_id, f"{one.id}-v{one.version}") < one.percent else one.before
             if version is not None:
                 wanted.append((one.id, version))
@@ -142,9 +146,19 @@ def share_of(board_id: str, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{board_id}\n{name}".encode()).digest()[:8], "big") % 100
 
 
+def fingerprint_of(anchor: bytes) -> str:
+    """What two people compare of a root metadata: 64 bits of its sha256, in groups of four digits."""
+    return " ".join(re.findall("....", hashlib.sha256(anchor).hexdigest()[:16]))
+
+
 def manifest_path(bundle: str, version: int) -> str:
     """Where a bundle's manifest is in a repository."""
     return f"bundles/{bundle}/{version}.json"
+
+
+def release_channel(name: str) -> str:
+    """The channel of PersLM's own releases beside a channel of models."""
+    return f"{APP}-{name}"
 
 
 def channel_path(name: str) -> str:
@@ -187,7 +201,7 @@ def _mistakes(manifest: Manifest) -> list[str]:
         found.append("id has to be lower-case letters, digits, '.' and '-'")
     if manifest.version < 1:
         found.append("version counts from 1")
-    if manifest.kind not in KINDS:
+    if manifest.kind not in (*KINDS, APP):
         found.append(f"kind {manifest.kind[:40]!r} is none of {', '.join(KINDS)}")
     if not manifest.licence.strip():
         found.append("licence is missing")

@@ -6,7 +6,7 @@ Runs the int8 all-MiniLM-L6-v2 that `minilm.py` made. About 1 ms for a short sen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class Embedder:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.file = folder / "model.onnx"
-        self._tokenizer = _open_tokenizer(folder / "tokenizer.json")
+        self._tokenizer = open_tokenizer(folder / "tokenizer.json")
         self._session = open_session(self.file, threads)  # None once closed
 
     def embed(self, texts: Sequence[str], stop: Stop) -> NDArray[np.float32]:
@@ -47,10 +47,13 @@ class Embedder:
         A text's end beyond 256 tokens is not looked at. `stop` is looked at before every native call of at
         most 256 tokens. Raises `EngineError` if the model fails or is closed.
         """
+        return self.embed_tokens([token_ids(self._tokenizer, text) for text in texts], stop)
+
+    def embed_tokens(self, tokens: Sequence[list[int]], stop: Stop) -> NDArray[np.float32]:
+        """As `embed`, of texts that are tokens already, [CLS] and [SEP] included, 256 at most."""
         if self._session is None:
             raise EngineError("the embedder is closed")
-        tokens = [self._tokens(text) for text in texts]
-        vectors = np.empty((len(texts), DIMENSIONS), np.float32)
+        vectors = np.empty((len(tokens), DIMENSIONS), np.float32)
         for batch in _batches([len(ids) for ids in tokens]):
             stop.check()
             vectors[batch] = self._run([tokens[index] for index in batch])
@@ -58,23 +61,11 @@ class Embedder:
 
     def prove(self) -> str:
         """Embed three sentences; raise `EngineError` unless the two about the same thing are closest."""
-        question, related, unrelated = self.embed([_QUESTION, _RELATED, _UNRELATED], Stop())
-        near, far = float(question @ related), float(question @ unrelated)
-        if not near > far + 0.2:  # measured 0.62 and 0.06; a NaN fails too
-            raise EngineError(
-                f"the embedder finds {near:.2f} for two sentences on one subject and {far:.2f} for two on"
-                f" different ones: run `perslm models verify {self.name}`"
-            )
-        return f"a question is {near:.2f} like its answer and {far:.2f} like something else"
+        return prove(self.embed, self.name)
 
     def close(self) -> None:
         """Free the model. The embedder cannot be used again."""
         self._session = None
-
-    def _tokens(self, text: str) -> list[int]:
-        # Lone surrogates (from a terminal with broken input) have no UTF-8: they become question marks.
-        clean = text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-        return self._tokenizer.encode(clean).ids
 
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
         """One native call: token lists in, vectors [rows, 384] out."""
@@ -90,6 +81,26 @@ class Embedder:
             raise EngineError(f"{self.file} failed: run `perslm models verify {self.name}` ({error})") from error
 
 
+def prove(embed: Callable[[Sequence[str], Stop], NDArray[np.float32]], name: str) -> str:
+    """Hold three vectors of the model `name` against each other: what its `prove` tells."""
+    question, related, unrelated = embed([_QUESTION, _RELATED, _UNRELATED], Stop())
+    near, far = float(question @ related), float(question @ unrelated)
+    if not near > far + 0.2:  # measured 0.62 and 0.06; a NaN fails too
+        raise EngineError(
+            f"the embedder finds {near:.2f} for two sentences on one subject and {far:.2f} for two on"
+            f" different ones: run `perslm models verify {name}`"
+        )
+    return f"a question is {near:.2f} like its answer and {far:.2f} like something else"
+
+
+def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The tokens of a text, [CLS] and [SEP] included; of a very long one, of its beginning."""
+    # Lone surrogates (from a terminal with broken input) have no UTF-8: they become question marks.
+    clean = text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    ids: list[int] = tokenizer.encode(clean).ids
+    return ids
+
+
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Group indexes of texts by similar length, so that rows times the longest stays within a call's tokens."""
     batch: list[int] = []
@@ -102,7 +113,8 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _open_tokenizer(file: Path) -> Tokenizer:
+def open_tokenizer(file: Path) -> Tokenizer:
+    """The model's tokenizer, cutting at 256 tokens. Raises `EngineError` for a missing or broken file."""
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises a bare Exception for a missing or broken file

@@ -53,6 +53,14 @@ class ToolRefused(PersLMError):
     exit_code = 10
 
 
+class PluginRefused(ToolRefused):
+    """A plug-in cannot be used, is switched off, or failed; the rest of PersLM goes on without it."""
+
+
+class PluginFailed(PluginRefused):
+    """A plug-in raised, hung, ended or answered nonsense: it may be given up when that goes on."""
+
+
 class MemoryStoreError(PersLMError):
     """The memory database cannot be opened, read or written."""
 

@@ -4,6 +4,7 @@
     <folder>/authority.pem           the host's authority: who else shows up is not the host
     <folder>/root.json               the root metadata that everything signed is judged by
     <folder>/url                     where the host is
+    <folder>/seeded                  the key came with the card (`plant`): the first contact takes another one
 
 Everything blocks on the network and the disk. What a host said is believed once it proved that it knew the code.
 """
@@ -34,6 +35,7 @@ from perslm_runtime.pairing import Pairing, PairingRefused
 _PATIENCE_S = 20.0
 _RENEW_DAYS = 30.0
 _LONGEST_ANSWER = 1 << 20
+_SEEDED = "seeded"
 
 
 def enroll(folder: Path, url: str, code: str, name: str) -> None:
@@ -72,6 +74,31 @@ def enroll(folder: Path, url: str, code: str, name: str) -> None:
     write_secret(folder / "url", url.rstrip("/").encode())
 
 
+def plant(folder: Path, seed: bytes) -> str:
+    """Make this board known by what its host has prepared for it (`perslm-host seed`); the board's name there.
+
+    The key in it has travelled on a card or stick: the first contact with the host takes another one, after which
+    a copy of the seed opens nothing. Raises `InputError` for what is no seed.
+    """
+    try:
+        told = json.loads(seed)
+        name, url = str(told["name"]), str(told["url"])
+        identity = Identity(str(told["key"]).encode(), str(told["certificate"]).encode())
+        authority, root = str(told["authority"]).encode(), str(told["root"]).encode()
+        known = same_key(identity, identity.certificate)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("this is no seed of a training host: `perslm-host seed NAME` makes one") from error
+    if not known:
+        raise InputError("the seed's certificate is over another key: `perslm-host seed NAME` makes one anew")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_secret(folder / _SEEDED, b"")
+    keep(folder, "board", identity)
+    write_secret(folder / "authority.pem", authority)
+    write_secret(folder / "root.json", root)
+    write_secret(folder / "url", url.rstrip("/").encode())
+    return name
+
+
 class HostAccount:
     """An enrolled board. `HostAccount.of` gives None where it is not."""
 
@@ -94,14 +121,20 @@ class HostAccount:
 
     def report(self, told: dict[str, Any]) -> None:
         """Tell the host how this board is. Raises `FetchError`."""
+        self.tell("/report", told)
+
+    def tell(self, path: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Say something at one of the host's doors, and hear its answer. Raises `FetchError`."""
         with _connected(self.url, self.context()) as connection:
-            _asked(connection, "/report", told)
+            return _asked(connection, path, told)
 
     def renew_if_due(self) -> bool:
-        """Take a new key and certificate when the present one ends within a month."""
-        if days_left(self._identity.certificate) > _RENEW_DAYS:
+        """Take a new key and certificate when the present one ends within a month, or came with a card."""
+        seeded = self._folder / _SEEDED
+        if days_left(self._identity.certificate) > _RENEW_DAYS and not seeded.exists():
             return False
         self.renew()
+        seeded.unlink(missing_ok=True)
         return True
 
     def renew(self) -> None:

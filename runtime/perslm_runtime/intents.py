@@ -117,7 +117,7 @@ class _Own:
         words = self._without_politeness(words_of(text))
         if not words:
             return None
-        marked = _Marked(words)
+        marked = Marked(words)
         for result in recognize_all(marked.text, self._intents, slot_lists=marked.lists(), language="en"):
             slots = self._slots(result, marked)
             if slots is not None:
@@ -133,7 +133,7 @@ class _Own:
         words = [word for word in words if word.lower() not in self._hesitation]
         return without_politeness(words, self._before, self._after)
 
-    def _slots(self, result: RecognizeResult, marked: _Marked) -> dict[str, Slot] | None:
+    def _slots(self, result: RecognizeResult, marked: Marked) -> dict[str, Slot] | None:
         """The slots of a result, or None where a name cannot be one."""
         slots: dict[str, Slot] = {}
         for entity in result.entities_list:
@@ -182,8 +182,13 @@ class Sentences:
     """A table of sentences in hassil's form, with lists that stay; others come with each sentence."""
 
     def __init__(
-        self, blocks: Iterable[Mapping[str, Any]], rules: Mapping[str, str], lists: Mapping[str, Mapping[str, Any]]
+        self,
+        blocks: Iterable[Mapping[str, Any]],
+        rules: Mapping[str, str],
+        lists: Mapping[str, Mapping[str, Any]],
+        free: Sequence[str] = ("what",),
     ) -> None:
+        self._free = tuple(free)
         intents: dict[str, Any] = {}
         self.words: set[str] = set()
         """Every word that the sentences have."""
@@ -201,7 +206,7 @@ class Sentences:
     def match(self, text: str, lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Matched]:
         """Every way that the whole text fits, as they stand in the table."""
         made = {name: _text_list(name, values) for name, values in lists.items()}
-        slots = {**self._static, **made, "what": WildcardSlotList("what")}
+        slots = {**self._static, **made, **{name: WildcardSlotList(name) for name in self._free}}
         for result in recognize_all(text, self._intents, slot_lists=slots, language="en"):
             entities = result.entities_list
             own = result.intent_data.slots if result.intent_data is not None else {}
@@ -220,22 +225,28 @@ def _whose(intent: str, slots: dict[str, Slot]) -> dict[str, Slot]:
     return {}
 
 
-class _Marked:
-    """A sentence with one word in the place of each phrase of time (of each number, where it is about volume)."""
+class Marked:
+    """A sentence with one word in the place of each phrase of time (of each number, where it is about volume).
 
-    def __init__(self, words: list[str]) -> None:
+    With `numbers`, each number that belongs to no time has one, too; `volume` False knows nothing of knobs.
+    """
+
+    def __init__(self, words: list[str], *, numbers: bool = False, volume: bool = True) -> None:
         self._said: dict[str, str] = {}
         self._durations: dict[str, int] = {}
         self._whens: dict[str, When] = {}
         self._numbers: dict[str, int] = {}
-        loud = "volume" in {word.lower() for word in words}
+        loud = volume and "volume" in {word.lower() for word in words}
         spans = _numbers(words) if loud else [(one.start, one.end, one.value) for one in find(words)]
+        plain = () if loud or not numbers else _outside(spans, words)
         parts: list[str] = []
         at = 0
-        for start, end, value in spans:
+        for start, end, value in sorted([*spans, *plain], key=lambda span: span[0]):
             vague = start > at and words[start - 1].lower() in _VAGUE
             parts += words[at : start - vague]
-            parts.append(self._mark(value, " ".join(words[start:end]), number=loud))
+            parts.append(
+                self._mark(value, " ".join(words[start:end]), number=loud or (start, end, value) in plain)
+            )
             parts += ["more"] * ("more" in words[start:end])  # "five more minutes" is said as "five minutes more"
             at = end
         self.text = " ".join(parts + words[at:])
@@ -263,6 +274,21 @@ class _Marked:
         }
         return lists | {name: WildcardSlotList(name) for name in ("name", "what")}
 
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The numbers by the word that stands for each."""
+        return self._numbers
+
+    @property
+    def durations(self) -> Mapping[str, int]:
+        """The durations, in seconds, by the word that stands for each."""
+        return self._durations
+
+    @property
+    def whens(self) -> Mapping[str, When]:
+        """The days and times by the word that stands for each."""
+        return self._whens
+
     def holds_time(self, text: str) -> bool:
         """Whether there is a phrase of time in a part of the sentence."""
         return any(mark in text for mark in self._said)
@@ -289,6 +315,20 @@ def _numbers(words: list[str]) -> list[tuple[int, int, int]]:
             found.append((at, end, value if percent or value > 10 else value * 10))
         at = end
     return found
+
+
+def _outside(spans: Sequence[tuple[int, int, int | When]], words: list[str]) -> tuple[tuple[int, int, int], ...]:
+    """(start, end, number) of the numbers that are in none of the spans."""
+    taken = {at for start, end, _ in spans for at in range(start, end)}
+    low, found, at = [word.lower() for word in words], [], 0
+    while at < len(low):
+        number = (int(low[at]), at + 1) if re.fullmatch(r"[0-9]{1,9}", low[at]) else cardinal(low, at)
+        if number is None or at in taken:
+            at += 1
+            continue
+        found.append((at, number[1], number[0]))
+        at = number[1]
+    return tuple(found)
 
 
 def _phrases(lines: Iterable[str]) -> tuple[tuple[str, ...], ...]:

@@ -26,6 +26,7 @@ from perslm_runtime.memory_claims import Claims
 from perslm_runtime.memory_db import Database
 from perslm_runtime.memory_documents import Documents, Learned
 from perslm_runtime.memory_erase import Erased, Wanted, erase, matching
+from perslm_runtime.memory_examples import Examples
 from perslm_runtime.memory_files import folder_of, next_backup
 from perslm_runtime.memory_lines import Entry, believable_us, clean, from_us, sameness
 from perslm_runtime.memory_portable import Imported, export_lines, import_lines
@@ -173,6 +174,7 @@ class Memory:
         self.claims = Claims(self._database)
         self.documents = Documents(self._database)
         self.summaries = Summaries(self._database)
+        self.examples = Examples(self._database)
         if embedder is not None:
             self._vectors.speak(embedder)
 

@@ -177,3 +177,33 @@ CREATE INDEX summary_source_of ON summary_source (memory);
 -- migration 3: memories by their time
 
 CREATE INDEX memory_at ON memory (person, at_us);
+
+-- migration 4: examples that may go to the training host
+
+-- What somebody lets go, redacted. It goes with the memories it was made of: what waits is deleted with them, and of what
+-- was sent only its uid stays, for the host to be told that it is taken back. `person` is a name, no row: the last memory
+-- of somebody may go before the host has been told.
+CREATE TABLE example (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid TEXT NOT NULL UNIQUE,
+    person TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('corrections', 'failed', 'conversations')),
+    at_us INTEGER NOT NULL,
+    body TEXT NOT NULL,  -- JSON; '' once it is taken back
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'withdrawing', 'withdrawn')),
+    changed_us INTEGER NOT NULL,
+    receipt TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX example_in_state ON example (state, id);
+CREATE TABLE example_source (
+    example INTEGER NOT NULL REFERENCES example (id) ON DELETE CASCADE,
+    memory INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    PRIMARY KEY (example, memory)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX example_source_of ON example_source (memory);
+CREATE TRIGGER example_follows BEFORE DELETE ON memory BEGIN
+    UPDATE example SET state = 'withdrawing', body = '', person = ''
+    WHERE state = 'sent' AND id IN (SELECT example FROM example_source WHERE memory = old.id);
+    DELETE FROM example
+    WHERE state = 'waiting' AND id IN (SELECT example FROM example_source WHERE memory = old.id);
+END;

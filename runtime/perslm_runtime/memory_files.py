@@ -35,6 +35,11 @@ def put_aside(file: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.removeprefix(".damaged-").isdigit())
 
 
+def copies_of(file: Path) -> list[Path]:
+    """Every copy that is opened and erased in: backups, and what was put aside."""
+    return [*backups(folder_of(file)), *put_aside(file)]
+
+
 def leftovers(file: Path) -> list[Path]:
     """Whole or half copies that a process left which was killed while it made or restored a memory."""
     beside, saved = file.parent, folder_of(file)

@@ -15,7 +15,7 @@ from pathlib import Path
 from perslm_runtime.errors import MemoryStoreError
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_files import backups, folder_of, leftovers, put_aside, remove
+from perslm_runtime.memory_files import copies_of, leftovers, remove
 
 BEYOND = (
     "exports (`perslm memory export`), and backups written to a file that you named",
@@ -72,7 +72,7 @@ class Forgetting:
         """
         if self._file is None:
             return
-        for path in [*backups(folder_of(self._file)), *put_aside(self._file)]:
+        for path in copies_of(self._file):
             if path.name not in self._seen:
                 self._seen.add(path.name)
                 if told is not None:

@@ -33,7 +33,7 @@ def program(code: str, folder: Path, *words: str) -> dict[str, Any]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    argv = [sys.executable, "-c", HOST, "--json", "serve", "--port", "0", "--no-announce"]
+    argv = [sys.executable, "-c", HOST, "--json", "serve", "--port", "0", "--fleet-port", "0", "--no-announce"]
     with subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         told = child.stdout.readline()
@@ -61,5 +61,8 @@ def test_a_board_enrols_follows_its_host_and_is_seen_in_the_fleet(tmp_path: Path
         (board,) = program(HOST, tmp_path, "boards").items()
         assert board[0] == name
         assert board[1]["report"]["in_use"]["llm"] == "smollm2-135m-q4_1"
+        fleet = program(HOST, tmp_path, "fleet")
+        assert fleet["boards"][name]["report"]["profile"] == "dev"
+        assert fleet["roll_outs"][0]["name"] == "home-v1"
         program(HOST, tmp_path, "revoke", name)
         assert Boards(tmp_path / "repository-boards").known()[name].revoked

@@ -1,4 +1,4 @@
-"""The whole loop by its commands: quantize, teach on the grid, evaluate the file, make the update, apply it.
+"""The whole loop by its commands: distil a smaller student, quantize it, teach it on the grid, evaluate, update.
 
 On a model of 1.3 million weights, in separate processes as a person would start them.
 """
@@ -34,10 +34,22 @@ def perslm_host(*arguments: str | Path, code: int = 0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def kinds(small: Small) -> dict[str, Any]:
-    """`quantize` on the small model, as it printed."""
+def student(small: Small) -> Path:
+    """A student with fewer neurons than the small model, which is its teacher."""
     told = perslm_host(
-        "quantize", small.parent, "--out", small.folder / "kinds",
+        "distill", small.parent, small.parent, "--text", small.train, "--out", small.folder / "distilled",
+        "--feed-forward", "448", "--steps", "10", "--rows", "4", "--length", "64", "--rate", "3e-4", "--no-bf16",
+        "--licence", "mit",
+    )  # fmt: skip
+    assert told["outcome"]["ended"] == "done"
+    return Path(told["written"][0])
+
+
+@pytest.fixture(scope="module")
+def kinds(small: Small, student: Path) -> dict[str, Any]:
+    """`quantize` on the student, as it printed."""
+    told = perslm_host(
+        "quantize", student, "--out", small.folder / "kinds",
         "--text", small.train, "--held-out", small.held_out, "--kinds", "Q4_0,Q8_0", "--pure", "--pieces", "3",
     )  # fmt: skip
     assert isinstance(told, dict)
@@ -45,12 +57,12 @@ def kinds(small: Small) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def child(small: Small, kinds: dict[str, Any]) -> Path:
+def child(small: Small, student: Path, kinds: dict[str, Any]) -> Path:
     """The Q4_0 file taught by its parent."""
-    base, out = small.folder / "kinds" / "parent-Q4_0.gguf", small.folder / "taught.gguf"
+    base, out = small.folder / "kinds" / "student-f16-Q4_0.gguf", small.folder / "taught.gguf"
     assert kinds["rows"][1]["name"] == base.name
     told = perslm_host(
-        "qad", small.parent, base, "--text", small.train, "--out", out, "--steps", "50", "--rows", "8",
+        "qad", student, base, "--text", small.train, "--out", out, "--steps", "50", "--rows", "8",
         "--length", "64", "--rate", "3e-4", "--no-bf16",
     )  # fmt: skip
     assert len(told["losses"]) == 50
@@ -64,17 +76,19 @@ def test_quantize_measures_every_file_and_chooses_one_for_each_board(small: Smal
     assert parent["kl_mean"] == 0
     assert parent["size_bytes"] > q8["size_bytes"] > q4["size_bytes"]
     assert q4["kl_mean"] > 10 * q8["kl_mean"] > 0
-    assert set(kinds["boards"].values()) == {"parent-Q8_0.gguf"}  # every board has room for a model of 1.4 MB
+    assert set(kinds["boards"].values()) == {"student-f16-Q8_0.gguf"}  # every board has room for a model of 1.4 MB
     drawn = (small.folder / "kinds" / "quantize.svg").read_text()
     assert drawn.count("<circle") == 2
 
 
-def test_the_taught_file_is_nearer_to_its_parent_on_text_nobody_saw(small: Small, child: Path) -> None:
-    field = small.folder / "kinds" / "parent-Q4_0.gguf"
+def test_the_taught_file_is_nearer_to_its_parent_on_text_nobody_saw(
+    small: Small, student: Path, child: Path
+) -> None:
+    field = small.folder / "kinds" / "student-f16-Q4_0.gguf"
     gates = small.folder / "gates.toml"
     gates.write_text("[kl_mean]\nworse_than_field_by_at_most = 0.0\n[tokenizer_equal]\nat_least = 1.0\n")
     report = perslm_host(
-        "evaluate", child, "--parent", small.parent, "--held-out", small.held_out, "--field", field,
+        "evaluate", child, "--parent", student, "--held-out", small.held_out, "--field", field,
         "--gates", gates, "--out", small.folder / "report", "--pieces", "8", "--most", "3",
         "--home", Path(__file__).parents[1] / "golden" / "tools.jsonl",
     )  # fmt: skip
@@ -89,11 +103,11 @@ def test_the_taught_file_is_nearer_to_its_parent_on_text_nobody_saw(small: Small
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")  # nothing is loaded from anywhere
 
 
-def test_a_gate_that_does_not_hold_ends_the_command_with_1(small: Small, child: Path) -> None:
+def test_a_gate_that_does_not_hold_ends_the_command_with_1(small: Small, student: Path, child: Path) -> None:
     gates = small.folder / "strict.toml"
     gates.write_text("[kl_mean]\nat_most = 0.000001\n[secrets_kept]\nat_least = 1.0\n")
     report = perslm_host(
-        "evaluate", child, "--parent", small.parent, "--held-out", small.held_out, "--gates", gates,
+        "evaluate", child, "--parent", student, "--held-out", small.held_out, "--gates", gates,
         "--out", small.folder / "strict", "--pieces", "1", "--most", "1", code=1,
     )  # fmt: skip
     assert [verdict["passed"] for verdict in report["verdicts"]] == [False, False]
@@ -101,7 +115,7 @@ def test_a_gate_that_does_not_hold_ends_the_command_with_1(small: Small, child: 
 
 
 def test_the_update_is_small_and_a_board_gets_the_childs_very_bytes(small: Small, child: Path) -> None:
-    base = small.folder / "kinds" / "parent-Q4_0.gguf"
+    base = small.folder / "kinds" / "student-f16-Q4_0.gguf"
     made = perslm_host("delta", "make", base, child, "--out", small.folder / "update")
     assert made["changed_scales"] == 0
     assert made["delta_bytes"] < 0.1 * made["child_bytes"]
@@ -111,7 +125,7 @@ def test_the_update_is_small_and_a_board_gets_the_childs_very_bytes(small: Small
 
 
 def test_the_taught_file_keeps_its_bases_head_byte_for_byte(small: Small, child: Path) -> None:
-    base = small.folder / "kinds" / "parent-Q4_0.gguf"
+    base = small.folder / "kinds" / "student-f16-Q4_0.gguf"
     head = gguf_file.read(base).data_start
     assert child.read_bytes()[:head] == base.read_bytes()[:head]
 

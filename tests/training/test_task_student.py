@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gguf import GGUFWriter
 from small_model import CONFIG, make_model, make_tokenizer, train_text, write_gguf
 from transformers import LlamaForCausalLM
 
@@ -23,6 +24,7 @@ from perslm_training_host.home_made import data
 from perslm_training_host.home_said import ALL, DEV, LEARN, TEST, household, is_dev
 from perslm_training_host.packing import Dialogue, collate, pack
 from perslm_training_host.phrases import in_words, lines, resolve
+from perslm_training_host.preflight import TooLittleMemory
 from perslm_training_host.recollections import UNKNOWN, recollection, turned
 from perslm_training_host.student_training import prepared_recipe, train_student
 
@@ -164,10 +166,15 @@ def test_one_recipe_ends_in_files_that_the_boards_engine_runs(small: Path, tmp_p
         chat.close()
 
 
-def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path, small: Path) -> None:
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     huge = tmp_path / "huge.gguf"
-    huge.write_bytes(small.read_bytes())
+    writer = GGUFWriter(huge, "llama")
+    writer.add_tensor_info("token_embd.weight", (10**6, 10**5), np.dtype(np.float32), 4 * 10**11)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
     with huge.open("r+b") as file:
-        file.truncate(4 * 10**11)  # sparse: no byte of it is on the disk
-    with pytest.raises(base_model.TooLittleMemory, match="GB are free"):
+        file.truncate(5 * 10**11)  # sparse: no byte of it is on the disk
+    with pytest.raises(TooLittleMemory, match="GB are free"):
         base_model.load(huge)

@@ -8,19 +8,25 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from conftest import Small
 from perslm_runtime.errors import InputError
+from perslm_training_host import gguf_file
+from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.divergence import DIVERGENCES, cross_entropy, forward_kl, in_chunks
 from perslm_training_host.group import Group
 from perslm_training_host.runs import Run, differences, page, runs_below
 from perslm_training_host.train_loop import LossIsNaN, Plan, train
 
 CHILD = Path(__file__).with_name("train_child.py")
+GROUP_PLAN = Plan(8, 1e-2, accumulate=2, warm_up_steps=2, keep_every=1)
 
 
 class Lines:
@@ -28,6 +34,9 @@ class Lines:
 
     def __init__(self, model: nn.Module, bad_at: int = -1) -> None:
         self.model, self.bad_at = model, bad_at
+
+    def prepare(self, step: int, micro: int) -> None:
+        pass
 
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         draw = torch.Generator().manual_seed(step * 1000 + micro)
@@ -120,7 +129,7 @@ def test_forward_kl_is_what_torch_computes_and_cross_entropy_goes_in_chunks_too(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_two_processes_learn_what_one_learns(tmp_path: Path, kind: str) -> None:
+def test_what_two_processes_began_one_ends_as_if_alone_when_a_worker_was_killed(tmp_path: Path, kind: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -130,16 +139,19 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, kind: str) -> None:
         subprocess.Popen(argv, env=os.environ | shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
     ]
-    for process in both:
-        _, complaint = process.communicate(timeout=240)
-        assert process.returncode == 0, complaint
-    alone = a_model()
+    complaints = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [7, 9], complaints
+    assert "goes on from the last checkpoint" in complaints[0]
+    shards = [path.name for path in (tmp_path / "run").glob("shards-*")]
+    assert shards == (["shards-5"] if kind == "fsdp" else [])  # FSDP's processes keep a part each
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 5
+    alone, ended = a_model(), a_model()
     run = Run(tmp_path / "alone")
     run.begin("t", {})
-    train(alone, Lines(alone), Plan(5, 1e-2, accumulate=2, warm_up_steps=2), run, Group(), resume=False)
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    train(alone, Lines(alone), GROUP_PLAN, run, Group(), resume=False)
+    train(ended, Lines(ended), GROUP_PLAN, Run(tmp_path / "run"), Group(), resume=True)
     for name, value in alone.state_dict().items():
-        assert torch.allclose(state["model"][name], value, atol=1e-5), name
+        assert torch.allclose(ended.state_dict()[name], value, atol=1e-5), name
 
 
 def test_runs_are_listed_and_compared_and_drawn(tmp_path: Path) -> None:
@@ -175,3 +187,51 @@ def test_a_folder_with_another_run_is_not_gone_on_with_and_a_torn_line_is_left_o
     assert [line["step"] for line in run.lines()] == [1]
     with pytest.raises(InputError, match="another rate"):
         run.begin("student", {"rate": 0.2})
+
+
+def distil_command(small: Small, out: Path, *more: str) -> list[str]:
+    return list(
+        map(
+            str,
+            [
+                "distill", small.parent, small.quantized("Q4_0"), "--text", small.train, "--held-out",
+                small.held_out, "--out", out, "--steps", "4", "--rows", "2", "--length", "48", "--rate", "3e-4",
+                "--accumulate", "2", "--no-bf16", "--licence", "mit", "--kind", "F32", "--validate-every",
+                "4", *more,
+            ],
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("ddp", ["--lora", "4", "--on-policy", "0.5"]),
+        ("ddp", ["--likeliest", "16"]),
+        ("fsdp", ["--on-policy", "0.5"]),
+        ("zero2", ["--on-policy", "0.5"]),
+        ("zero3", []),
+    ],
+)
+def test_two_processes_distil_what_one_distils(small: Small, tmp_path: Path, kind: str, more: list[str]) -> None:
+    if kind.startswith("zero") and find_spec("deepspeed") is None:
+        pytest.skip("extra `deepspeed`")
+    assert perslm_host(distil_command(small, tmp_path / "alone" / "run", *more)) == 0
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
+        "OMP_NUM_THREADS": "1",
+    }
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    argv = [*torchrun, "-m", "perslm_training_host.cli", *distil_command(small, tmp_path / "two" / "run", *more)]
+    ended = subprocess.run(
+        [*argv, "--distributed", kind], env=environment, capture_output=True, text=True, check=False, timeout=380
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    one, two = (gguf_file.read(tmp_path / name / "run" / "student-f32.gguf") for name in ("alone", "two"))
+    moved = 0.0
+    for name in one.tensors:
+        assert np.allclose(one.values(name), two.values(name), atol=2e-5), name
+        moved += float(np.abs(one.values(name) - gguf_file.read(small.quantized("Q4_0")).values(name)).max())
+    assert moved > 1e-3

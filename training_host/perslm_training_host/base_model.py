@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,11 @@ from torch import Tensor, nn
 
 from perslm_runtime.errors import EngineError, InputError
 from perslm_runtime.prompt import CHATML, Conversation, chat_format, start_conversation
-from perslm_training_host import gguf_file, gguf_model
+from perslm_training_host import gguf_file, gguf_model, model_facts
 from perslm_training_host.packing import Batch, Dialogue
+from perslm_training_host.preflight import TooLittleMemory
 
 _BYTES_PER_WEIGHT = 4
-
-
-class TooLittleMemory(InputError):
-    """The model does not fit into what is free; nothing was loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +58,67 @@ class Base:
     path: Path
 
 
-def load(path: Path, device: str = "cpu") -> Base:
-    """Load a `.gguf` file or a folder with safetensors, float32, ready to be trained.
+def prompts_of(path: Path) -> Prompts:
+    """The tokenizer and chat template of a model that is not loaded. Raises InputError for a broken one."""
+    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to import
 
-    Raises TooLittleMemory before anything is loaded, InputError for a missing or broken model.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - seconds to import
-
-    if not path.exists():
-        raise InputError(f"{path} does not exist: give a GGUF file or a folder with config.json and safetensors")
-    file = gguf_file.read(path) if path.is_file() else None
-    _check_memory(path)
     gguf = {"gguf_file": path.name} if path.is_file() else {}
     folder = str(path.parent if path.is_file() else path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **gguf)
-        if file is not None:
+    except Exception as error:  # every loader below raises its own kinds
+        raise InputError(f"{path} has no tokenizer that can be read ({error}): fetch it again") from error
+    return Prompts(tokenizer, tokenizer.chat_template or CHATML)
+
+
+def load(path: Path, device: str = "cpu") -> Base:
+    """Load a `.gguf` file or a folder with safetensors, float32, ready to be trained.
+
+    llama and qwen files are dequantized by our own reader, others (gemma, phi, …) by transformers'. Raises
+    TooLittleMemory before anything is loaded, InputError for a missing or broken model.
+    """
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds to import
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a GGUF file or a folder with config.json and safetensors")
+    file = gguf_file.read(path) if path.is_file() else None
+    _check_memory(model_facts.read(path))
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = str(path.parent if path.is_file() else path)
+    prompts = prompts_of(path)
+    try:
+        if file is not None and file.architecture in gguf_model.MAPPED:
             model = gguf_model.load(file)
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except InputError:
+            model = _by_transformers(AutoModelForCausalLM, folder, gguf)
+    except (InputError, EngineError):
         raise
     except Exception as error:  # every loader below raises its own kinds
         raise InputError(f"{path} cannot be loaded ({type(error).__name__}: {error}): fetch it again") from error
     model.config.use_cache = False
-    return Base(model.to(device), Prompts(tokenizer, tokenizer.chat_template or CHATML), path)
+    return Base(model.to(device), prompts, path)
 
 
-def _check_memory(path: Path) -> None:
-    size = (
-        path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    )
-    smallest_bits = 4.5 if path.is_file() else 16
-    weights = size * 8 / smallest_bits
-    needed = weights * _BYTES_PER_WEIGHT
-    free = psutil.virtual_memory().available
+def _by_transformers(loader: Any, folder: str, gguf: dict[str, str]) -> Any:
+    """A model as transformers reads it; out of a GGUF file it refuses to be saved until these marks are gone."""
+    if gguf and find_spec("accelerate") is None:
+        raise EngineError(
+            "a GGUF file that is not llama's or qwen's is read by transformers, which needs accelerate:"
+            " .venv-train/bin/pip install 'perslm[more-models]'"
+        )
+    model = loader.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **gguf)
+    if gguf:
+        model.hf_quantizer = model.is_quantized = model.quantization_method = None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+    return model
+
+
+def _check_memory(facts: model_facts.Facts) -> None:
+    needed, free = facts.weights * _BYTES_PER_WEIGHT, psutil.virtual_memory().available
     if needed > free:
         raise TooLittleMemory(
-            f"{path} has up to {weights / 1e6:.0f} million weights, {needed / 1e9:.1f} GB in float32, and"
+            f"{facts.path} has {facts.weights / 1e6:.0f} million weights, {needed / 1e9:.1f} GB in float32, and"
             f" {free / 1e9:.1f} GB are free: take a smaller model or a larger machine"
         )
 

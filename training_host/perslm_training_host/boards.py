@@ -1,17 +1,19 @@
 """The boards a host knows: enrolled, seen, revoked; and the one window in which a new one may enrol.
 
-Files beside the host's keys, each written whole. Several processes read them (the service and the commands), so
-nothing is kept in memory that another one may change.
+Files beside the host's keys, each written whole. Several processes use them (the service and the commands): what
+is kept in memory is read anew when the file is another one.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock
 
 from perslm_runtime.certificates import (
     Identity,
@@ -20,6 +22,7 @@ from perslm_runtime.certificates import (
     for_host,
     keep,
     kept,
+    self_signed,
     serial_of,
     write_secret,
 )
@@ -54,6 +57,8 @@ class Boards:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
         self._under_way: dict[str, tuple[Pairing, bytes]] = {}
+        self._lock = threading.RLock()
+        self._read: tuple[tuple[int, int], dict[str, BoardRecord]] | None = None
 
     # -------------------------------------------------------------- the host's own identity
 
@@ -120,6 +125,26 @@ class Boards:
         said = msgspec.json.encode(given)
         return said, pairing.proof(said)
 
+    def seed(self, name: str, url: str, root: bytes) -> bytes:
+        """What makes a board known without a code, for its card: a key, its certificate, and whom to trust (JSON).
+
+        Raises `InputError` for a name that is taken.
+        """
+        if name in self.known():
+            raise InputError(f"a board is called {name!r} already: choose another name")
+        own = self_signed(name)
+        certificate = for_board(self.authority(), own.certificate, name)
+        self._change(lambda known: known.__setitem__(name, self._new(name, certificate)))
+        given = {
+            "name": name,
+            "url": url,
+            "key": own.key.decode(),
+            "certificate": certificate.decode(),
+            "authority": self.authority().certificate.decode(),
+            "root": root.decode(),
+        }
+        return msgspec.json.encode(given)
+
     def renew(self, name: str, certificate: bytes) -> bytes:
         """A new certificate over a board's new key; the old one is void from now on."""
         fresh = for_board(self.authority(), certificate, name)
@@ -129,11 +154,16 @@ class Boards:
     # -------------------------------------------------------------- the fleet
 
     def known(self) -> dict[str, BoardRecord]:
-        """Every board by its name."""
-        try:
-            return msgspec.json.decode((self._folder / "boards.json").read_bytes(), type=dict[str, BoardRecord])
-        except FileNotFoundError:
-            return {}
+        """Every board by its name. Read anew when another process has changed the file."""
+        file = self._folder / "boards.json"
+        with self._lock:
+            try:
+                stamp = (file.stat().st_ino, file.stat().st_mtime_ns)
+                if self._read is None or self._read[0] != stamp:
+                    self._read = (stamp, msgspec.json.decode(file.read_bytes(), type=dict[str, BoardRecord]))
+                return dict(self._read[1])
+            except FileNotFoundError:
+                return {}
 
     def admitted(self, name: str, serial: str) -> bool:
         """Whether a certificate is the one that this board has now."""
@@ -146,8 +176,8 @@ class Boards:
             raise InputError(f"no board is called {name!r}: `perslm-host boards` lists them")
         self._change(lambda known: setattr(known[name], "revoked", True))
 
-    def take_report(self, name: str, report: bytes) -> None:
-        """Keep what a board tells of itself. Raises `InputError` for what is no report."""
+    def take_report(self, name: str, report: bytes) -> dict[str, Any]:
+        """Keep what a board tells of itself; what it told before. Raises `InputError` for what is no report."""
         if len(report) > _LONGEST_REPORT:
             raise InputError(f"a report has at most {_LONGEST_REPORT} bytes")
         try:
@@ -155,18 +185,24 @@ class Boards:
         except msgspec.MsgspecError as error:
             raise InputError(f"this is no report: {error}") from error
 
+        before: list[dict[str, Any]] = []
+
         def keep_it(known: dict[str, BoardRecord]) -> None:
+            before.append(known[name].report)
             known[name].report, known[name].seen_s = told, self._clock()
 
         self._change(keep_it)
+        return before[0]
 
     def _new(self, name: str, certificate: bytes) -> BoardRecord:
         return BoardRecord(name, serial_of(certificate), self._clock())
 
     def _change(self, change: Callable[[dict[str, BoardRecord]], object]) -> None:
-        known = self.known()
-        change(known)
-        write_secret(self._folder / "boards.json", msgspec.json.encode(known))
+        """Change the file: one at a time, in this process and in the commands beside it."""
+        with self._lock, FileLock(self._folder / ".boards.lock"):
+            known = {name: msgspec.structs.replace(record) for name, record in self.known().items()}
+            change(known)
+            write_secret(self._folder / "boards.json", msgspec.json.encode(known))
 
     def _window(self) -> _Window:
         try:

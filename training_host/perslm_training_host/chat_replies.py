@@ -7,7 +7,6 @@ base model's own probabilities. Questions come from the training file's talk, ne
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,27 +17,13 @@ from perslm_runtime.lane import Stop
 from perslm_runtime.prompt import EXAMPLES, user_text
 from perslm_training_host.base_model import Base
 from perslm_training_host.console import Progress
-from perslm_training_host.home_made import data
-from perslm_training_host.home_said import is_dev
-from perslm_training_host.phrases import as_people_write, lines, resolve
 from perslm_training_host.runs import write_whole
+from perslm_training_host.talk_questions import questions
 
 SYSTEM = "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud."
 """The system text that the daemon has where nobody changed it; a test compares the two."""
 _CONTEXT_TOKENS = 1024
 _REPLY_TOKENS = 64
-
-
-def questions(count: int, seed: int) -> list[str]:
-    """Up to `count` different things to say that ask for no action; the same seed gives the same ones."""
-    dice = random.Random(f"talk {seed}")  # noqa: S311 - draws sentences, no secrets
-    templates = [line for line in lines(data("train")["none"]["any"]) if "<" not in line and not is_dev(line)]
-    found: dict[str, None] = {}
-    for _ in range(count * 20):
-        if len(found) >= count:
-            break
-        found[as_people_write(resolve(dice.choice(templates), dice), dice)] = None
-    return list(found)
 
 
 def make(model: Path, file: Path, count: int, seed: int) -> None:
@@ -63,7 +48,7 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
                 if isinstance(piece, ReplyEnd) and piece.why == "end" and piece.text.strip():
                     kept[question] = piece.text
             if number % 50 == 0 or number == len(wanted):
-                _write(file, kept)
+                write(file, kept)
             progress.at(number)
     finally:
         chat.close()
@@ -78,14 +63,14 @@ def make_on_device(base: Base, file: Path, count: int, seed: int, rows: int = 12
     for start in range(0, len(wanted), rows):
         some = wanted[start : start + rows]
         prompts = [[*talk.head, *base.prompts.tokens(user_text(one)), *talk.opening] for one in some]
-        for question, reply in zip(some, _greedy(base, prompts, talk.closing[0]), strict=True):
+        for question, reply in zip(some, greedy(base, prompts, talk.closing[0]), strict=True):
             if reply:
                 kept[question] = reply
         progress.at(min(len(wanted), start + rows))
-    _write(file, kept)
+    write(file, kept)
 
 
-def _greedy(base: Base, prompts: Sequence[Sequence[int]], end: int) -> list[str]:
+def greedy(base: Base, prompts: Sequence[Sequence[int]], end: int, most: int = _REPLY_TOKENS) -> list[str]:
     """The likeliest reply to each prompt, "" where it did not end in time."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[end] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
@@ -93,7 +78,7 @@ def _greedy(base: Base, prompts: Sequence[Sequence[int]], end: int) -> list[str]
     device = base.model.device
     with torch.no_grad():
         written = base.model.generate(
-            ids.to(device), attention_mask=seen.to(device), max_new_tokens=_REPLY_TOKENS, do_sample=False,
+            ids.to(device), attention_mask=seen.to(device), max_new_tokens=most, do_sample=False,
             eos_token_id=end, pad_token_id=end, use_cache=True,
         )[:, longest:].tolist()  # fmt: skip
     found = (row[: row.index(end)] if end in row else [] for row in written)
@@ -120,7 +105,8 @@ def read(file: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _write(file: Path, kept: dict[str, str]) -> None:
+def write(file: Path, kept: dict[str, str]) -> None:
+    """Write (question, reply) pairs, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     pairs = (json.dumps({"question": question, "reply": reply}) for question, reply in kept.items())
     write_whole(file, "".join(pair + "\n" for pair in pairs))

@@ -21,8 +21,17 @@ from perslm_runtime.errors import EngineError, InputError, PersLMError
 from perslm_training_host import (
     adapter,
     bundling,
+    collect,
     delta,
+    distill,
+    embed,
     evaluate,
+    examples_verb,
+    fleet,
+    harness,
+    merge,
+    models_verb,
+    prefer,
     publishing,
     qad,
     quantize,
@@ -34,21 +43,39 @@ from perslm_training_host.console import Session, note
 
 # One module a verb, in the order of the story; each has `register(app)`.
 VERBS: tuple[ModuleType, ...] = (
+    collect,
     student,
     runs_verb,
+    distill,
+    prefer,
+    merge,
     quantize,
     qad,
     evaluate,
+    harness,
     delta,
     adapter,
+    embed,
+    models_verb,
     bundling,
     publishing,
     serving,
+    fleet,
+    examples_verb,
 )
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70
-_TRAINING_LIBRARIES = {"torch", "transformers", "safetensors", "gguf", "zstandard"}
+_TRAINING_LIBRARIES = {
+    "torch",
+    "transformers",
+    "safetensors",
+    "gguf",
+    "zstandard",
+    "pyarrow",
+    "py3langid",
+    "phonenumbers",
+}
 _HELP = """The PersLM training host: distils, quantizes and proves better models for the boards."""
 
 

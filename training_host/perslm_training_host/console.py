@@ -94,8 +94,9 @@ class Progress:
             return
         self._next = now + self.every_s
         left_s = (now - self._begun) / max(done, 1) * (self.total - done)
-        note(f"{self.what}: {done}/{self.total}{', ' + figures if figures else ''}, {_span(left_s)} left")
+        note(f"{self.what}: {done}/{self.total}{', ' + figures if figures else ''}, {spoken_span(left_s)} left")
 
 
-def _span(seconds: float) -> str:
+def spoken_span(seconds: float) -> str:
+    """Seconds as a person says them."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

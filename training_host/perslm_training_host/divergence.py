@@ -1,7 +1,9 @@
 """How far two models' next tokens are apart: forward and reverse KL, JSD, and cross-entropy, in chunks of rows.
 
-Logits are [rows, vocabulary]. Everything is the mean over rows in nats. In chunks, the float32 copies of the
-vocabulary exist for `chunk` rows at a time and are computed again on the way back; gradients are equal (tested).
+Logits are [rows, vocabulary], or log-probabilities of the teacher's k likeliest words and of all others together
+[rows, k + 1] (`with_rest`): the same functions hold for both. Everything is the mean over rows in nats. In chunks,
+the float32 copies of the vocabulary exist for `chunk` rows at a time and are computed again on the way back;
+gradients are equal (tested).
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from perslm_runtime.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+LEAST = -60.0
+"""The log-probability that stands for none: nothing beside a float32's last digit, and fits a float16."""
 
 
 def forward_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -34,6 +38,13 @@ def jensen_shannon(student: Tensor, teacher: Tensor) -> Tensor:
     wanted, said = teacher.float().log_softmax(-1), student.float().log_softmax(-1)
     middle = torch.logaddexp(wanted, said) - torch.log(torch.tensor(2.0))
     return 0.5 * ((wanted.exp() * (wanted - middle)).sum(-1) + (said.exp() * (said - middle)).sum(-1))
+
+
+def with_rest(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probabilities [rows, k + 1] of the words `ids` [rows, k], and last of all other words together."""
+    logs = logits.float().log_softmax(-1)
+    rest = logs.scatter(1, ids, LEAST).logsumexp(-1, keepdim=True)
+    return torch.cat([logs.gather(1, ids), rest], dim=1)
 
 
 DIVERGENCES: dict[str, Loss] = {"forward-kl": forward_kl, "reverse-kl": reverse_kl, "jsd": jensen_shannon}

@@ -56,6 +56,16 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshaped:
+    """How a pruned child's head differs: `numbers` of the architecture (block_count, …), the `shapes` of tensors
+    that have another one, and the tensors that are left out."""
+
+    numbers: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
+    without: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class GgufFile:
     """A model file's head. The weights stay on disk until they are asked for."""
 
@@ -64,7 +74,7 @@ class GgufFile:
     tensors: Mapping[str, Tensor]
     keys_end: int  # where the key-value block ends: up to here a child is this file
     data_start: int
-    file_type_at: int | None
+    u32_at: Mapping[str, int]  # where the plain numbers lie, to be changed in place
 
     @property
     def architecture(self) -> str:
@@ -115,12 +125,12 @@ def _read(path: Path, file: BinaryIO, size: int) -> GgufFile:
     if version not in (2, 3) or max(tensors, pairs) > _MOST_ENTRIES:
         raise ValueError(f"version {version}, {tensors} tensors, {pairs} keys")
     metadata: dict[str, object] = {}
-    file_type_at = None
+    u32_at: dict[str, int] = {}
     for _ in range(pairs):
         name = _string(file)
         (kind,) = struct.unpack("<I", file.read(4))
-        if name == _FILE_TYPE and kind == _U32:
-            file_type_at = file.tell()
+        if kind == _U32:
+            u32_at[name] = file.tell()
         metadata[name] = _value(file, kind)
     keys_end = file.tell()
     infos = [_tensor_info(file) for _ in range(tensors)]
@@ -136,7 +146,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> GgufFile:
         found[name] = Tensor(name, shape, GGMLQuantizationType(kind).name, data_start + offset, length)
     if "general.architecture" not in metadata:
         raise ValueError("it does not say its architecture")
-    return GgufFile(path, metadata, found, keys_end, data_start, file_type_at)
+    return GgufFile(path, metadata, found, keys_end, data_start, u32_at)
 
 
 def size_of(kind: str, weights: int) -> int:
@@ -148,24 +158,31 @@ def size_of(kind: str, weights: int) -> int:
 
 
 def write_child(
-    base: GgufFile, target: Path, changes: Mapping[str, Replacement], *, file_type: int | None = None
+    base: GgufFile,
+    target: Path,
+    changes: Mapping[str, Replacement],
+    *,
+    file_type: int | None = None,
+    reshaped: Reshaped | None = None,
 ) -> None:
     """Write `base` to `target` with the tensors in `changes` replaced; nothing else of its head changes.
 
-    `file_type` is llama.cpp's number for the kind of quantization, patched in place. The file appears whole or
-    not at all. Raises InputError for a tensor that the base lacks or whose bytes do not fit, and where the disk
-    is full.
+    `file_type` is llama.cpp's number for the kind of quantization, patched in place; `reshaped` is for a pruned
+    child. The file appears whole or not at all. Raises InputError for a tensor that the base lacks or whose bytes
+    do not fit, and where the disk is full.
     """
+    shapes = _shapes(base, reshaped)
     for name, change in changes.items():
-        tensor = base.tensors.get(name)
-        if tensor is None:
+        shape = shapes.get(name)
+        if shape is None:
             raise InputError(f"{base.path} has no tensor {name}: it is not this model's base")
-        if len(change.raw) != size_of(change.type, math.prod(tensor.shape)):
-            raise InputError(f"{name} got {len(change.raw)} bytes, which is not {tensor.shape} in {change.type}")
+        if len(change.raw) != size_of(change.type, math.prod(shape)):
+            raise InputError(f"{name} got {len(change.raw)} bytes, which is not {shape} in {change.type}")
     part = target.with_name(target.name + ".part")
     try:
         with part.open("wb") as out:
-            _write(base, out, changes, file_type)
+            out.write(_head(base, file_type, reshaped))
+            _write(base, out, shapes, changes)
             out.flush()
             os.fsync(out.fileno())
         part.replace(target)
@@ -176,25 +193,54 @@ def write_child(
         raise InputError(f"{target} cannot be written ({error.strerror}): {step}") from error
 
 
-def _write(base: GgufFile, out: BinaryIO, changes: Mapping[str, Replacement], file_type: int | None) -> None:
-    alignment = base.metadata.get("general.alignment", _ALIGNMENT)
-    assert isinstance(alignment, int)  # noqa: S101 - read() has refused anything else
+def _shapes(base: GgufFile, reshaped: Reshaped | None) -> dict[str, tuple[int, ...]]:
+    """The child's tensors in order, with their shapes."""
+    found = {name: tensor.shape for name, tensor in base.tensors.items()}
+    if reshaped is not None:
+        found |= reshaped.shapes
+        found = {name: shape for name, shape in found.items() if name not in reshaped.without}
+    return found
+
+
+def _head(base: GgufFile, file_type: int | None, reshaped: Reshaped | None) -> bytes:
+    """The base's key-value block with some numbers changed in place; numbers it lacks are put behind it."""
     with base.path.open("rb") as source:
         head = bytearray(source.read(base.keys_end))
-    if file_type is not None and base.file_type_at is not None:
-        head[base.file_type_at : base.file_type_at + 4] = struct.pack("<I", file_type)
-    out.write(head)
+    if file_type is not None and _FILE_TYPE in base.u32_at:
+        struct.pack_into("<I", head, base.u32_at[_FILE_TYPE], file_type)
+    if reshaped is None:
+        return bytes(head)
+    _, pairs = struct.unpack_from("<QQ", head, 8)
+    for short, value in reshaped.numbers.items():
+        name = f"{base.architecture}.{short}"
+        if name in base.u32_at:
+            struct.pack_into("<I", head, base.u32_at[name], value)
+        elif name in base.metadata:
+            raise InputError(f"{base.path} keeps {name} in a form that cannot be changed: it cannot be pruned so")
+        else:
+            head += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<II", _U32, value)
+            pairs += 1
+    struct.pack_into("<QQ", head, 8, len(_shapes(base, reshaped)), pairs)
+    return bytes(head)
+
+
+def _write(
+    base: GgufFile, out: BinaryIO, shapes: Mapping[str, tuple[int, ...]], changes: Mapping[str, Replacement]
+) -> None:
+    """Write the tensors behind the head: what is where, then their bytes."""
+    alignment = base.metadata.get("general.alignment", _ALIGNMENT)
+    assert isinstance(alignment, int)  # noqa: S101 - read() has refused anything else
     offset = 0
-    for tensor in base.tensors.values():
-        kind = changes[tensor.name].type if tensor.name in changes else tensor.type
-        name = tensor.name.encode()
-        dimensions = tensor.shape[::-1]
+    for tensor_name, shape in shapes.items():
+        kind = changes[tensor_name].type if tensor_name in changes else base.tensors[tensor_name].type
+        name = tensor_name.encode()
+        dimensions = shape[::-1]
         out.write(struct.pack("<Q", len(name)) + name + struct.pack("<I", len(dimensions)))
         out.write(struct.pack(f"<{len(dimensions)}QIQ", *dimensions, GGMLQuantizationType[kind].value, offset))
-        offset = _aligned(offset + size_of(kind, math.prod(tensor.shape)), alignment)
-    for tensor in base.tensors.values():
+        offset = _aligned(offset + size_of(kind, math.prod(shape)), alignment)
+    for key in shapes:
         out.write(bytes(_aligned(out.tell(), alignment) - out.tell()))
-        out.write(changes[tensor.name].raw.data if tensor.name in changes else base.raw(tensor.name).data)
+        out.write(changes[key].raw.data if key in changes else base.raw(key).data)
     out.write(bytes(_aligned(out.tell(), alignment) - out.tell()))
 
 

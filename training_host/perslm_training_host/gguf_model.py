@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from perslm_runtime.errors import InputError
-from perslm_training_host.gguf_file import BrokenGguf, GgufFile
+from perslm_training_host.gguf_file import BrokenGguf, GgufFile, Reshaped
 
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -38,6 +38,8 @@ _IN_BLOCK = {
     "ffn_down": "mlp.down_proj",
 }
 _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+MAPPED = frozenset({"llama", "qwen2", "qwen3"})
+"""Architectures that are read and written here; others are read by transformers, and not written as GGUF."""
 _PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
 
 
@@ -108,7 +110,7 @@ def _values(file: GgufFile) -> list[tuple[str, torch.Tensor]]:
 
 
 def _config(file: GgufFile) -> Any:
-    if file.architecture not in {"llama", "qwen2", "qwen3"}:
+    if file.architecture not in MAPPED:
         raise InputError(f"{file.path} is a {file.architecture} model: llama, qwen2 and qwen3 can be trained here")
     if "rope_freqs.weight" in file.tensors or f"{file.architecture}.rope.scaling.type" in file.metadata:
         raise InputError(
@@ -138,17 +140,23 @@ def matrices(file: GgufFile) -> list[str]:
     return [name for name, tensor in file.tensors.items() if name.startswith("blk.") and len(tensor.shape) == 2]
 
 
-def gguf_arrays(file: GgufFile, state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+def gguf_arrays(
+    file: GgufFile, state: Mapping[str, torch.Tensor], reshaped: Reshaped | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Every tensor of `file` taken out of a torch model's `state`, as float32 in GGUF's order of rows.
 
-    Raises InputError where the state lacks one, or one has another shape.
+    With `reshaped`, of the pruned child of `file`. Raises InputError where the state lacks one, or one has another
+    shape.
     """
     found: dict[str, NDArray[np.float32]] = {}
     for name, tensor in file.tensors.items():
+        if reshaped is not None and name in reshaped.without:
+            continue
+        wanted = tensor.shape if reshaped is None else reshaped.shapes.get(name, tensor.shape)
         values = state.get(torch_name(name))
-        if values is None or tuple(values.shape) != tensor.shape:
+        if values is None or tuple(values.shape) != wanted:
             shape = None if values is None else tuple(values.shape)
-            raise InputError(f"{torch_name(name)} is {shape} in the model and {tensor.shape} in {file.path}")
+            raise InputError(f"{torch_name(name)} is {shape} in the model and {wanted} in {file.path}")
         array = values.detach().to("cpu", torch.float32).numpy()
         found[name] = row_order(file, name).to_gguf(array)
     return found

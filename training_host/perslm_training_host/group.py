@@ -1,8 +1,9 @@
 """One process or many: what a training loop has to know of its group. `torchrun` starts it, PyTorch does the work.
 
-DDP copies the model to every process, FSDP2 shares its weights out. Alone, everything here is nothing.
-Checkpoints are whole and the same however many processes wrote them, so a run may go on with another number of
-them.
+DDP copies the model to every process, FSDP2 shares its weights out, ZeRO is DeepSpeed's (`moving.py`). Alone,
+everything here is nothing.
+Checkpoints are the same however many processes wrote them, so a run may go on with another number of them: whole
+where each has the whole model, in shards, each process its own, where FSDP shares the weights out.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import checkpoint
 from torch.distributed.checkpoint import state_dict as whole
 
-from perslm_runtime.errors import InputError
+from perslm_runtime.errors import EngineError, InputError
 
-KINDS = ("none", "ddp", "fsdp")
+KINDS = ("none", "ddp", "fsdp", "zero2", "zero3")
+
+
+class WorkerGone(EngineError):
+    """Another process of the group has ended: this one can go on alone no more than its last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,11 @@ class Group:
         if self.size > 1:
             dist.barrier()
 
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds, and writes, its own part of the weights."""
+        return self.kind == "fsdp" and self.size > 1
+
     def whole_state(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,6 +103,35 @@ class Group:
         """Put a whole state back into this group's share."""
         options = whole.StateDictOptions(full_state_dict=True)
         whole.set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments, options=options)
+
+    def keep_shards(self, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+        """Write this process's part of the state into `folder`; all processes together."""
+        weights, moments = whole.get_state_dict(model, optimizer)
+        checkpoint.save({"model": weights, "optimizer": moments}, checkpoint_id=str(folder))
+
+    def take_shards(self, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+        """Read back what any number of processes has written. Raises InputError where it is damaged."""
+        weights, moments = whole.get_state_dict(model, optimizer)
+        try:
+            checkpoint.load({"model": weights, "optimizer": moments}, checkpoint_id=str(folder))
+        except Exception as error:  # torch wraps what every process met into its own kind
+            raise InputError(f"{folder} is damaged ({error}): begin in another folder") from error
+        whole.set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=moments)
+
+    @contextmanager
+    def told_of_losses(self) -> Iterator[None]:
+        """Inside, a process that has gone away is a WorkerGone, not a broken connection."""
+        try:
+            yield
+        except RuntimeError as error:  # gloo has no kind of its own
+            told = str(error)
+            lost = isinstance(error, dist.DistError) or "gloo" in told or "NCCL" in told
+            if self.size == 1 or not lost:
+                raise
+            raise WorkerGone(
+                f"a process of the group is gone ({told.splitlines()[0][:120]}): start it again with the same"
+                " command; it goes on from the last checkpoint"
+            ) from error
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
@@ -109,7 +150,7 @@ def join(kind: str) -> Iterator[Group]:
     if kind == "none" or size == 1:
         if size > 1:
             raise InputError(
-                f"torchrun has started {size} processes: say how they share, --distributed ddp or fsdp"
+                f"torchrun has started {size} processes: say how they share, --distributed {', '.join(KINDS[1:])}"
             )
         yield Group()
         return

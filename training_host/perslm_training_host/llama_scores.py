@@ -83,6 +83,16 @@ class Scorer:
             raise InputError(f"{self.path} cannot tokenize a text of {len(raw)} bytes")
         return list(found[:count])
 
+    def text_of(self, token: int) -> str:
+        """What a token writes; nothing for a control token."""
+        found = ctypes.create_string_buffer(256)
+        count = c.llama_token_to_piece(self._vocab, token, found, len(found), 0, False)
+        return found.raw[: max(0, count)].decode("utf-8", "replace")
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends what is written."""
+        return bool(c.llama_vocab_is_eog(self._vocab, token))
+
     def logits(self, tokens: Sequence[int], first: int) -> F32:
         """Logits [len(tokens) - first, words] after each of the tokens from position `first` on."""
         batch = self._batch

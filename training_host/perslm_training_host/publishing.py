@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from perslm_runtime.bundle import Manifest
+from perslm_runtime.bundle import Manifest, fingerprint_of
+from perslm_runtime.errors import InputError
 from perslm_training_host.console import Session, command_group, put, put_json, session_of
 from perslm_training_host.repository import CHANNELS, Published, Repository
-from perslm_training_host.signing_keys import ROLES, SigningKeys
-
-_PASSPHRASE = "PERSLM_HOST_PASSPHRASE"  # noqa: S105 - the name of the variable, not what is in it
+from perslm_training_host.signing_keys import PASSPHRASE, ROLES, SigningKeys
 
 Folder = Annotated[
     Path, typer.Option("--repository", envvar="PERSLM_HOST_REPOSITORY", help="The repository's folder.")
@@ -34,7 +33,7 @@ def register(app: typer.Typer) -> None:
     keys = command_group(app, "keys", "The repository and the keys that sign for it.")
     keys.command("init")(init)
     keys.command("rotate")(rotate)
-    for verb in (publish, promote, retract, status, sign):
+    for verb in (publish, promote, halt, retract, status, sign):
         app.command()(verb)
 
 
@@ -56,8 +55,8 @@ def init(
     put(f"for boards  {made.anchor}  (sync.root_file)")
     put(f"keys        {', '.join(map(str, _folders(folder, keys)))}")
     put("            root-*.pem and targets-*.pem belong on another medium, which --keys names")
-    if not os.environ.get(_PASSPHRASE):
-        put(f"            they are not encrypted: set {_PASSPHRASE} to make encrypted ones")
+    if not os.environ.get(PASSPHRASE):
+        put(f"            they are not encrypted: set {PASSPHRASE} to make encrypted ones")
 
 
 def rotate(
@@ -108,12 +107,33 @@ def retract(
     _tell(context, told, f"{bundle} version {version} is taken back")
 
 
+def halt(
+    context: typer.Context, bundle: Bundle, version: Version, folder: Folder = _HERE, keys: Keys = None
+) -> None:
+    """Stop a staged roll-out: no more boards take the version, and those that use it keep it."""
+    channels = _open(folder, keys).halt(bundle, version)
+    if not channels:
+        raise InputError(f"{bundle} version {version} is staged on no channel: `perslm-host status` tells what is")
+    told = {"bundle": bundle, "version": version, "channels": channels}
+    _tell(
+        context,
+        told,
+        f"{bundle} version {version} goes to no more boards; `retract` takes it back",
+    )
+
+
 def status(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) -> None:
     """List what is published, to whom it is offered, and when the signatures expire."""
     repository = _open(folder, keys)
     found, expires = repository.bundles(), repository.expiries()
     if session_of(context).json:
-        put_json({"bundles": [_published(one) for one in found], "expires": expires})
+        put_json(
+            {
+                "bundles": [_published(one) for one in found],
+                "expires": expires,
+                "fingerprint": _fingerprint(repository),
+            }
+        )
         return
     for one in found:
         offered = ", ".join(f"{name} {percent} %" for name, percent in one.offered.items()) or "to nobody"
@@ -121,6 +141,11 @@ def status(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) ->
         put(f"{one.manifest.name:<24} {one.manifest.kind:<6} {one.manifest.size / 1e6:9.1f} MB  {state}")
     for role, at in expires.items():
         put(f"{role:<10} signed until {at}")
+    put(f"fingerprint {_fingerprint(repository)}: `perslm update trust` on a board shows the same")
+
+
+def _fingerprint(repository: Repository) -> str:
+    return fingerprint_of(repository.anchor.read_bytes())
 
 
 def sign(context: typer.Context, folder: Folder = _HERE, keys: Keys = None) -> None:
@@ -136,7 +161,7 @@ def _open(folder: Path, keys: list[Path] | None) -> Repository:
 
 
 def _keys(folder: Path, keys: list[Path] | None) -> SigningKeys:
-    return SigningKeys(_folders(folder, keys), os.environ.get(_PASSPHRASE))
+    return SigningKeys(_folders(folder, keys), os.environ.get(PASSPHRASE))
 
 
 def _folders(folder: Path, keys: list[Path] | None) -> list[Path]:

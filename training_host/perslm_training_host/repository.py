@@ -31,6 +31,7 @@ from tuf.api.metadata import (
 from tuf.repository import Repository as TufRepository
 
 from perslm_runtime.bundle import (
+    APP,
     MANIFEST,
     Channel,
     Manifest,
@@ -39,6 +40,7 @@ from perslm_runtime.bundle import (
     manifest_path,
     read_channel,
     read_manifest,
+    release_channel,
     write_manifest,
 )
 from perslm_runtime.errors import ConfigError, InputError
@@ -46,6 +48,7 @@ from perslm_runtime.fingerprint import sync
 from perslm_training_host.signing_keys import ROLES, SigningKeys
 
 CHANNELS = ("stable", "beta")
+_ALL_CHANNELS = (*CHANNELS, *map(release_channel, CHANNELS))
 # A stolen timestamp key can hold boards back for this long; a host that is off for a week-end must not matter.
 EXPIRES = {"root": timedelta(days=730), "targets": timedelta(days=365), "snapshot": timedelta(days=30)}
 _TIMESTAMP_EXPIRES = timedelta(days=14)
@@ -135,6 +138,8 @@ class Repository(TufRepository):
         if not 1 <= percent <= 100:
             raise InputError("percent has to be 1 to 100; `retract` takes a version back")
         manifest = self._published(bundle, version)
+        if channel in CHANNELS and manifest.kind == APP:
+            channel = release_channel(channel)  # boards' daemons look at the other and know no such kind
         before = self.channel(channel)
         if (bundle, version) in before.retracted_versions():
             raise InputError(f"{manifest.name} was retracted: publish what mends it as version {version + 1}")
@@ -150,7 +155,7 @@ class Repository(TufRepository):
         """Take a version back on every channel; boards that use it go back. Returns the channels it was new to."""
         self._published(bundle, version)
         touched = []
-        for channel in CHANNELS:
+        for channel in _ALL_CHANNELS:
             before = self.channel(channel)
             offers = []
             for one in before.offers:
@@ -163,6 +168,24 @@ class Repository(TufRepository):
                 self._write_channel(
                     channel, msgspec.structs.replace(before, offers=tuple(offers), retracted=retracted)
                 )
+                touched.append(channel)
+        self.sign()
+        return touched
+
+    def halt(self, bundle: str, version: int) -> list[str]:
+        """Offer a staged version to nobody new; boards that use it keep it. Returns its channels."""
+        self._published(bundle, version)
+        touched = []
+        for channel in CHANNELS:
+            before = self.channel(channel)
+            offers = tuple(
+                msgspec.structs.replace(one, percent=0)
+                if (one.id, one.version) == (bundle, version) and 0 < one.percent < 100
+                else one
+                for one in before.offers
+            )
+            if offers != before.offers:
+                self._write_channel(channel, msgspec.structs.replace(before, offers=offers))
                 touched.append(channel)
         self.sign()
         return touched
@@ -192,7 +215,7 @@ class Repository(TufRepository):
 
     def channel(self, name: str) -> Channel:
         """What a channel offers. Raises `InputError` for a name that is none."""
-        if name not in CHANNELS:
+        if name not in _ALL_CHANNELS:
             raise InputError(f"there is no channel {name!r}: channels are {', '.join(CHANNELS)}")
         target = self.targets().targets.get(channel_path(name))
         if target is None:
@@ -210,7 +233,7 @@ class Repository(TufRepository):
         """Every bundle that is published, newest last."""
         self.expiries()
         found = []
-        channels = {name: self.channel(name) for name in CHANNELS}
+        channels = {name: self.channel(name) for name in _ALL_CHANNELS}
         for path, target in self.targets().targets.items():
             if path.startswith("bundles/"):
                 manifest = read_manifest(self._target_file(path, target.hashes["sha256"]).read_bytes(), path)

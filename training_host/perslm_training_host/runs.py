@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ _COLOURS = ("#1f6f8b", "#c8553d", "#3a7d44", "#7b4b94", "#b8860b", "#555555")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder. Building it touches nothing."""
+    """A run's folder. Building it touches nothing. `track` is told every line of the log too."""
 
     folder: Path
+    track: Callable[[Mapping[str, object]], None] | None = None
 
     @property
     def state_file(self) -> Path:
@@ -75,6 +76,8 @@ class Run:
         """Append a line to the log."""
         with (self.folder / _LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self.track is not None:
+            self.track(line)
 
     def lines(self) -> list[dict[str, Any]]:
         """The log, a step once: after a crash some are there twice, and the later ones hold."""

@@ -21,23 +21,36 @@ from urllib.parse import unquote
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.pairing import PairingRefused
 from perslm_training_host.boards import Boards
+from perslm_training_host.shared import Shared
 
 log = logging.getLogger("perslm.host")
 
 _LONGEST_BODY = 64 << 10
 _PATIENCE_S = 30.0
 _CHUNK = 1 << 16
-_NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 class Service(ThreadingHTTPServer):
-    """Listens on `host` and `port`; `reached_by` are the names and addresses its certificate is for."""
+    """Listens on `host` and `port`; `reached_by` are the names and addresses its certificate is for.
+
+    `after_report` is called when a board has told a new outcome, in that board's thread.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, repository: Path, boards: Boards, host: str, port: int, reached_by: list[str]) -> None:
-        self.repository, self.boards = repository, boards
+    def __init__(
+        self,
+        repository: Path,
+        boards: Boards,
+        host: str,
+        port: int,
+        reached_by: list[str],
+        after_report: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.repository, self.boards, self.after_report = repository, boards, after_report
+        self.shared = Shared(boards.folder)
         self.fingerprint = boards.server(reached_by).fingerprint
         boards.authority()
         super().__init__((host, port), _Handler)
@@ -93,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
             "/enroll/finish": self._finish,
             "/report": self._report,
             "/renew": self._renew,
+            "/examples": self._examples,
+            "/withdraw": self._withdraw,
         }
         door = doors.get(self.path)
         if door is None:
@@ -116,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _finish(self, said: dict[str, Any]) -> dict[str, Any]:
         name = str(said["name"])
-        if not 0 < len(name) <= 64 or not set(name) <= _NAME_LETTERS:
+        if not 0 < len(name) <= 64 or not set(name) <= NAME_LETTERS:
             raise ValueError("a board's name has lower-case letters, digits, '-', '_' and '.'")
         root = (self.server.repository / "metadata/1.root.json").read_bytes()
         given, proof = self.server.boards.finish(said["fingerprint"], bytes.fromhex(said["proof"]), name, root)
@@ -124,12 +139,30 @@ class _Handler(BaseHTTPRequestHandler):
         return {"given": given.decode(), "proof": proof.hex()}
 
     def _report(self, said: dict[str, Any]) -> dict[str, Any]:
-        self.server.boards.take_report(self._required_board(), json.dumps(said).encode())
+        before = self.server.boards.take_report(self._required_board(), json.dumps(said).encode())
+        if before.get("outcomes") != said.get("outcomes"):
+            self.server.after_report()
         return {}
 
     def _renew(self, said: dict[str, Any]) -> dict[str, Any]:
         fresh = self.server.boards.renew(self._required_board(), str(said["certificate"]).encode())
         return {"certificate": fresh.decode()}
+
+    def _examples(self, said: dict[str, Any]) -> dict[str, Any]:
+        board, examples = self._required_board(), said["examples"]
+        if not isinstance(examples, list):
+            raise TypeError("a list of examples is needed")
+        with self.server.shared.opened() as shared:
+            taken = shared.take(board, examples)
+        log.info("examples_taken board=%s count=%d", board, len(taken.ids))
+        return {"taken": list(taken.ids), "withdrawn": list(taken.withdrawn), "receipt": taken.receipt}
+
+    def _withdraw(self, said: dict[str, Any]) -> dict[str, Any]:
+        board, ids = self._required_board(), [str(one) for one in said["ids"]]
+        with self.server.shared.opened() as shared:
+            gone = shared.withdraw(ids)
+        log.info("examples_withdrawn board=%s count=%d", board, gone)
+        return {"withdrawn": ids}
 
     # -------------------------------------------------------------- inside
 

@@ -22,6 +22,7 @@ from securesystemslib.signer import CryptoSigner
 
 from perslm_runtime.errors import ConfigError, InputError
 
+PASSPHRASE = "PERSLM_HOST_PASSPHRASE"  # noqa: S105 - the name of the variable, not what is in it
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
 

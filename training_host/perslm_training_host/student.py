@@ -31,7 +31,7 @@ _Rows = Annotated[int | None, typer.Option(help="Sequences in a micro-batch.")]
 _Fold = Annotated[
     str | None, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")
 ]
-_Distributed = Annotated[str, typer.Option(help="Under torchrun: ddp or fsdp.")]
+_Distributed = Annotated[str, typer.Option(help="Under torchrun: ddp, fsdp, or zero2 or zero3 (DeepSpeed).")]
 
 
 def register(app: typer.Typer) -> None:

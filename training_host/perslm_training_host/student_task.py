@@ -7,13 +7,11 @@ shrinks from 880 tokens to 200.
 
 from __future__ import annotations
 
-import copy
 import multiprocessing
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +147,9 @@ class StudentObjective:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
+    def prepare(self, step: int, micro: int) -> None:
+        """Nothing has to be."""
+
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         """Cross-entropy of calls and answers plus the divergence of talk from the base model, per token."""
         batch, talk = self._made((self.shift + step) * self._accumulate + micro)
@@ -222,8 +223,3 @@ def _written(
         found += [bool(none) for none in (missed == 0).tolist()]
         rest = rest[taken:]
     return found
-
-
-def frozen_copy(model: Any) -> Any:
-    """The same model once more, never to be trained."""
-    return copy.deepcopy(model).requires_grad_(False).eval()

@@ -18,7 +18,7 @@ from perslm_training_host.base_model import AnswerModel, Base
 from perslm_training_host.group import Group
 from perslm_training_host.home_said import ALL, LEARN, TEST
 from perslm_training_host.runs import Run
-from perslm_training_host.student_task import Kitchen, Mixture, StudentObjective, call_scores, frozen_copy
+from perslm_training_host.student_task import Kitchen, Mixture, StudentObjective, call_scores
 from perslm_training_host.train_loop import Outcome, Plan, train
 
 
@@ -104,9 +104,9 @@ def train_student(
         Mixture(recipe.rows, 1024, recipe.sentences, recipe.talk_weight, recipe.seed, recipe.fold),
     )
     student = AnswerModel(base.model)
-    frozen = AnswerModel(frozen_copy(base.model)).eval()
+    frozen = AnswerModel(weights.frozen_copy(base.model)).eval()
     if recipe.low_rank:
-        weights.train_low_rank(base.model, recipe.low_rank)
+        weights.train_low_rank(base.model, recipe.low_rank, recipe.seed)
     else:
         weights.train_all(base.model)
     objective_model = group.wrap(student)

@@ -65,10 +65,24 @@ class Pieces:
         self._rows = np.array(tokens[: self._count * length], dtype=np.int64).reshape(self._count, length)
         self._seed = seed
 
-    def of_step(self, step: int, rows: int) -> NDArray[np.int64]:
-        """The pieces [rows, length] of a step. Every piece is seen once before one is seen again."""
+    @property
+    def count(self) -> int:
+        """How many pieces the text has."""
+        return self._count
+
+    def numbers(self, step: int, rows: int) -> list[int]:
+        """Which pieces a step sees. Every piece is seen once before one is seen again."""
         wanted = []
         for number in range(step * rows, (step + 1) * rows):
             order = np.random.default_rng((self._seed, number // self._count)).permutation(self._count)
-            wanted.append(order[number % self._count])
-        return self._rows[wanted]
+            wanted.append(int(order[number % self._count]))
+        return wanted
+
+    def rows(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        """The tokens [len(numbers), length] of some pieces."""
+        found: NDArray[np.int64] = self._rows[list(numbers)]
+        return found
+
+    def of_step(self, step: int, rows: int) -> NDArray[np.int64]:
+        """The pieces [rows, length] of a step."""
+        return self.rows(self.numbers(step, rows))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,8 @@ from torch.nn.utils import parametrize
 from perslm_runtime.errors import EngineError, InputError
 from perslm_training_host.console import Progress, note
 from perslm_training_host.group import Group
+from perslm_training_host.moving import mover
 from perslm_training_host.runs import Run
-
-_BETAS = (0.9, 0.95)
 
 
 class LossIsNaN(EngineError):
@@ -63,6 +63,12 @@ class Plan:
 class Objective(Protocol):
     """What is learned."""
 
+    def prepare(self, step: int, micro: int) -> None:
+        """Compute what micro-batch `micro` of `step` needs of the model without gradients, just before `loss`.
+
+        It cannot be done inside: what changed weights look like is computed once in there, and has to have them.
+        """
+
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         """The mean loss of micro-batch `micro` of `step`, and figures for the log; nothing else decides it."""
 
@@ -84,10 +90,12 @@ class Outcome:
 def train(model: nn.Module, objective: Objective, plan: Plan, run: Run, group: Group, *, resume: bool) -> Outcome:
     """Train `model`; afterwards it holds the last step's weights.
 
-    Ctrl-C and SIGTERM end it behind the running step, with a checkpoint. Raises LossIsNaN. Everything it needs
-    to go on is in the run's state file, which is replaced whole.
+    Ctrl-C and SIGTERM end it behind the running step, with a checkpoint. Raises LossIsNaN, and WorkerGone where a
+    process of the group has ended. Everything it needs to go on is in the run's state file, which is replaced
+    whole, and in the shards that it names.
     """
-    return _Training(model, objective, plan, run, group).run(resume)
+    with group.told_of_losses():
+        return _Training(model, objective, plan, run, group).run(resume)
 
 
 class _Training:
@@ -97,16 +105,12 @@ class _Training:
             raise InputError(
                 f"{plan.accumulate} micro-batches a step do not share out over {group.size} processes"
             )
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        decayed = [parameter for parameter in trained if parameter.ndim > 1]
-        flat = [parameter for parameter in trained if parameter.ndim < 2]
-        groups = [
-            {"params": decayed, "weight_decay": plan.weight_decay},
-            {"params": flat, "weight_decay": 0.0},
-        ]
-        self.trained = trained
-        self.optimizer = torch.optim.AdamW([one for one in groups if one["params"]], lr=plan.rate, betas=_BETAS)
-        self.device = trained[0].device
+        trained = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+        share = plan.accumulate // group.size
+        self.mover = mover(
+            model, group, rate=plan.rate, weight_decay=plan.weight_decay, clip=plan.clip, share=share
+        )
+        self.device = trained.device
         self.step, self.best, self.since_best, self.seconds, self.loss = 0, None, 0, 0.0, math.nan
 
     best: float | None
@@ -138,16 +142,17 @@ class _Training:
     def _one_step(self) -> dict[str, float]:
         plan, group = self.plan, self.group
         rate = plan.rate_at(self.step)
-        for settings in self.optimizer.param_groups:
-            settings["lr"] = rate
+        self.mover.set_rate(rate)
         self.model.train()
         share = range(group.rank, plan.accumulate, group.size)
         sums: dict[str, float] = {}
         for number, micro in enumerate(share):
             last = number == len(share) - 1
-            with parametrize.cached(), self._autocast(), nullcontext() if last else group.no_sync(self.model):
+            with torch.no_grad(), parametrize.cached(), self._autocast():
+                self.objective.prepare(self.step, micro)
+            with parametrize.cached(), self._autocast(), self.mover.waiting(last):
                 loss, more = self.objective.loss(self.step, micro)
-                (loss / len(share)).backward()
+                self.mover.backward(loss, len(share))
             for name, value in {"loss": float(loss.detach()), **more}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(share)
         figures = group.mean(sums, self.device)
@@ -157,10 +162,7 @@ class _Training:
                 f"the loss of step {self.step + 1} is {self.loss}: go on from the last checkpoint with a lower"
                 f" learning rate than {plan.rate:g}"
             )
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, plan.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {**figures, "rate": rate, "gradient": float(norm)}
+        return {**figures, "rate": rate, "gradient": self.mover.move()}
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.plan.bf16 else nullcontext()
@@ -184,19 +186,20 @@ class _Training:
         return bool(plan.patience) and self.since_best >= plan.patience
 
     def _keep(self) -> None:
-        model, optimizer = self.group.whole_state(self.model, self.optimizer)
+        state: dict[str, object] = {
+            "plan": asdict(self.plan),
+            "step": self.step,
+            "best": self.best,
+            "since_best": self.since_best,
+            "seconds": self.seconds,
+            "loss": self.loss,
+        }
+        state |= self.mover.keep(self.log.folder, self.step)
         if self.group.first:
-            state = {
-                "plan": asdict(self.plan),
-                "step": self.step,
-                "best": self.best,
-                "since_best": self.since_best,
-                "seconds": self.seconds,
-                "loss": self.loss,
-                "model": model,
-                "optimizer": optimizer,
-            }
             _write_state(self.log, state)
+            for old in self.log.folder.glob("shards-*"):
+                if old.name not in (state.get("shards"), state.get("zero")):
+                    shutil.rmtree(old, ignore_errors=True)
         self.group.wait()
 
     def _take_up(self) -> None:
@@ -204,7 +207,7 @@ class _Training:
             state = torch.load(self.log.state_file, map_location="cpu", weights_only=True)
         except Exception as error:  # a torn pickle raises anything
             raise InputError(f"{self.log.state_file} is damaged ({error}): begin in another folder") from error
-        self.group.put_state(self.model, self.optimizer, state["model"], state["optimizer"])
+        self.mover.take(state, self.log.folder)
         self.step, self.best, self.since_best = state["step"], state["best"], state["since_best"]
         self.seconds, self.loss = state["seconds"], state["loss"]
 

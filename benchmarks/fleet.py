@@ -1,0 +1,239 @@
+"""What 200 boards that look for models cost their host: `python benchmarks/fleet.py` on an idle machine.
+
+A real host (`perslm-host serve` in a process of its own) and two mirrors of its repository served by Python's
+http.server, each in a process of its own. 200 boards with certificates of their own look as a daemon does: the
+signed metadata of host and mirrors by TUF, the channel, the manifest, then a report. They look all at once, then
+one after the other within half a minute; an eighth of them reports a failure of a staged version, which has to
+stop by itself. What crosses the wire is counted by relays in front of the host (with its TLS)
+and of a mirror (plain HTTP).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("runtime", "daemon", "training_host", "tests")]
+
+from perslm_daemon.broker import free_port  # noqa: E402 - after the path is set
+from perslm_runtime.bundle import channel_path, read_channel  # noqa: E402 - as above
+from perslm_runtime.bundles import look_up  # noqa: E402 - as above
+from perslm_runtime.certificates import Identity, for_board, keep, self_signed, write_secret  # noqa: E402 - as above
+from perslm_runtime.host_account import HostAccount  # noqa: E402 - as above
+from perslm_runtime.trust import Trust  # noqa: E402 - as above
+from perslm_training_host.boards import Boards  # noqa: E402 - as above
+from perslm_training_host.repository import Repository  # noqa: E402 - as above
+from perslm_training_host.signing_keys import SigningKeys  # noqa: E402 - as above
+from updates import bundle  # noqa: E402 - as above
+
+RESULT = ROOT / "benchmarks/results/fleet.json"
+BOARDS = 200
+_SPREAD_S = 30.0
+_AT_ONCE = 16  # threads that play boards
+_HOST = "from perslm_training_host.cli import main; main()"
+
+
+def main() -> None:
+    """Measure, print and keep the result."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        told = measured(Path(name), stack)
+    print(json.dumps(told, indent=1))
+    RESULT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(folder: Path, stack: ExitStack) -> dict[str, Any]:
+    """Everything, once."""
+    repository = Repository.create(folder / "repository", SigningKeys([folder / "repository-keys"]))
+    for version in (1, 2):
+        repository.publish(bundle(folder, version, b"GGUF%d" % version))
+    repository.promote("home", 1, "stable")
+    repository.promote("home", 2, "stable", percent=50)
+    host_port, mirror_ports = free_port(), [free_port(), free_port()]
+    host, mirrors = played(folder, host_port, mirror_ports, stack)
+    seen_host = stack.enter_context(relay(host_port))
+    seen_mirror = stack.enter_context(relay(mirror_ports[0]))
+    urls = [f"http://127.0.0.1:{port}" for port in (seen_mirror.port, mirror_ports[1])]
+    boards = [Board(folder, number, f"https://127.0.0.1:{seen_host.port}", urls) for number in range(BOARDS)]
+    idle_s = cpu_s(host)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        began, before = time.monotonic(), cpu_s(host)
+        list(pool.map(Board.look, boards))  # the first time: all metadata, and both manifests
+        first = {"wall_s": round(time.monotonic() - began, 1), "host_cpu_s": round(cpu_s(host) - before, 2)}
+        began, before = time.monotonic(), cpu_s(host)
+        list(pool.map(Board.look, boards))
+        again = {"wall_s": round(time.monotonic() - began, 1), "host_cpu_s": round(cpu_s(host) - before, 2)}
+        host_bytes, mirror_bytes, before = seen_host.seen, seen_mirror.seen, cpu_s(host)
+        began = time.monotonic()
+        for number, board in enumerate(boards):
+            time.sleep(max(0.0, began + number * _SPREAD_S / BOARDS - time.monotonic()))
+            pool.submit(board.look)
+        pool.shutdown()
+        spread_s, spent = time.monotonic() - began, cpu_s(host) - before
+    of_host, of_mirror = seen_host.seen - host_bytes, seen_mirror.seen - mirror_bytes
+    for board in random.Random(1).sample(boards, BOARDS // 8):  # noqa: S311 - draws boards, no secrets
+        board.fail("home-v2")
+    percent = Repository(folder / "repository", SigningKeys([])).channel("stable").offers[0].percent
+    errors = [board.error for board in boards if board.error]
+    mirrors_s = sum(map(cpu_s, mirrors))
+    look_s = spent / BOARDS
+    return {
+        "what": f"{BOARDS} boards, a host and two mirrors on one machine; CPU seconds are the host's",
+        "first_look_of_all_at_once": first,
+        "next_look_of_all_at_once": again,
+        "one_after_the_other": {"wall_s": round(spread_s, 1), "host_cpu_s": round(spent, 2)},
+        "host_cpu_ms_per_look": round(look_s * 1000, 1),
+        "share_of_a_core": {
+            "looks every minute": round(look_s * BOARDS / 60, 4),
+            "looks every hour": round(look_s * BOARDS / 3600, 6),
+            "looks every day (as shipped)": round(look_s * BOARDS / 86400, 7),
+            "goal": 0.05,
+        },
+        "idle_look_bytes": {
+            "a_mirror": round(of_mirror / BOARDS),
+            "the_host_with_tls_and_the_report": round(of_host / BOARDS),
+            "goal": 5000,
+        },
+        "host_start_cpu_s": round(idle_s, 2),
+        "mirrors_cpu_s": round(mirrors_s, 2),
+        "errors": errors[:3],
+        "staged_version_after_an_eighth_failed": {"percent": percent, "expected": 0},
+    }
+
+
+class Board:
+    """A board with a certificate of its own, as `perslm sync enroll` leaves it, that looks and reports."""
+
+    def __init__(self, folder: Path, number: int, url: str, mirrors: list[str]) -> None:
+        self.name = f"board-{number:03}"
+        self.error = ""
+        own = folder / self.name
+        boards = Boards(folder / "repository-boards")
+        key = self_signed(self.name)
+        certificate = for_board(boards.authority(), key.certificate, self.name)
+        boards._change(lambda known: known.__setitem__(self.name, boards._new(self.name, certificate)))
+        keep(own / "host", "board", Identity(key.key, certificate))
+        write_secret(own / "host/authority.pem", boards.authority().certificate)
+        write_secret(own / "host/root.json", (folder / "repository/metadata/1.root.json").read_bytes())
+        write_secret(own / "host/url", url.encode())
+        account = HostAccount.of(own / "host")
+        assert account is not None
+        self._account, self._folder, self._mirrors = account, own, mirrors
+
+    def look(self) -> None:
+        """As a daemon looks: metadata of all mirrors, the channel, what is new, and the report."""
+        try:
+            tls = self._account.context()
+            tls.load_default_certs()
+            urls = [self._account.url, *self._mirrors]
+            trust = Trust(self._folder / "trust", self._account.anchor, urls, now=time.time, tls=tls)
+            trust.refresh()
+            channel = read_channel(trust.read(channel_path("stable")))
+            for one, version in channel.for_board(self.name):
+                look_up(trust, one, version)
+            self._account.report(self._report("in_use"))
+        except Exception as error:  # noqa: BLE001 - counted, and told in the result
+            self.error = f"{type(error).__name__}: {error}"
+
+    def fail(self, name: str) -> None:
+        """Tell the host that a version could not be used."""
+        self._account.report({**self._report("refused"), "refused": {name: "it answers nonsense"}})
+
+    def _report(self, step: str) -> dict[str, Any]:
+        health = {"ok": True, "uptime_s": 86400, "rss_mb": 310.5, "load": 0.2, "temperature_c": 51.2}
+        told = {"version": "0.1.0", "profile": "pi5", "in_use": {"llm": "home-v1"}, "health": health}
+        return {**told, "outcomes": {"home-v1": "kept", "home-v2": step}, "latency_ms": 812}
+
+
+def played(
+    folder: Path, host_port: int, mirror_ports: list[int], stack: ExitStack
+) -> tuple[subprocess.Popen[str], list[subprocess.Popen[str]]]:
+    """The host and its mirrors, running."""
+    words = ["serve", "--port", str(host_port), "--no-announce", "--fleet-port", "-1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path[:4], os.environ.get("PYTHONPATH", "")])}
+    host = subprocess.Popen(
+        [sys.executable, "-c", _HOST, "--json", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    stack.callback(ended, host)
+    assert host.stdout is not None
+    host.stdout.readline()
+    mirrors = []
+    for port in mirror_ports:
+        argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", "repository"]
+        quiet = subprocess.DEVNULL
+        mirrors.append(subprocess.Popen(argv, cwd=folder, stdout=quiet, stderr=quiet, text=True))
+        stack.callback(ended, mirrors[-1])
+    time.sleep(1.0)
+    return host, mirrors
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """End a process that was started here."""
+    process.terminate()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def cpu_s(process: subprocess.Popen[str]) -> float:
+    """CPU seconds of a running process."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Seen:
+    """Bytes that crossed a relay, both ways."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.seen = port, 0
+        self.lock = threading.Lock()
+
+
+@contextmanager
+def relay(to: int) -> Iterator[_Seen]:
+    """A port that hands everything on to another, and counts."""
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
+        seen = _Seen(listening.getsockname()[1])
+
+        def pump(source: socket.socket, sink: socket.socket) -> None:
+            try:
+                while data := source.recv(1 << 16):
+                    with seen.lock:
+                        seen.seen += len(data)
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+        def accept() -> None:
+            while True:
+                try:
+                    near, _ = listening.accept()
+                except OSError:
+                    return
+                far = socket.create_connection(("127.0.0.1", to))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield seen
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""`make image-full`: the whole proof in one command: an image from nothing, the same again, and its start.
+
+Everything is fetched and compiled into a cache of its own, so nothing of an earlier build helps. The report of the
+last run is benchmarks/results/image-full.json, with its date, commit, seconds and processor seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from perslm_build import flash_test, image, image_root, locks
+from perslm_build.terminal import SetupError, say, step
+
+RESULT = locks.ROOT / "benchmarks" / "results" / "image-full.json"
+_MOST_PACKED_MB = 1200
+
+
+def run(*, voice: bool) -> None:
+    """Build twice from nothing, compare, look for what was left, and boot; keep the report. Raises SetupError."""
+    begin = time.monotonic()
+    facts = _facts()
+    cold = image.cache().parent / "cold"
+    shutil.rmtree(cold, ignore_errors=True)
+    try:
+        with _cache(cold):
+            before = traces()
+            facts["cold"], first = _built()
+            facts["warm"], second = _built()
+            facts["packed_mb"] = round(first.packed.stat().st_size / 1e6)
+            facts["sha256"] = [first.sha256, second.sha256]
+            facts["same_bytes"] = first.sha256 == second.sha256
+            facts["left_behind"] = sorted(traces() - before)
+            facts["board"] = flash_test.run(voice=voice)
+        facts["wrong"] = wrong(facts)
+    except SetupError as error:
+        facts["wrong"] = [str(error).splitlines()[0]]
+        raise
+    finally:
+        facts["minutes"] = round((time.monotonic() - begin) / 60)
+        _keep(facts)
+    shutil.rmtree(cold)
+    if facts["wrong"]:
+        raise SetupError("not as it should be: " + "; ".join(facts["wrong"]))
+
+
+def wrong(facts: dict[str, Any]) -> list[str]:
+    """What of a report is not as it has to be, whatever the machine's speed."""
+    found = []
+    if not facts["same_bytes"]:
+        found.append("two builds from the same packages have different bytes")
+    if facts["left_behind"]:
+        found.append(f"left behind: {', '.join(facts['left_behind'])}")
+    if facts["packed_mb"] > _MOST_PACKED_MB:
+        found.append(f"the image has {facts['packed_mb']} MB, more than {_MOST_PACKED_MB}")
+    return found
+
+
+def traces(root: Path = Path("/")) -> set[str]:
+    """What a build could leave on this machine: mounts of ours or our caches, the emulator's registration."""
+    mounts = (root / "proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    places = [line.split()[1] for line in mounts]
+    found = {f"mount {place}" for place in places if "/perslm/" in place or place.endswith("binfmt_misc")}
+    if (root / "proc/sys/fs/binfmt_misc" / image_root.EMULATOR).exists():
+        found.add(f"registered {image_root.EMULATOR}")
+    return found
+
+
+def _built() -> tuple[dict[str, int], Any]:
+    """A build, with its seconds and the processor's."""
+    begin, spent = time.monotonic(), _processor_s()
+    product = image.build()
+    return {
+        "seconds": round(time.monotonic() - begin),
+        "processor_s": round(_processor_s() - spent),
+    }, product
+
+
+def _processor_s() -> float:
+    """Seconds that this process and those it has waited for have computed."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+@contextmanager
+def _cache(folder: Path) -> Iterator[None]:
+    """Another place for the caches, for the block; models come from where they are, verified."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = before
+
+
+def _facts() -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": flash_test.commit(),
+        "board_asked_for": os.environ.get("BOARD") or "generic-arm64",
+        "host": {"machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
+    }
+
+
+def _keep(facts: dict[str, Any]) -> None:
+    with step("Report"):
+        fresh = RESULT.with_suffix(".new")
+        fresh.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(RESULT)
+        say(f"   {RESULT.relative_to(locks.ROOT)}: {'; '.join(facts['wrong']) or 'all as it should be'}")

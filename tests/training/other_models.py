@@ -1,0 +1,119 @@
+"""Tiny Phi 3 and Gemma 2 models as GGUF files, written by gguf's own writer as a converter would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGUFWriter, TokenType
+from small_model import TEMPLATE, WORDS, make_tokenizer, train_text
+from transformers import Gemma2Config, Gemma2ForCausalLM, Phi3Config, Phi3ForCausalLM
+
+_SHAPE = {
+    "vocab_size": WORDS,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-5,
+}
+_NAMES = {
+    "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_up_proj": "ffn_up",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+}
+_NORMS = {
+    "phi3": {"post_attention_layernorm": "ffn_norm"},
+    "gemma2": {
+        "post_attention_layernorm": "post_attention_norm",
+        "pre_feedforward_layernorm": "ffn_norm",
+        "post_feedforward_layernorm": "post_ffw_norm",
+    },
+}
+
+
+def make(kind: str) -> Any:
+    """A model of random weights; `kind` is phi3 or gemma2."""
+    torch.manual_seed(0)
+    model = (
+        Phi3ForCausalLM(Phi3Config(**_SHAPE, pad_token_id=0, tie_word_embeddings=False))
+        if kind == "phi3"
+        else Gemma2ForCausalLM(Gemma2Config(**_SHAPE, head_dim=16))
+    )
+    for parameter in model.parameters():
+        parameter.data += (0.1 if parameter.ndim == 1 else 0.05) * torch.randn(parameter.shape)
+    return model.eval()
+
+
+def write(model: Any, kind: str, path: Path) -> None:
+    """Write it as F32."""
+    writer = GGUFWriter(path, kind)
+    _about(writer, model.config, kind)
+    _tokenizer(writer)
+    for name, tensor in model.state_dict().items():
+        if name != "lm_head.weight" or kind == "phi3":
+            added = 1 if tensor.ndim == 1 and kind == "gemma2" else 0  # Gemma's files keep 1 + weight
+            writer.add_tensor(_name(name, kind), np.ascontiguousarray(tensor.float().numpy() + np.float32(added)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _about(writer: GGUFWriter, config: Any, kind: str) -> None:
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(512)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(16)
+    writer.add_key_length(16)
+    writer.add_value_length(16)
+    writer.add_file_type(0)
+    writer.add_sliding_window(512)
+    if kind == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def _tokenizer(writer: GGUFWriter) -> None:
+    tokenizer = make_tokenizer(train_text())
+    words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([word for word, _ in words])
+    writer.add_token_types([TokenType.CONTROL if word.startswith("<|") else TokenType.NORMAL for word, _ in words])
+    writer.add_token_merges([" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(0)
+    writer.add_chat_template(TEMPLATE)
+
+
+def _name(name: str, kind: str) -> str:
+    top = {
+        "model.embed_tokens.weight": "token_embd.weight",
+        "model.norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    }
+    if name in top:
+        return top[name]
+    _, _, block, *rest = name.split(".")
+    part = ".".join(rest[:-1])
+    return f"blk.{block}.{(_NAMES | _NORMS[kind])[part]}.weight"
