@@ -45,9 +45,8 @@ _STOCK = {
 _NOT_HERE = ("{area", "{floor", "{name}", "{name:", "conversation_command", "{zone")
 _LONGEST_CHARS = 300  # a command is shorter, and matching takes time by length
 _NAME = re.compile(r"[\w'-]+(?: [\w'-]+){0,3}")
-_VAGUE = frozenset(
-    ("about", "around", "roughly", "approximately", "exactly", "like")
-)  # "about ten minutes" is ten
+# "About ten minutes" is ten.
+_VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "like"))
 _DURATION, _WHEN, _NUMBER = "xduration{}x", "xwhen{}x", "xnumber{}x"
 
 
