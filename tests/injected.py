@@ -33,6 +33,7 @@ from perslm_daemon.turn import Parts as Engines
 from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_lines import Entry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.tool_call import ToolCall, Words
@@ -197,7 +198,7 @@ async def world(root: Path, found: list[Attempt]) -> AsyncIterator[World]:
             commands=("marker=/usr/bin/printf done",),
         )
         tools = Tools(bulletin, Approvals(bulletin))
-        recollection = Recollection(Engines(None, memory), "", Budget())  # type: ignore[arg-type]  # nobody thinks here
+        recollection = Recollection(Engines(None, memory), "", Budget(), Keep())  # type: ignore[arg-type]  # nobody thinks here
         await add_tools(tools, config, workers, Parts(data, lambda: now, schedule, recollection, home))
         weather = Manifest(
             "weather", "Tell the weather.", (Words("file", 40),), ("weather",), strangers=True, origin="plug-in 1"

@@ -19,6 +19,7 @@ from perslm_daemon.tools_verb import ApproveArgs, ToolVerbs
 from perslm_daemon.turn import Event, Parts
 from perslm_daemon.verbs import Request
 from perslm_runtime import landlock
+from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_prune import Budget
 
 pytestmark = [
@@ -108,7 +109,7 @@ async def test_the_homes_own_question_is_listed_and_answered_with_those_of_the_t
     async def ignore(_event: Event) -> None:
         pass
 
-    recollection = Recollection(Parts(None, house.memory), "", Budget())  # type: ignore[arg-type]  # nobody thinks here
+    recollection = Recollection(Parts(None, house.memory), "", Budget(), Keep())  # type: ignore[arg-type]  # nobody thinks here
     verbs = ToolVerbs(house.tools, recollection, "owner", house.home)
     (door,) = house.home.find("Front Door")
     await house.home.act([door.id], Action("unlock"))

@@ -41,7 +41,7 @@ def test_every_topic_is_named() -> None:
 
 def test_every_verb_is_there_with_all_its_arguments() -> None:
     source = inspect.getsource(verb_table.Table)
-    found = dict(re.findall(r'Verb\("(\w+)", (\w+),', source))
+    found = dict(re.findall(r'Verb\(\s*"(\w+)",\s*(\w+),', source))
     assert set(rows("Requests")) == set(found)
     for verb, kind in found.items():
         args = getattr(verb_table, kind, None) or getattr(verbs, kind)
