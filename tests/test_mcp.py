@@ -73,7 +73,7 @@ async def running(folder: Path, name: str, tables: str) -> AsyncIterator[tuple[P
     async def tell(_name: str, _notice: wire.NoticeShape) -> None:
         pass
 
-    plugins = Plugins(config, tools, bulletin, tell, again_s=0.2)
+    plugins = Plugins(config, tools, bulletin, tell, again_s=2)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(plugins.run)
         await plugins.settled.wait()
@@ -131,10 +131,8 @@ async def test_a_server_over_http_that_comes_later_is_under_the_same_policy(tmp_
         assert (await tools.call("web_list_notes", {"contains": "led"}, Caller())).text == "led on"
 
 
-async def test_a_server_that_is_not_there_is_refused_and_holds_up_nobody(tmp_path: Path) -> None:
-    tables = f'[mcp.gone]\nurl = "http://127.0.0.1:{free_port()}/mcp"\nreads = ["x"]\n'
-    async with running(tmp_path, "mcp.gone,mcp.none", tables) as (plugins, _):
-        assert "the MCP server gone: no connection" in plugins.plugged["mcp.gone"].problem
+async def test_a_server_that_nobody_declared_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    async with running(tmp_path, "mcp.none", "") as (plugins, _):
         assert "declare it as [mcp.none]" in plugins.plugged["mcp.none"].problem
 
 

@@ -260,33 +260,18 @@ class Marked:
         self._said[mark] = said
         return mark
 
+    @property
+    def values(self) -> Mapping[str, Mapping[str, int | When]]:
+        """What stands for each word that was put in: seconds by "duration", "when", and "number"."""
+        return {"duration": self._durations, "when": self._whens, "number": self._numbers}
+
     def lists(self) -> dict[str, SlotList]:
         """The values that stand in this sentence, and the free words."""
-        named: dict[str, Mapping[str, int | When]] = {
-            "duration": self._durations,
-            "when": self._whens,
-            "number": self._numbers,
-        }
         lists: dict[str, SlotList] = {
             name: TextSlotList.from_tuples(values.items(), allow_template=False, name=name)
-            for name, values in named.items()
+            for name, values in self.values.items()
         }
         return lists | {name: WildcardSlotList(name) for name in ("name", "what")}
-
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The numbers by the word that stands for each."""
-        return self._numbers
-
-    @property
-    def durations(self) -> Mapping[str, int]:
-        """The durations, in seconds, by the word that stands for each."""
-        return self._durations
-
-    @property
-    def whens(self) -> Mapping[str, When]:
-        """The days and times by the word that stands for each."""
-        return self._whens
 
     def holds_time(self, text: str) -> bool:
         """Whether there is a phrase of time in a part of the sentence."""

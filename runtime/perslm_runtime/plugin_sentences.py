@@ -94,7 +94,7 @@ def _table(plugin: str, said: Said) -> Sentences:
 
 def _matches(one: Said, table: Sentences, marked: Marked) -> Iterator[tuple[int, dict[str, str | int | bool]]]:
     """Every way that the sentence fits: how many letters of it are free words, and the arguments."""
-    values = {"when": marked.whens, "whole": marked.numbers, "duration": marked.durations}
+    values = {"whole": marked.values["number"], **marked.values}
     lists: dict[str, Mapping[str, Any]] = {
         name: values[kind] for name, kind in one.kinds.items() if kind in values
     }
