@@ -123,6 +123,7 @@ class Sharing:
         meant: str = "",
         by: _Seen | None = None,
         good: bool | None = None,
+        judged: str = "",
     ) -> int | None:
         first = turns[0]
         body = {
@@ -130,6 +131,7 @@ class Sharing:
             "meant": meant,
             "intents": intents_data(by.turn) if by is not None else [],
             "good": good,
+            "judged": judged,
             "model": first.turn.model,
             "language": self._config.stt.language,
             "app": __version__,
@@ -192,7 +194,7 @@ class Sharing:
         )
         if seen is None:
             raise InputError("there is no such turn any more: a thumb is for one of the latest turns")
-        added = await self._add("corrections", [seen], meant=better, good=good)
+        added = await self._add("corrections", [seen], meant=better, good=good, judged="thumb")
         if added is None:
             raise InputError("this turn is in the queue already: `perslm share list` shows it")
         return added
@@ -206,6 +208,7 @@ class Sharing:
             "meant": "",
             "intents": [],
             "good": None,
+            "judged": "",
             "model": self._config.model.id,
             "language": self._config.stt.language,
             "app": __version__,

@@ -164,6 +164,7 @@ async def test_a_person_changes_and_drops_what_is_theirs_and_nobody_elses(house:
         rated = await house.verb("share", action="rate", good=False, text="Rome.", turn=turn.data["turn"])
         (listed,) = [one for one in (await house.share("list"))["examples"] if one["id"] == rated.data["id"]]
         assert (listed["sends"]["good"], listed["sends"]["meant"]) == (False, "Rome.")
+        assert listed["sends"]["judged"] == "thumb"  # by it the host knows that "Rome." is a better answer
         chosen = (await house.share("add", id=1))["id"]
         messages = [{"role": "user", "content": "What is it? Call 020 7946 0958."}]
         await house.share("edit", id=chosen, messages=messages)

@@ -110,6 +110,23 @@ def test_people_get_the_answers_they_wanted_and_replay_keeps_the_rest(
     assert Path(loose["written"][0]).exists()
 
 
+def test_a_bad_thumb_with_a_better_answer_is_a_pair_and_other_lines_of_a_data_set_are_none(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Capital of Italy?"}, {"role": "assistant", "content": "Milan."}]
+    rows = [
+        {"text": "A line of text."},
+        {"messages": talk, "source": "boards corrections", "meant": "Rome.", "good": False, "judged": "thumb"},
+        {"messages": talk, "source": "boards corrections", "meant": "the lamp in the hall", "good": False},
+        {"messages": talk, "source": "boards corrections", "good": True, "judged": "thumb"},
+        {"messages": talk * 2, "source": "boards conversations"},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert preferences.read(path) == [Pair("Capital of Italy?", "Rome.", "Milan.", "thumb")]
+    path.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(InputError, match="holds no pairs"):
+        preferences.read(path)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

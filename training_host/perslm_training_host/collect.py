@@ -166,7 +166,7 @@ def _shared_line(kept: Kept) -> Line:
     told = msgspec.to_builtins(kept.example)
     more = {
         name: told[name]
-        for name in ("meant", "intents", "good", "model", "language")
+        for name in ("meant", "intents", "good", "judged", "model", "language")
         if told[name] not in ("", [], None)
     }
     messages = tuple((message["role"], message["content"]) for message in told["messages"])

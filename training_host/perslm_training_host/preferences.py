@@ -1,9 +1,10 @@
 """Pairs of a better and a worse answer, from corrections and thumbs, and the loss that learns them (DPO).
 
-A line of the file is {"prompt", "chosen", "rejected", "source"}. The frozen model from before says how likely it
-found both; the student shall move the better one's odds up against that. So that it does not forget the rest,
-replies it gave before are replayed: there it is held to the frozen model's own probabilities. Own loss in our own
-loop instead of TRL's trainer: that one resumes inexactly and wants its data set library.
+A line of the file is {"prompt", "chosen", "rejected", "source"}, or an example that a board shared, as `collect`
+writes it: of a bad thumb with a better answer it makes a pair, other lines of a data set hold none. The frozen
+model from before says how likely it found both; the student shall move the better one's odds up against that. So
+that it does not forget the rest, replies it gave before are replayed: there it is held to its old odds. Own
+loss in our own loop instead of TRL's trainer: that one resumes inexactly and wants its data set library.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +50,9 @@ def read(path: Path) -> list[Pair]:
             continue
         try:
             about = json.loads(line)
+            if (shared := _shared(about)) is not None:
+                found |= dict.fromkeys(shared)
+                continue
             source = str(about.get("source", "unknown"))
             pair = Pair(about["prompt"], about["chosen"], about["rejected"], source)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -61,6 +66,19 @@ def read(path: Path) -> list[Pair]:
     if not found:
         raise InputError(f"{path} holds no pairs: there is nothing to learn")
     return list(found)
+
+
+def _shared(about: Any) -> list[Pair] | None:
+    """The pairs of a data set's line: one where a person judged an answer bad and gave a better one; else none."""
+    if not isinstance(about, dict) or "chosen" in about or "prompt" in about:
+        return None
+    if "messages" not in about:
+        return [] if isinstance(about.get("text"), str) else None
+    messages = [(one["role"], str(one["content"])) for one in about["messages"]]
+    judged = about.get("judged") == "thumb" and about.get("good") is False and str(about.get("meant", "")).strip()
+    if not judged or [role for role, _ in messages] != ["user", "assistant"]:
+        return []
+    return [Pair(messages[0][1], str(about["meant"]), messages[1][1], "thumb")]
 
 
 def _check_contradictions(path: Path, pairs: Sequence[Pair]) -> None:

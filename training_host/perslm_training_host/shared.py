@@ -49,7 +49,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SharedExample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An example as a board sends it: what was said and answered, what was meant, how it was judged."""
+    """An example as a board sends it: what was said and answered, what was meant, how it was judged.
+
+    `judged` is "thumb" where a person said good or bad: then `meant` is the better answer, else what was wanted.
+    """
 
     id: str
     kind: str
@@ -58,6 +61,7 @@ class SharedExample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meant: str = ""
     intents: tuple[dict[str, Any], ...] = ()
     good: bool | None = None
+    judged: str = ""
     model: str = ""
     language: str = ""
     app: str = ""
