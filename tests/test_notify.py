@@ -104,8 +104,8 @@ async def test_quiet_hours_hold_back_what_is_not_urgent_until_they_end(tmp_path:
         here.now = NIGHT
         await here.told.put("The update is in use")
         await here.told.put("There is water", urgency="urgent")
-        await until(lambda: len(site.posted) == 1 and here.said == ["There is water"])
-        assert [one.notice.text for one in here.told.undelivered] == ["The update is in use"]
+        await until(lambda: [one.notice.text for one in here.told.undelivered] == ["The update is in use"])
+        assert (len(site.posted), here.said) == (1, ["There is water"])
         here.now = NOON
         await here.told.put("Good morning")  # wakes it, as the next look at the clock would
         await until(lambda: not here.told.undelivered)
