@@ -122,7 +122,7 @@ def test_a_student_is_nearer_to_its_teacher_after_a_lesson_in_llama_cpp(
     small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     field = small.quantized("Q4_0")
-    report = told(capsys, *distil(small, tmp_path / "run", "--steps", "20", "--rows", "4", *more))
+    report = told(capsys, *distil(small, tmp_path / "run", "--steps", "30", "--rows", "4", *more))
     written = Path(report["written"][0])
     assert report["outcome"]["ended"] == "done"
     assert report["estimate"]["seconds"] > 0
@@ -132,9 +132,9 @@ def test_a_student_is_nearer_to_its_teacher_after_a_lesson_in_llama_cpp(
         Scorer(written, threads=1) as two,
     ):
         scores = compare(teacher, [one, two], small.tokens(small.held_out)[:1536])
-    assert scores[2].kl.mean() < 0.9 * scores[1].kl.mean()
+    assert scores[2].kl.mean() < 0.95 * scores[1].kl.mean()
     shards = len(list((tmp_path / "logits").glob("*/*.npz")))
-    assert shards == (3 if "--likeliest" in more else 0)  # 80 pieces, 32 a shard
+    assert shards == (4 if "--likeliest" in more else 0)  # 120 pieces, 32 a shard
     head = gguf_file.read(field)
     at = head.u32_at["general.file_type"]  # all but the kind of quantization is the student's, byte for byte
     heads = [path.read_bytes()[: head.keys_end] for path in (field, written)]
@@ -169,11 +169,17 @@ def test_a_cache_is_made_once_and_a_second_run_needs_no_teacher(
     first = told(capsys, *command)
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "logits").glob("*/*.npz")}
     assert files
-    assert sum(file.stat().st_size for file in files) < 8 * 63 * (16 * 2 + 17 * 2) * 1.2  # 8 pieces of 63 places
+    assert sum(file.stat().st_size for file in files) < 32 * 63 * (16 * 2 + 17 * 2) * 1.2  # pieces of 63 places
     command[command.index("--out") + 1] = tmp_path / "two"
     second = told(capsys, *command)
     assert {file: file.stat().st_mtime_ns for file in files} == files
     assert Path(second["written"][0]).read_bytes() == Path(first["written"][0]).read_bytes()
+    longer = [*command]
+    longer[longer.index("--steps") + 1] = "20"  # 40 pieces: a second shard beside the first
+    longer[longer.index("--out") + 1] = tmp_path / "longer"
+    assert told(capsys, *longer)["outcome"]["steps"] == 20
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+    assert len(list((tmp_path / "logits").glob("*/*.npz"))) == 2
     next(iter(files)).write_bytes(b"torn")
     command[command.index("--out") + 1] = tmp_path / "three"
     assert "is damaged" in told(capsys, *command, code=3)["error"]["message"]

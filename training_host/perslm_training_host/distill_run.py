@@ -33,7 +33,7 @@ from perslm_training_host.console import Progress, note
 from perslm_training_host.distilling import Answers, Probabilities, Taught
 from perslm_training_host.estimate import Estimate
 from perslm_training_host.group import Group
-from perslm_training_host.logit_cache import LogitCache
+from perslm_training_host.logit_cache import SHARD, LogitCache
 from perslm_training_host.model_facts import Facts
 from perslm_training_host.pruning import Shape
 from perslm_training_host.runs import Run
@@ -278,7 +278,8 @@ class _Parts:
 
     def _cache(self, pieces: Pieces) -> LogitCache:
         taught, plan = self._recipe.taught, self._recipe.plan
-        visits = min(pieces.count, plan.steps * plan.accumulate * taught.rows)
+        # Shards are whole but for the text's end: a longer run with the same text goes on with them.
+        visits = -(-plan.steps * plan.accumulate * taught.rows // SHARD) * SHARD
         about = {
             "teacher": self._looked.hashes["teacher"],
             "text": self._looked.hashes["text"],
@@ -288,7 +289,9 @@ class _Parts:
             "temperature": taught.temperature,
             "seed": taught.seed,
         }
-        return LogitCache(self._folder.parent / "logits", about, pieces.numbers(0, visits), taught.length - 1)
+        return LogitCache(
+            self._folder.parent / "logits", about, pieces.numbers(0, min(pieces.count, visits)), taught.length - 1
+        )
 
     def _fill(self, cache: LogitCache, objective: Probabilities, missing: Sequence[int]) -> None:
         progress = Progress("teacher", len(missing), quiet=self._quiet or not missing)
