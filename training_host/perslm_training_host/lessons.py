@@ -92,6 +92,15 @@ def mean_loss(hidden: Tensor, weight: Tensor, cap: float | None, lesson: Lesson,
     return found
 
 
+def multiplied_in(weight: Tensor) -> torch.dtype:
+    """The type that a weight is multiplied in here. Who multiplies in chunks casts once: autocast always would.
+
+    For the two heads of 49,152 words that was 17 % of a step.
+    """
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
 class _Chunked(torch.autograd.Function):  # type: ignore[misc]  # torch has no types here
     """Forward takes every chunk's loss and its gradient; backward hands them out."""
 
@@ -103,19 +112,18 @@ class _Chunked(torch.autograd.Function):  # type: ignore[misc]  # torch has no t
         total = torch.zeros((), device=hidden.device)
         to_hidden = torch.empty_like(hidden) if learns else None
         to_weight = torch.zeros_like(weight, dtype=torch.float32) if weight.requires_grad else None
+        head = weight.detach().to(multiplied_in(weight)).requires_grad_(to_weight is not None)
         for at in range(0, len(hidden), chunk):
             part = slice(at, at + chunk)
             with torch.set_grad_enabled(learns):
-                inputs = [hidden[part].detach().requires_grad_(learns)]
-                if to_weight is not None:
-                    inputs.append(weight.detach().requires_grad_())
-                logits = functional.linear(inputs[0], inputs[-1] if to_weight is not None else weight.detach())
+                given = hidden[part].detach().requires_grad_(learns)
+                logits = functional.linear(given, head)
                 logits = cap * torch.tanh(logits.float() / cap) if cap else logits
                 loss = lesson.loss(logits, part).sum() / len(hidden)
             total += loss.detach()
             if to_hidden is None:
                 continue
-            gradients = torch.autograd.grad(loss, inputs)
+            gradients = torch.autograd.grad(loss, [given] if to_weight is None else [given, head])
             to_hidden[part] = gradients[0]
             if to_weight is not None:
                 to_weight += gradients[1]

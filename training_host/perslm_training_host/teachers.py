@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from perslm_runtime.errors import InputError
 from perslm_training_host.divergence import LEAST, with_rest
-from perslm_training_host.lessons import CHUNK, Dense, Likeliest, Wanted
+from perslm_training_host.lessons import CHUNK, Dense, Likeliest, Wanted, multiplied_in
 from perslm_training_host.llama_scores import PIECE, Scorer
 from perslm_training_host.student_model import cap_of
 
@@ -39,6 +40,7 @@ class TorchTeacher:
         self._model = model.requires_grad_(False).eval()
         self._likeliest, self._temperature, self._bf16 = likeliest, temperature, bf16
         self._cap = cap_of(model)
+        self._heads: dict[torch.dtype, Tensor] = {}
 
     def wanted(self, tokens: Tensor, sources: Tensor) -> Wanted:
         """As the protocol says."""
@@ -48,7 +50,11 @@ class TorchTeacher:
             return self._cut(dense) if self._likeliest else dense
 
     def _head(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._model.lm_head(hidden)
+        head = self._model.lm_head
+        kind = multiplied_in(head.weight)
+        if kind not in self._heads:
+            self._heads[kind] = head.weight.to(kind)
+        logits: Tensor = functional.linear(hidden, self._heads[kind], head.bias)
         return self._cap * torch.tanh(logits.float() / self._cap) if self._cap else logits
 
     def _cut(self, dense: Dense) -> Likeliest:
@@ -63,6 +69,7 @@ class TorchTeacher:
     def close(self) -> None:
         """Let the model go."""
         self._model = None
+        self._heads.clear()
 
 
 class LlamaTeacher:
