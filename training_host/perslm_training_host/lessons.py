@@ -95,7 +95,7 @@ def mean_loss(hidden: Tensor, weight: Tensor, cap: float | None, lesson: Lesson,
 def multiplied_in(weight: Tensor) -> torch.dtype:
     """The type that a weight is multiplied in here. Who multiplies in chunks casts once: autocast always would.
 
-    For the two heads of 49,152 words that was 17 % of a step.
+    A step that did so for two heads of 49,152 words took 17 % more than a bare loop's.
     """
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
