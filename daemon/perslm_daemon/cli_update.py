@@ -13,7 +13,6 @@ import typer
 from perslm_daemon import config as configuration
 from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.terminal import note, progress_bars, put, put_json
-from perslm_runtime.bundle import fingerprint_of
 from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Stop
 
@@ -66,6 +65,7 @@ def update(
 
 def _trust(session: Session, card: Card, *, yes: bool) -> None:
     from perslm_daemon.releases import offered_anchor, trust
+    from perslm_runtime.bundle import fingerprint_of
 
     anchor, where = offered_anchor(_roots_own(session), card)
     print_ = fingerprint_of(anchor)

@@ -153,9 +153,9 @@ class Repository(TufRepository):
 
     def retract(self, bundle: str, version: int) -> list[str]:
         """Take a version back on every channel; boards that use it go back. Returns the channels it was new to."""
-        self._published(bundle, version)
+        manifest = self._published(bundle, version)
         touched = []
-        for channel in _ALL_CHANNELS:
+        for channel in map(release_channel, CHANNELS) if manifest.kind == APP else CHANNELS:
             before = self.channel(channel)
             offers = []
             for one in before.offers:
