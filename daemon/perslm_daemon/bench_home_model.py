@@ -1,4 +1,4 @@
-"""Benchmark of the home's second stage: the table that nothing was learned from, by sentences alone and with the model.
+"""Benchmark of the home's second stage: a table nothing is learned from, by sentences alone and with the model.
 
 Where no sentence fits, the router and a model that has proven to choose are asked, as in the daemon; what they
 choose goes the same way. One process, so that the prompt's head is computed once.
