@@ -27,6 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from perslm_daemon.bench_devices import Sent, SimHouse
 from perslm_daemon.bench_echo import without_delay
+from perslm_daemon.bench_home_model import unseen
 from perslm_daemon.bench_home_voice import by_voice
 from perslm_daemon.bench_home_words import words
 from perslm_daemon.bench_house import make_house
@@ -60,7 +61,8 @@ def home(session: Session) -> list[Row]:
     """Discovery to ready, command to message, 50,000 states a minute, and the home in words and by voice."""
     logging.getLogger("perslm.home").setLevel(logging.WARNING)  # else a line for each of 1,000 commands
     with tempfile.TemporaryDirectory(prefix="perslm-bench-") as folder:
-        return anyio.run(_home, Path(folder)) + anyio.run(by_voice, session.config)
+        rows = anyio.run(_home, Path(folder))
+    return rows + anyio.run(unseen, session.config) + anyio.run(by_voice, session.config)
 
 
 async def _home(folder: Path) -> list[Row]:

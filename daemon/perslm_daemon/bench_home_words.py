@@ -30,6 +30,8 @@ from perslm_runtime.understanding import Understanding
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
 LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4))
+UNSEEN = _HERE / "benchmarks/home_sentences_5.jsonl"
+"""Nothing is learned from this one (bench_home_model.py)."""
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 
@@ -57,12 +59,12 @@ async def words() -> list[Row]:
         theirs += (await _run(more, (), stock=True))[0]
     what, count = "Home Assistant's own English sentences (hassil), the same resolving", len(ours)
     rows = [
-        Row(f"sentences right of {count}", "%", _right(ours), _right(theirs), what),
-        Row(f"sentences with a wrong action of {count}", "%", _wrong(ours), _wrong(theirs), what),
-        Row(f"sentences right of {count}", "%", _right(ours), 97.0, "the least there should be"),
-        Row(f"sentences with a wrong action of {count}", "%", _wrong(ours), 0.5, "the most there may be"),
-        Row(f"talk that acts, of {len(talk)}", "%", _wrong(our_talk), _wrong(their_talk), what),
-        Row(f"talk that acts, of {len(talk)}", "%", _wrong(our_talk), 0.3, "the most there may be"),
+        Row(f"sentences right of {count}", "%", right_percent(ours), right_percent(theirs), what),
+        Row(f"sentences with a wrong action of {count}", "%", wrong_percent(ours), wrong_percent(theirs), what),
+        Row(f"sentences right of {count}", "%", right_percent(ours), 97.0, "the least there should be"),
+        Row(f"sentences with a wrong action of {count}", "%", wrong_percent(ours), 0.5, "the most there may be"),
+        Row(f"talk that acts, of {len(talk)}", "%", wrong_percent(our_talk), wrong_percent(their_talk), what),
+        Row(f"talk that acts, of {len(talk)}", "%", wrong_percent(our_talk), 0.3, "the most there may be"),
     ]
     ms = statistics.median(one.ms for one in ours)
     return [
@@ -107,9 +109,11 @@ def _hassil(home: Noted, table: Table) -> float:
     return statistics.median(times)
 
 
-def _right(judged: Sequence[Judged]) -> float:
+def right_percent(judged: Sequence[Judged]) -> float:
+    """Of 100, how many were done or told as wanted."""
     return 100 * sum(one.right for one in judged) / len(judged)
 
 
-def _wrong(judged: Sequence[Judged]) -> float:
+def wrong_percent(judged: Sequence[Judged]) -> float:
+    """Of 100, how many did something that nobody wanted."""
     return 100 * sum(one.wrong for one in judged) / len(judged)

@@ -222,13 +222,12 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
     """Every sentence of a table through the skill, each in a conversation of its own."""
     judged: list[Judged] = []
     for number, one in enumerate(table.said):
-        skill.area = one.room
         conversation = f"bench-{number}"
         for before in one.after:
-            await skill(Ask(before, conversation=conversation))
+            await skill(Ask(before, conversation=conversation, area=one.room))
         home.noted.clear()
         began = time.perf_counter()
-        answered = await skill(Ask(one.text, conversation=conversation))
+        answered = await skill(Ask(one.text, conversation=conversation, area=one.room))
         ms = (time.perf_counter() - began) * 1000
         acts = set(home.noted)
         asked = set[tuple[str, object, str]]()
