@@ -32,6 +32,8 @@ NAMES = (
     Entry("Reading Lamp", Kind.DEVICE, "rl"),
     Entry("Light 2", Kind.DEVICE, "l2"),
     Entry("Anna's Radio", Kind.DEVICE, "ar"),
+    Entry("Christmas Tree", Kind.DEVICE, "switch.tree"),
+    Entry("Big TV", Kind.DEVICE, "media_player.tv"),
 )
 
 
@@ -115,6 +117,16 @@ def test_what_fits_no_sentence_counts_by_its_words(
     found = one(english.recognize(text, book))
     assert (found.name, found.number, found.word) == (wish.name, wish.number, wish.word)
     assert [target.devices for target in found.targets] == [((device,),)]
+
+
+def test_a_class_right_behind_a_name_is_no_second_thing_and_never_all_of_its_kind(
+    english: HomeSentences, book: NameBook
+) -> None:
+    for text in ("turn the christmas tree lights off", "turn off the christmas tree light"):
+        assert [target.devices for target in one(english.recognize(text, book)).targets] == [(("switch.tree",),)]
+    assert english.recognize("turn the big tv lights off", book) == ()
+    both = one(english.recognize("turn off the christmas tree and the lights", book))
+    assert [target.noun for target in both.targets] == ["", "light"]
 
 
 @pytest.mark.parametrize(

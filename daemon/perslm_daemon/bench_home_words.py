@@ -31,7 +31,7 @@ _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
 LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4))
 UNSEEN = _HERE / "benchmarks/home_sentences_5.jsonl"
-"""Nothing is learned from this one (bench_home_model.py)."""
+"""One sentence was learned from this one (a class behind a name); bench_home_model.py."""
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 

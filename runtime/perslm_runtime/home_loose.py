@@ -114,7 +114,9 @@ class LooseSentences:
         while at < len(words):
             word = words[at]
             if word in chunked.targets:
-                self._named(read, chunked.targets[word])
+                before = chunked.targets.get(words[at - 1], ()) if at else ()
+                if not self._named(read, before, chunked.targets[word]):
+                    return None
             elif word in chunked.places:
                 if read.place is not None:
                     return None
@@ -151,8 +153,13 @@ class LooseSentences:
             return None  # "warm" alone may be what a room is to be
         return "white", white[0], "", white[1]
 
-    def _named(self, read: _Read, targets: Sequence[Target]) -> None:
-        """Take what was named. Beside a name a class may be a cue: "the lock on the back door", "a red light"."""
+    def _named(self, read: _Read, before: Sequence[Target], targets: Sequence[Target]) -> bool:
+        """Take what was named; False where it makes no sense right behind what was named `before`.
+
+        Beside a name a class may be a cue: "the lock on the back door", "a red light".
+        """
+        if before and _is_apposed(targets):
+            return _may_be(before, targets[0].noun)  # "the TV lights" is neither the TV nor every light
         for target in targets:
             last = target.said.split()[-1] if target.said else ""
             bare = bool(target.noun) and not target.many and not target.placed and not target.it
@@ -162,6 +169,7 @@ class LooseSentences:
                 read.aspects.append((target, "color"))
             else:
                 read.targets.append(target)
+        return True
 
     # Questions
 
@@ -214,6 +222,20 @@ def _is_told(words: Sequence[str]) -> bool:
     if words[0] in ("i", "we", "they", "you", "it", "somebody", "someone") and not _WANTS & {*words[1:2]}:
         return True
     return any(word in ("is", "are") and not _SURE & {*words[:at]} for at, word in enumerate(words))
+
+
+def _is_apposed(targets: Sequence[Target]) -> bool:
+    """Whether this is a class without a word of its own, which directly behind a name says what kind that is."""
+    (one, *more) = targets
+    plain = not (one.placed or one.it or one.this or one.every or one.quantity)
+    return not more and bool(one.noun) and plain and len(one.said.split()) == 1
+
+
+def _may_be(named: Sequence[Target], noun: str) -> bool:
+    """Whether what was named may be called so: a light may hang on a switch."""
+    kinds = (noun, "switch") if noun == "light" else (noun,)
+    ids = [id_ for target in named for choice in target.devices for id_ in choice]
+    return bool(ids) and all(id_.split(".")[0] in kinds for id_ in ids)
 
 
 def _row(one: Mapping[str, Any]) -> _Row:
