@@ -32,8 +32,8 @@ NAMES = (
     Entry("Reading Lamp", Kind.DEVICE, "rl"),
     Entry("Light 2", Kind.DEVICE, "l2"),
     Entry("Anna's Radio", Kind.DEVICE, "ar"),
-    Entry("Christmas Tree", Kind.DEVICE, "switch.tree"),
-    Entry("Big TV", Kind.DEVICE, "media_player.tv"),
+    Entry("Christmas Tree", Kind.DEVICE, "ct", domain="switch"),
+    Entry("Big TV", Kind.DEVICE, "tv", domain="media_player"),
 )
 
 
@@ -123,7 +123,7 @@ def test_a_class_right_behind_a_name_is_no_second_thing_and_never_all_of_its_kin
     english: HomeSentences, book: NameBook
 ) -> None:
     for text in ("turn the christmas tree lights off", "turn off the christmas tree light"):
-        assert [target.devices for target in one(english.recognize(text, book)).targets] == [(("switch.tree",),)]
+        assert [target.devices for target in one(english.recognize(text, book)).targets] == [(("ct",),)]
     assert english.recognize("turn the big tv lights off", book) == ()
     both = one(english.recognize("turn off the christmas tree and the lights", book))
     assert [target.noun for target in both.targets] == ["", "light"]

@@ -26,6 +26,9 @@ class Chunked:
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By list (n, pct, deg, kel): marks and their numbers."""
 
+    domains: Mapping[str, str] = field(default_factory=dict)
+    """By id: what kind of device it is."""
+
 
 def chunk(
     words: Sequence[str], known: Vocabulary, book: NameBook, repaired: Mapping[int, Hit] | None = None
@@ -41,7 +44,7 @@ class _Reading:
         self._known, self._words, self._book, self._repaired = known, words, book, repaired
 
     def all(self) -> Chunked:
-        out = Chunked([])
+        out = Chunked([], domains=self._book.domains)
         at = 0
         while at < len(self._words):
             if color := longest(self._known.colors, self._words, at):

@@ -115,7 +115,7 @@ class LooseSentences:
             word = words[at]
             if word in chunked.targets:
                 before = chunked.targets.get(words[at - 1], ()) if at else ()
-                if not self._named(read, before, chunked.targets[word]):
+                if not self._named(read, before, chunked.targets[word], chunked.domains):
                     return None
             elif word in chunked.places:
                 if read.place is not None:
@@ -153,13 +153,15 @@ class LooseSentences:
             return None  # "warm" alone may be what a room is to be
         return "white", white[0], "", white[1]
 
-    def _named(self, read: _Read, before: Sequence[Target], targets: Sequence[Target]) -> bool:
+    def _named(
+        self, read: _Read, before: Sequence[Target], targets: Sequence[Target], domains: Mapping[str, str]
+    ) -> bool:
         """Take what was named; False where it makes no sense right behind what was named `before`.
 
         Beside a name a class may be a cue: "the lock on the back door", "a red light".
         """
         if before and _is_apposed(targets):
-            return _may_be(before, targets[0].noun)  # "the TV lights" is neither the TV nor every light
+            return _may_be(before, targets[0].noun, domains)  # "the TV lights" is neither the TV nor every light
         for target in targets:
             last = target.said.split()[-1] if target.said else ""
             bare = bool(target.noun) and not target.many and not target.placed and not target.it
@@ -231,11 +233,11 @@ def _is_apposed(targets: Sequence[Target]) -> bool:
     return not more and bool(one.noun) and plain and len(one.said.split()) == 1
 
 
-def _may_be(named: Sequence[Target], noun: str) -> bool:
+def _may_be(named: Sequence[Target], noun: str, domains: Mapping[str, str]) -> bool:
     """Whether what was named may be called so: a light may hang on a switch."""
     kinds = (noun, "switch") if noun == "light" else (noun,)
     ids = [id_ for target in named for choice in target.devices for id_ in choice]
-    return bool(ids) and all(id_.split(".")[0] in kinds for id_ in ids)
+    return bool(ids) and all(domains.get(id_) in kinds for id_ in ids)
 
 
 def _row(one: Mapping[str, Any]) -> _Row:
