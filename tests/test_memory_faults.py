@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +19,7 @@ from perslm_runtime.errors import InputError, MemoryDamaged, MemoryStoreError
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_backup import DAY_S, Keep, back_up, due, restore
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_files import backups, folder_of
+from perslm_runtime.memory_files import backups, folder_of, leftovers, put_aside, remove
 from perslm_runtime.memory_forget import forget_everywhere
 
 PAGE = 4096
@@ -270,3 +273,55 @@ def test_the_first_memory_of_a_board_without_a_clock_is_not_of_1970(path: Path) 
     assert entry is not None
     assert entry.when.year == 2025
     memory.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from perslm_runtime.memory_backup import restore
+left = int(sys.argv[3])
+def count(event, arguments):
+    global left
+    if event not in {"os.link", "os.rename", "shutil.copyfile", "os.remove"}:
+        return
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+restore(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def killed_restore(path: Path, saved: Path, step: int) -> bool:
+    """Restore in a process that kills itself before its `step`th change of a name; whether it was killed."""
+    command = [sys.executable, "-c", KILLED, str(path), str(saved), str(step)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, env=environment, check=False, timeout=60).returncode == -signal.SIGKILL
+
+
+def test_a_restore_that_is_killed_at_any_step_leaves_the_old_memory_or_the_new_one(path: Path) -> None:
+    memory = filled(path, None, 3)
+    saved = back_up(memory, folder_of(path))
+    memory.remember_fact("Said after the backup, by Zanthopolis.")
+    memory.close()
+    whole = path.read_bytes()
+    counts, step = [], 1
+    while killed_restore(path, saved, step):
+        step += 1
+        assert not [copy for copy in put_aside(path) if copy.samefile(path)], "never two names for one database"
+        memory = Memory(path)
+        counts.append(memory.count())
+        forgotten = forget_everywhere(memory, Wanted(text="nothing that was said"))  # tidies up after the killed
+        assert forgotten.count == 0
+        memory.close()
+        if counts[-1] == 3:
+            assert put_aside(path)[-1].read_bytes() == whole, "the old one is kept"
+        for left in [*put_aside(path), *leftovers(path)]:
+            remove(left)
+        path.write_bytes(whole)
+    assert set(counts) == {3, 4}
+    assert len(counts) >= 4, "the copy, the second name, the exchange, tidying up"
+    memory = Memory(path)
+    forget_everywhere(memory, Wanted(everything=True))
+    memory.close()
+    assert b"anthopolis" not in raw_bytes(path)

@@ -80,7 +80,7 @@ async def test_each_person_sees_and_tends_what_is_theirs(tmp_path: Path) -> None
         )
         assert (learned.data["what"], learned.data["pieces"]) == ("new", 1)
         assert (await ask(running, "memory", "ana", action="learn", text="no title")).status == "error"
-        for action in ("prune", "backup", "stats"):
+        for action in ("prune", "backup", "backups", "restore", "stats"):
             assert (await ask(running, "memory", "ana", action=action)).status == "error", "everybody's"
         assert (await ask(running, "memory", action="stats")).data["pieces"] == 1
         assert (await ask(running, "memory", action="backup")).data["backup"].startswith("memory-")
@@ -97,6 +97,67 @@ async def test_each_person_sees_and_tends_what_is_theirs(tmp_path: Path) -> None
         assert (await ask(running, "remember", text="A guest was here.")).status == "error"
         assert (await ask(running, "memory", "ana")).status == "ok"
         wishes.ask(Wish.STOP)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("small_gguf")
+async def test_a_backup_is_restored_while_the_daemon_runs_and_the_way_back_is_told(tmp_path: Path) -> None:
+    quiet = ("voice.enabled=false", "embed.enabled=false", "discovery.enabled=false", "model.max_reply_tokens=8")
+    flags = Flags(data_dir=tmp_path, profile="dev", settings=(*quiet, f"models_dir={models_dir()}"))
+    wishes, online, seen = Wishes(), anyio.Event(), list[Running]()
+
+    def on_ready(running: Running) -> None:
+        seen.append(running)
+        online.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(serve, lambda: load(flags), wishes, on_ready=on_ready))
+        await online.wait()
+        running = seen[0]
+        pipeline = running.assistant.pipeline
+        await ask(running, "remember", text="My sister is called Zoe.")
+        await ask(running, "remember", text="The gate code is Zanthopolis.")
+        saved = (await ask(running, "memory", action="backup")).data["backup"]
+        later = (await ask(running, "remember", text="The bicycle is green.")).data["id"]
+        assert (await ask(running, "forget", text="Zanthopolis")).data["count"] == 1
+        await ask(running, "ask", text="Where is my bicycle?")
+        assert pipeline._conversation is not None
+        listed = (await ask(running, "memory", action="backups")).data["backups"]
+        assert [(one["name"], one["rows"]) for one in listed] == [(saved, 1)], "forgotten there too"
+        assert listed[0]["bytes"] == (await anyio.Path(tmp_path, "backups", saved).stat()).st_size
+
+        await anyio.Path(tmp_path, "backups/memory-000009.db").write_bytes(b"no memory at all" * 512)
+        for name in (f"backups/{saved}", str(tmp_path / "backups" / saved), "../memory.db", "memory.db", ""):
+            refused = await ask(running, "memory", action="restore", name=name)
+            assert (refused.status, "needs the name" in str(refused.error)) == ("error", True), name
+        refused = await ask(running, "memory", action="restore", name="memory-000009.db")
+        assert "nothing was restored" in str(refused.error)
+        assert (await ask(running, "memory", "ana", action="restore", name=saved)).status == "error"
+        found = await ask(running, "memory", action="search", text="bicycle")
+        assert later in [one["id"] for one in found.data["memories"]], "refusals change nothing"
+
+        done = (await ask(running, "memory", action="restore", name=saved)).data
+        assert (done["rows"], done["kept"]) == (1, "memory.db.damaged-1")
+        assert done["kept"] in done["back"]
+        assert pipeline._conversation is None, "the conversation was of the memory before"
+        assert running.assistant.parts.memory is not None
+        assert running.assistant.parts.memory.rebuilt == 2, "once for the one that was no good"
+        assert (await ask(running, "memory", action="search", text="bicycle")).data["memories"] == []
+        assert (await ask(running, "memory", action="search", text="Zanthopolis")).data["memories"] == []
+        assert await known_by(running, "owner", "Zoe") == ["Your sister is Zoe."]
+        await ask(running, "remember", text="The kettle is blue.")  # it can be written
+
+        rows = {
+            one["name"]: one["rows"] for one in (await ask(running, "memory", action="backups")).data["backups"]
+        }
+        assert (rows["memory-000009.db"], rows["memory.db.damaged-1"]) == (None, 3)
+        back = (await ask(running, "memory", action="restore", name="memory.db.damaged-1")).data
+        assert (back["rows"], back["kept"]) == (3, "memory.db.damaged-2")
+        found = await ask(running, "memory", action="search", text="bicycle")
+        assert later in [one["id"] for one in found.data["memories"]]
+        wishes.ask(Wish.STOP)
+    async for file in anyio.Path(tmp_path).rglob("*.db*"):
+        assert b"anthopolis" not in await file.read_bytes(), file
 
 
 @pytest.mark.parametrize(

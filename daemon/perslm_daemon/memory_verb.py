@@ -5,8 +5,12 @@ Who asks sees and changes what is theirs (the name that the broker vouches for, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,13 +20,16 @@ from perslm_daemon.memory_views import found_data
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.turn import GUEST, Tell, Vector
 from perslm_daemon.verbs import Request, TextArgs
-from perslm_runtime.errors import InputError
+from perslm_runtime.errors import InputError, MemoryStoreError
 from perslm_runtime.memory import Memory, Recalled
-from perslm_runtime.memory_backup import back_up
+from perslm_runtime.memory_backup import back_up, restore
+from perslm_runtime.memory_db import count_rows
 from perslm_runtime.memory_erase import Wanted
-from perslm_runtime.memory_files import folder_of
+from perslm_runtime.memory_files import folder_of, restorable
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.spans import Span, span_of
+
+log = logging.getLogger("perslm.memory")
 
 
 class RememberArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +60,8 @@ class MemoryArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
     """Looking at the memory and tending it.
 
     `search` and `related` take a `text`, `learn` a `text` and its `title`; `why`, `share` and `keep` an `id`
-    (`off` takes it back); `timeline` a `by`. `prune` erases only with `apply`. All may be asked twice.
+    (`off` takes it back); `timeline` a `by`; `restore` the `name` of one of the `backups`, never a path. `prune`
+    erases only with `apply`. All may be asked twice; what was said between two restores is then put aside.
     """
 
     action: Literal[
@@ -68,9 +76,12 @@ class MemoryArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
         "keep",
         "prune",
         "backup",
+        "backups",
+        "restore",
         "stats",
     ] = "profile"
     id: int | None = None
+    name: str = ""
     title: str = ""
     k: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
     by: Literal["day", "week", "month"] | None = None
@@ -81,7 +92,7 @@ class MemoryArgs(TextArgs, frozen=True, forbid_unknown_fields=True):
 class MemoryVerbs:
     """The verbs over `pipeline`; `owner` is who asks where nobody vouches for another name.
 
-    What concerns everybody's memories (`prune`, `backup`, `stats`) is the owner's alone.
+    What concerns everybody's memories (`prune`, `backup`, `backups`, `restore`, `stats`) is the owner's alone.
     """
 
     def __init__(self, pipeline: Pipeline, owner: str, budget: Budget) -> None:
@@ -134,6 +145,8 @@ class MemoryVerbs:
         if args.action in _FOR_EVERYBODY:
             if person != self._owner:
                 raise InputError(f"{args.action} concerns everybody's memories: only {self._owner} may ask for it")
+            if args.action == "restore":
+                return await self._restored(args.name)
             async with self._pipeline.recollection.copies:
                 return await self._look(lambda store: self._tended(store, args))
         vector = None
@@ -145,13 +158,27 @@ class MemoryVerbs:
     async def _look(self, look: Callable[[Memory], Mapping[str, Any]]) -> Mapping[str, Any]:
         return await self._pipeline.recollection.lane.call(lambda store, _stop: look(store))
 
+    async def _restored(self, name: str) -> Mapping[str, Any]:
+        def chosen(store: Memory, _stop: object) -> Callable[[], Path | None]:
+            file = _file_of(store.file)
+            return partial(restore, file, _named(file, name), key=store.key)
+
+        exchange = await self._pipeline.recollection.lane.call(chosen)  # a wrong name closes nothing
+        kept = await self._pipeline.exchange_memory(exchange)
+        rows = await self._pipeline.recollection.lane.call(lambda store, _stop: store.count())
+        log.info("memory_restored rows=%d", rows)
+        answer = {"restored": name, "rows": rows, "forgotten": _FORGOTTEN}
+        back = {} if kept is None else {"kept": kept.name, "back": f"restore {kept.name} takes this back"}
+        return {**answer, **back}
+
     def _tended(self, store: Memory, args: MemoryArgs) -> Mapping[str, Any]:
         if args.action == "stats":
             return memory_views.stats(store)
         if args.action == "backup":
-            if store.file is None:
-                raise InputError("this memory has no file")
-            return {"backup": back_up(store, folder_of(store.file), self._pipeline.recollection.keep).name}
+            folder = folder_of(_file_of(store.file))
+            return {"backup": back_up(store, folder, self._pipeline.recollection.keep).name}
+        if args.action == "backups":
+            return {"backups": [_backup_data(path, store.key) for path in restorable(_file_of(store.file))]}
         plan = store.plan_pruning(self._budget)
         if args.apply and plan.ids:
             store.erase(plan.ids)
@@ -161,6 +188,30 @@ class MemoryVerbs:
     def _person(self, request: Request) -> str:
         vouched = request.person is not None or request.source == "socket"
         return self._pipeline.recollection.asker(request.person or self._owner, vouched=vouched)
+
+
+def _file_of(file: Path | None) -> Path:
+    if file is None:
+        raise InputError("this memory has no file")
+    return file
+
+
+def _named(file: Path, name: str) -> Path:
+    """The backup called so: compared with those that are there, so that a path finds none."""
+    for path in restorable(file):
+        if path.name == name:
+            return path
+    raise InputError("restore needs the name of a backup: the action backups lists them")
+
+
+def _backup_data(path: Path, key: bytes | None) -> Mapping[str, Any]:
+    """A backup as `backups` lists it; `rows` is None for one that cannot be read, which `restore` would refuse."""
+    state = path.stat()
+    rows = None
+    with suppress(MemoryStoreError):
+        rows = count_rows(path, key)
+    made = datetime.fromtimestamp(state.st_mtime).astimezone().isoformat(timespec="seconds")
+    return {"name": path.name, "at": made, "bytes": state.st_size, "rows": rows}
 
 
 def _mark(store: Memory, args: MemoryArgs, person: str) -> Mapping[str, Any]:
@@ -176,8 +227,9 @@ def _learned(store: Memory, args: MemoryArgs, person: str) -> Mapping[str, Any]:
     return {"title": done.source, "what": done.what, "pieces": done.pieces}
 
 
+_FORGOTTEN = "what was forgotten since this backup was made stays forgotten: it was erased in the backup too"
 _Look = Callable[[Memory, MemoryArgs, str, Vector | None], Mapping[str, Any]]
-_FOR_EVERYBODY = frozenset(("prune", "backup", "stats"))
+_FOR_EVERYBODY = frozenset(("prune", "backup", "backups", "restore", "stats"))
 _LOOKS: dict[str, _Look] = {
     "profile": lambda store, _args, person, _: memory_views.profile(store, person),
     "search": lambda store, args, person, vector: {

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 from anyio.abc import ObjectSendStream, TaskGroup
@@ -64,6 +64,7 @@ from perslm_runtime.sentences import SentenceSplitter
 
 log = logging.getLogger("perslm.pipeline")
 
+T = TypeVar("T")
 _Found = tuple[Vector | None, tuple[Recalled, ...]]
 
 
@@ -392,12 +393,26 @@ class Pipeline:
 
     async def _forget_words(self) -> Sequence[str]:
         """Drop what is kept of words outside the memory; what cannot be, in phrases."""
+        await self._begin_anew()
+        self.recollection.guests.forget()
+        return [phrase for drop in self.elsewhere for phrase in await drop()]
+
+    async def _begin_anew(self) -> None:
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
-        self.recollection.guests.forget()
         if self._aloud is not None:
             self._aloud.prepared.drop()
-        return [phrase for drop in self.elsewhere for phrase in await drop()]
+
+    async def exchange_memory(self, exchange: Callable[[], T]) -> T:
+        """Do `exchange` between two turns while the memory is closed; all that was made of the former one goes."""
+        async with self._queue.patiently(), self.recollection.copies:
+            self._ahead.drop()
+            await self._idling.stop()
+            with anyio.CancelScope(shield=True):
+                done = await self.recollection.lane.reopen(exchange)
+                await self._begin_anew()
+        self.tend()
+        return done
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns; returns its size before and now, in tokens.

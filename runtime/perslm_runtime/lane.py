@@ -232,6 +232,22 @@ class Lane(Generic[E]):
         self.rebuilt += 1
         return None
 
+    async def reopen(self, between: Callable[[], T]) -> T:
+        """Close the engine, do `between` in its thread, and build it again as before; `rebuilt` goes up.
+
+        Where `between` fails, the engine is built all the same and the error raised.
+        """
+        return await self._done(lambda stop: self._reopened(between, stop))
+
+    def _reopened(self, between: Callable[[], T], stop: Stop) -> T:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+        try:
+            return between()
+        finally:
+            self._ready_engine(stop)
+
     async def _done(self, work: Callable[[Stop], T]) -> T:
         self._refuse_if_closed()
         token = current_token()

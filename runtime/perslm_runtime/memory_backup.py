@@ -79,8 +79,7 @@ def restore(path: Path, backup: Path, *, key: bytes | None = None) -> Path | Non
             told = str(error).replace(str(part), str(backup))
             raise MemoryDamaged(f"nothing was restored, this backup is no good: {told}") from error
         sync(part)
-        aside = _move_aside(path)
-        part.rename(path)
+        aside = _exchange(path, part)
         sync(path.parent)
     except OSError as error:
         raise MemoryStoreError(f"{backup} could not be restored: {error.strerror}: check the disk") from error
@@ -96,16 +95,39 @@ def _copy(backup: Path, part: Path) -> None:
     shutil.copyfile(backup, part)
 
 
-def _move_aside(path: Path) -> Path | None:
-    """Rename the file, then its log: a crash between leaves no file, which is told, and never an old log."""
-    if not any(path.with_name(path.name + end).exists() for end in ENDS):
-        return None
+def _exchange(path: Path, part: Path) -> Path | None:
+    """Put `part` in the place of `path`; where the file that was there lies now.
+
+    A memory that was closed well has no log: it gets a second name, and one rename puts the new one in its place,
+    so that a crash leaves the one or the other. With a log (or on FAT, which has no second names) the file is
+    moved first, then its log: a crash between leaves no file, which is told, and never an old log.
+    """
+    there = [end for end in ENDS if path.with_name(path.name + end).exists()]
+    aside = _free_name(path) if there else None
+    if aside is not None and not (there == [""] and _named_twice(path, aside)):
+        _move_aside(path, aside)
+    part.replace(path)
+    return aside
+
+
+def _named_twice(path: Path, aside: Path) -> bool:
+    try:
+        aside.hardlink_to(path)
+    except OSError:
+        return False
+    sync(path.parent)
+    return True
+
+
+def _free_name(path: Path) -> Path:
     number = 1
     while any(path.with_name(f"{path.name}.damaged-{number}{end}").exists() for end in ENDS):
         number += 1
-    aside = path.with_name(f"{path.name}.damaged-{number}")
+    return path.with_name(f"{path.name}.damaged-{number}")
+
+
+def _move_aside(path: Path, aside: Path) -> None:
     for end in ENDS:
         file = path.with_name(path.name + end)
         if file.exists():
             file.rename(aside.with_name(aside.name + end))
-    return aside

@@ -68,6 +68,27 @@ def users_of(path: Path, *, writing: bool = False) -> list[str]:
     return [_program(pid) for pid in sorted(found - {os.getpid()}) if pid > 0]
 
 
+def count_rows(path: Path, key: bytes | None) -> int:
+    """How many memories the closed file `path` holds. Nothing is checked or changed.
+
+    Raises `MemoryStoreError` where it cannot be read.
+    """
+    try:
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=flags, vfs=VFS)
+        with closing(connection):
+            _unlock(connection, key)
+            return int(next(iter(connection.execute("SELECT count(*) FROM memory")))[0])
+    except apsw.Error as error:
+        raise MemoryStoreError(f"{path} cannot be read: it is damaged, or has another key") from error
+
+
+def _unlock(connection: apsw.Connection, key: bytes | None) -> None:
+    if key is not None:
+        connection.pragma("cipher", "chacha20")
+        connection.pragma("key", "raw:" + key.hex())
+
+
 def _program(pid: int) -> str:
     try:
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
@@ -228,9 +249,7 @@ class Database:
 
     def _open(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=VFS)
-        if self._key is not None:
-            connection.pragma("cipher", "chacha20")
-            connection.pragma("key", "raw:" + self._key.hex())
+        _unlock(connection, self._key)
         connection.set_busy_timeout(_BUSY_MS)
         return connection
 

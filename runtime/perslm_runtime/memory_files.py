@@ -32,12 +32,21 @@ def next_backup(folder: Path) -> Path:
 def put_aside(file: Path) -> list[Path]:
     """What a restore has moved out of its way, oldest first, without the logs beside it."""
     found = file.parent.glob(f"{file.name}.damaged-*") if file.parent.is_dir() else ()
-    return sorted(path for path in found if path.suffix.removeprefix(".damaged-").isdigit())
+    numbered = (path for path in found if path.suffix.removeprefix(".damaged-").isdigit())
+    return sorted(path for path in numbered if not _is_same(path, file))
 
 
 def copies_of(file: Path) -> list[Path]:
     """Every copy that is opened and erased in: backups, and what was put aside."""
     return [*backups(folder_of(file)), *put_aside(file)]
+
+
+def restorable(file: Path) -> list[Path]:
+    """What can be put in the memory's place: backups, newest first, and what was put aside without a log."""
+    asides = (
+        path for path in put_aside(file) if not any(path.with_name(path.name + end).exists() for end in ENDS[1:])
+    )
+    return [*backups(folder_of(file)), *asides]
 
 
 def leftovers(file: Path) -> list[Path]:
@@ -49,13 +58,19 @@ def leftovers(file: Path) -> list[Path]:
         (saved, "*.part"),
         (saved, "*.part-*"),
     )
-    return sorted(path for folder, pattern in patterns if folder.is_dir() for path in folder.glob(pattern))
+    found = [path for folder, pattern in patterns if folder.is_dir() for path in folder.glob(pattern)]
+    # A restore that was killed before its last step: a second name of the memory itself.
+    return sorted([*found, *(path for path in beside.glob(f"{file.name}.damaged-*") if _is_same(path, file))])
 
 
 def remove(path: Path) -> None:
     """Delete a database with its log."""
     for end in ENDS:
         path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def _is_same(path: Path, file: Path) -> bool:
+    return file.exists() and path.samefile(file)
 
 
 def _number(path: Path) -> int:
