@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perslm_runtime.context import Window, divide, draws_on, fitting, notes_of, passage
+from perslm_runtime.context import Division, Shares, Window, divide, draws_on, fitting, notes_of, passage
 from perslm_runtime.prompt import Conversation
 
 TALK = [
@@ -43,9 +43,10 @@ def test_notes_stay_within_their_room_and_are_the_persons_own_words(said: list[s
 
 
 def test_a_slow_board_is_given_less_to_read() -> None:
-    assert divide(1000, 20.0).memories < divide(1000, 500.0).memories <= 300
+    assert divide(1000, 20.0).memories < divide(1000, 500.0).memories <= 450
     assert divide(1000, 0.5).memories >= 48
-    assert divide(20, 500.0).memories <= 6
+    assert divide(1000, 500.0, Shares(0.1, 0.2)) == Division(100, 200)
+    assert divide(20, 500.0).memories <= 9
 
 
 def test_of_a_long_memory_the_passage_that_answers_is_given() -> None:

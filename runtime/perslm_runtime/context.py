@@ -30,12 +30,26 @@ _PROMISE = re.compile(
 _OWN = re.compile(r"\b(my|our|i|we)\b", re.IGNORECASE)
 _MOST_NOTE_CHARS = 240
 
-_MEMORY_SHARE = 0.3  # of what is free in the window
+# Of what is free in the window; the newest turns have the rest. Chosen from benchmarks/results/context.json:
+# how often the sentence that answers a question stands in the window. Memories: 3 of them (memory.recall_k) need 0.3 of
+# what 512 tokens leave and 0.1 of 1024. Of 8 in 512 tokens, 0.45 carries 0.690 of the questions, 0.3 0.665, 0.6
+# 0.699; but with 0.6 a page of a manual leaves the turns a tenth. Notes: without them 0.607, 0.693 and 0.760 are
+# carried in 512, 1024 and 2048 tokens, with 0.3 0.613, 0.716 and 0.805; 0.2 and 0.45 are within 0.02 of that, and
+# each is the best in one window.
+_MEMORY_SHARE = 0.45
 _NOTES_SHARE = 0.3
 _PREFILL_S = 2.0  # what reading memories may cost before the first word; a Pi 4 reads 20 to 70 tokens per second
 _UNKNOWN_TOKENS_PER_S = 60.0
 _DRAWN = 0.6
 _LEAST_MEMORY_TOKENS = 48  # one sentence is given on the slowest board too
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of what head and reply leave free in the window: what memories and notes may take."""
+
+    memories: float = _MEMORY_SHARE
+    notes: float = _NOTES_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +60,28 @@ class Division:
     notes: int
 
 
-def divide(free_tokens: int, prefill_tokens_per_s: float | None) -> Division:
+def divide(
+    free_tokens: int,
+    prefill_tokens_per_s: float | None,
+    shares: Shares = Shares(),
+) -> Division:
     """Divide what head and reply leave free. Memories are read anew with every question, so they cost time too."""
     speed = prefill_tokens_per_s or _UNKNOWN_TOKENS_PER_S
-    memories = min(int(free_tokens * _MEMORY_SHARE), max(_LEAST_MEMORY_TOKENS, int(speed * _PREFILL_S)))
-    return Division(max(0, memories), max(0, int(free_tokens * _NOTES_SHARE)))
+    memories = min(int(free_tokens * shares.memories), max(_LEAST_MEMORY_TOKENS, int(speed * _PREFILL_S)))
+    return Division(max(0, memories), max(0, int(free_tokens * shares.notes)))
 
 
 class Window:
     """Keeps notes of what leaves a conversation, as `tokens` cuts them; `reply_tokens` are left for the reply."""
 
-    def __init__(self, tokens: Callable[[str], list[int]], reply_tokens: int) -> None:
+    def __init__(
+        self,
+        tokens: Callable[[str], list[int]],
+        reply_tokens: int,
+        shares: Shares = Shares(),
+    ) -> None:
         self._tokens = tokens
+        self._shares = shares
         self._reply_tokens = reply_tokens
 
     def note_what_leaves(self, talk: Conversation, new_tokens: int) -> None:
@@ -78,7 +102,7 @@ class Window:
         return [*self._tokens(text), *talk.opening, *self._tokens(SUMMARY_REPLY), *talk.closing] if text else []
 
     def _most_notes(self, talk: Conversation) -> int:
-        return divide(talk.limit - len(talk.head) - self._reply_tokens, None).notes
+        return divide(talk.limit - len(talk.head) - self._reply_tokens, None, self._shares).notes
 
 
 def notes_of(said: Sequence[str], most_tokens: int, count: Callable[[str], int]) -> list[str]:
