@@ -161,13 +161,13 @@ def main() -> None:
                 talks.append(prepared(store, embed))
         form, system = chat_format(llama.chat_template or CHATML), Config().model.system_prompt
         tokens = lru_cache(None)(lambda text: llama.tokenize(text, special=False))
-        text_of = lambda run: b"".join(map(llama.piece, run)).decode("utf-8", "replace")  # noqa: E731
+        text_of = lambda run: b"".join(map(llama.piece, run)).decode("utf-8", "replace")  # noqa: E731 - one line, used once
         print(
             f"{sum(len(talk.questions) for talk in talks)} questions, {time.monotonic() - began:.0f} s", flush=True
         )
         rows = []
         for window, k, memories, notes in product(WINDOWS, RECALLED, MEMORIES, NOTES):
-            new = lambda: start_conversation(llama.tokenize, form, system, EXAMPLES, window)  # noqa: B023, E731
+            new = lambda: start_conversation(llama.tokenize, form, system, EXAMPLES, window)  # noqa: B023, E731 - used in this round only
             row: dict[str, float] = {"window": window, "recalled": k, "memories": memories, "notes": notes}
             shares, reply = Shares(memories, notes), WINDOWS[window]
             for speed in SPEEDS:

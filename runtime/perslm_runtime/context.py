@@ -31,11 +31,11 @@ _OWN = re.compile(r"\b(my|our|i|we)\b", re.IGNORECASE)
 _MOST_NOTE_CHARS = 240
 
 # Of what is free in the window; the newest turns have the rest. Chosen from benchmarks/results/context.json:
-# how often the sentence that answers a question stands in the window. Memories: 3 of them (memory.recall_k) need 0.3 of
-# what 512 tokens leave and 0.1 of 1024. Of 8 in 512 tokens, 0.45 carries 0.690 of the questions, 0.3 0.665, 0.6
-# 0.699; but with 0.6 a page of a manual leaves the turns a tenth. Notes: without them 0.607, 0.693 and 0.760 are
-# carried in 512, 1024 and 2048 tokens, with 0.3 0.613, 0.716 and 0.805; 0.2 and 0.45 are within 0.02 of that, and
-# each is the best in one window.
+# how often the sentence that answers a question stands in the window. Memories: 3 of them (memory.recall_k)
+# need 0.3 of what 512 tokens leave and 0.1 of 1024. Of 8 in 512 tokens, 0.45 carries 0.690 of the questions, 0.3
+# 0.665, 0.6 0.699; but with 0.6 a page of a manual leaves the turns a tenth. Notes: without them 0.607, 0.693 and
+# 0.760 are carried in 512, 1024 and 2048 tokens, with 0.3 0.613, 0.716 and 0.805; 0.2 and 0.45 are within 0.02 of
+# that, and each is the best in one window.
 _MEMORY_SHARE = 0.45
 _NOTES_SHARE = 0.3
 _PREFILL_S = 2.0  # what reading memories may cost before the first word; a Pi 4 reads 20 to 70 tokens per second

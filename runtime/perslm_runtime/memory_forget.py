@@ -84,7 +84,7 @@ class Forgetting:
 
     def in_memory(self, memory: Memory) -> Forgotten:
         """Erase it from the memory, and from the backups that were made since `in_copies`; returns the receipt."""
-        receipt = memory.erase(memory.ids_of(self._uids))  # a backup restored since then may number others so
+        receipt = memory.erase(sorted(memory.ids_of(self._uids)))  # a restored backup may number others so
         self.in_copies()
         return Forgotten(
             receipt.ids,
