@@ -114,7 +114,7 @@ def test_a_clause_that_whisper_leaves_out_is_found_by_the_speech_behind_its_last
     first = whisper.guess(whisper.features(sound), "")
     assert first.text.endswith("brother.")
     assert first.log_probability > -0.3  # nothing else about it looks wrong
-    behind_silence = np.concatenate([np.zeros(7 * 16_000, np.int16), sound])
+    behind_silence = np.concatenate([np.zeros(10 * 16_000, np.int16), sound])
     for samples in (sound, behind_silence):
         words = normalise(heard(whisper, Pcm(samples, 16_000)).text)
         assert words.startswith("she said that the book on the kitchen table belongs to her brother")
