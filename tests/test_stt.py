@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from perslm_runtime.audio import Pcm, read_wav
 from perslm_runtime.errors import Cancelled, ConfigError, EngineError, InputError
 from perslm_runtime.lane import Stop
 from perslm_runtime.stt import SpeechToText, Transcript, join, open_recognizer
 from perslm_runtime.stt_vosk import Vosk
-from perslm_runtime.stt_whisper import Whisper
+from perslm_runtime.stt_whisper import Whisper, speech_in
 from real_models import model_path
 from recordings import BECKETT, TWO_CITIES, pieces, recorded, sphinx_clips, spoken
 from wer import normalise, word_error_rate
@@ -45,6 +46,11 @@ def heard(engine: SpeechToText, pcm: Pcm, vocabulary: tuple[str, ...] = (), seco
     for piece in pieces(pcm, seconds):
         utterance.accept(piece, Stop())
     return utterance.finish(Stop())
+
+
+def without_silence(pcm: Pcm) -> NDArray[np.int16]:
+    loud = np.flatnonzero(np.abs(pcm.samples.astype(np.int32)) > 150)
+    return pcm.samples[loud[0] : loud[-1] + 1]
 
 
 # --- Whisper
@@ -100,6 +106,33 @@ def test_a_sentence_between_long_silences_is_heard_once(whisper):
     sentence = spoken("The capital of Spain is Madrid.").samples
     sound = np.concatenate([np.zeros(8 * 16_000, np.int16), sentence, np.zeros(2 * 16_000, np.int16)])
     assert normalise(heard(whisper, Pcm(sound, 16_000)).text) == "the capital of spain is madrid"
+
+
+def test_a_clause_that_whisper_leaves_out_is_found_by_the_speech_behind_its_last_word(whisper):
+    said = "She said that the book on the kitchen table belongs to her brother, who never reads it."
+    sound = without_silence(spoken(said))
+    first = whisper.guess(whisper.features(sound), "")
+    assert first.text.endswith("brother.")
+    assert first.log_probability > -0.3  # nothing else about it looks wrong
+    behind_silence = np.concatenate([np.zeros(10 * 16_000, np.int16), sound])
+    for samples in (sound, behind_silence):
+        words = normalise(heard(whisper, Pcm(samples, 16_000)).text)
+        assert words.startswith("she said that the book on the kitchen table belongs to her brother")
+        assert words.endswith("reads it")
+        assert words.count("kitchen") == 1
+    with Whisper(whisper.file.parent, 2, partials=True) as engine:
+        assert heard(engine, Pcm(sound, 16_000)).text.endswith("reads it.")
+
+
+def test_speech_is_found_by_its_level_and_steady_noise_is_none():
+    rng = np.random.default_rng(6)
+    sound = rng.normal(0, 100, 4 * 16_000)
+    sound[16_000:32_000] *= 30
+    sound[40_000:40_480] *= 30  # a click of 30 ms
+    (start_s, end_s), *more = speech_in(sound.astype(np.int16))
+    assert not more
+    assert (start_s, end_s) == (pytest.approx(1.0, abs=0.05), pytest.approx(2.0, abs=0.05))
+    assert speech_in(np.zeros(16_000, np.int16)) == speech_in(np.zeros(100, np.int16)) == []
 
 
 def test_whisper_hears_nothing_in_nothing(whisper):
