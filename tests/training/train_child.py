@@ -38,4 +38,5 @@ if __name__ == "__main__":
             train(model, Gone(model), GROUP_PLAN, run, group, resume=False)
         except WorkerGone as error:
             sys.stderr.write(str(error))
-            sys.exit(7)
+            sys.stderr.flush()
+            os._exit(7)  # as the command line does: gloo's threads may abort what ends in order

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -104,7 +105,12 @@ def run(arguments: Sequence[str]) -> int:
         code = app([*front, *rest] or ["--help"], standalone_mode=False, prog_name="perslm-host")
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the process top is where errors are caught
-        return _ended_by(error, session)
+        ended = _ended_by(error, session)
+        if getattr(error, "leaves_at_once", False):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended)
+        return ended
     return code if isinstance(code, int) else 0
 
 

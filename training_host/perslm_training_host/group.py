@@ -27,7 +27,12 @@ KINDS = ("none", "ddp", "fsdp", "zero2", "zero3")
 
 
 class WorkerGone(EngineError):
-    """Another process of the group has ended: this one can go on alone no more than its last checkpoint."""
+    """Another process of the group has ended: this one can go on alone no more than its last checkpoint.
+
+    Who catches it ends the process at once: what ends in order may be aborted by gloo's threads, which still wait.
+    """
+
+    leaves_at_once = True
 
 
 @dataclass(frozen=True, slots=True)
