@@ -45,12 +45,12 @@ PLACES = ("soon", "end")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question after turn `after`: the sentences that answer it, and what is recalled, best first."""
+    """A question after turn `after`; the ways to say each thing it needs, and what is recalled, best first."""
 
     place: str
     after: int
     text: str
-    needed: tuple[str, ...]
+    needed: tuple[tuple[str, ...], ...]
     recalled: tuple[str, ...]
 
 
@@ -64,13 +64,17 @@ class Talk:
     questions: tuple[Question, ...]
 
 
-def needed(asked: Asked, dialogue: Dialogue) -> tuple[str, ...]:
+Beside = Callable[[str, int, Sequence[str], int, int], tuple[str, int]]
+"""(text, its place, texts read beside it, tokens free, tokens for memories) -> a block, tokens for memories."""
+
+
+def needed(asked: Asked, dialogue: Dialogue) -> tuple[tuple[str, ...], ...]:
     """Of each evidence turn the sentence with the answer, or its longest."""
     found = []
     for place in sorted(asked.evidence):
         sentences = re.split(r"(?<=[.!?])\s+", dialogue.told[place].said)
         right = [one for one in sentences if any(answer.casefold() in one.casefold() for answer in asked.answers)]
-        found.append(max(right or sentences, key=len))
+        found.append((max(right or sentences, key=len),))
     return tuple(found)
 
 
@@ -112,15 +116,18 @@ def carried(
     reply: int,
     speed: float,
     k: int,
+    beside: Beside = lambda _text, _place, _recalled, _free, room: ("", room),
 ) -> Iterator[tuple[str, float]]:
     """(place, share of what it needs that stands in the window) of each question."""
     conversation, window = new(), Window(tokens, reply, shares)
     texts: list[str] = []
 
-    def said(text: str, recalled: Sequence[str]) -> str:
+    def said(text: str, recalled: Sequence[str], place: int) -> str:
         free = conversation.limit - len(conversation.head) - reply - len(tokens(text))
         room = divide(free, speed, shares).memories
-        return text_with_memories(text, recalled[:k], {}, room, lambda one: len(tokens(one)))
+        kept = texts[len(texts) - len(conversation.turns) :]
+        block, room = beside(text, place, [*recalled[:k], *kept], free, room)
+        return block + text_with_memories(text, recalled[:k], {}, room, lambda one: len(tokens(one)))
 
     def made_room(user: Sequence[int]) -> None:
         if not conversation.fits(user, reply):
@@ -128,16 +135,17 @@ def carried(
         conversation.prompt(user, reply)
 
     for place, told in enumerate(talk.dialogue.told[talk.start :], talk.start):
-        text = said(told.said, talk.recalled[place - talk.start])
+        text = said(told.said, talk.recalled[place - talk.start], place)
         user = tokens(text)
         made_room(user)
         conversation.add(user, tokens(told.reply), told.said)
         texts.append(text)
         for question in (one for one in talk.questions if one.after == place):
-            asked = said(question.text, question.recalled)
+            asked = said(question.text, question.recalled, place)
             kept = _after_asking(conversation, window, tokens(asked), reply)
             read = "\n".join([text_of(kept.summary), *texts[len(texts) - len(kept.turns) :], asked])
-            yield question.place, sum(one in read for one in question.needed) / len(question.needed)
+            stand = [any(way in read for way in ways) for ways in question.needed]
+            yield question.place, sum(stand) / len(stand)
 
 
 def _after_asking(talk: Conversation, window: Window, user: Sequence[int], reply: int) -> Conversation:
