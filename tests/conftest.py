@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from perslm_build.suite import pytest_runtest_logreport as pytest_runtest_logreport
 from perslm_runtime.model import ChatModel
 from real_models import build_model, model_path
 

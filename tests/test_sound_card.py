@@ -145,10 +145,10 @@ async def test_what_is_cut_off_is_not_heard_though_the_server_had_it_already(pul
                 await anyio.sleep(0.5)
             loud = np.flatnonzero(np.abs(recorded.sound.samples.astype(int)) > 2)
             heard_s = (loud[-1] - loud[0]) / 48_000
-            # Of a busy machine the server may hold less at one moment; not five times.
-            if heard_s < taken_s - 0.1 or attempt == 4:
+            # Uncut, all that was taken is heard. Of a busy machine the server may hold little; not five times.
+            if heard_s < taken_s - 0.03 or attempt == 4:
                 break
-        assert heard_s < taken_s - 0.1
+        assert heard_s < taken_s - 0.03
 
 
 async def test_each_thing_said_begins_a_stream_of_its_own_and_one_rests_between(pulse: Pulse) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from perslm_build import deb, flash_config, flash_test, image_full, locks, release, stress, training
+from perslm_build import deb, flash_config, flash_test, image_full, locks, release, stress, suite, training
 from perslm_build import flash as card
 from perslm_build import image as card_image
 from perslm_build import install as service
 from perslm_build.environment import RUN, TEST, TRAIN, Environment, set_up
 from perslm_build.terminal import SetupError, say, watch
 
-_DEFAULT = "not slow and not board and not soak"
 _DEFAULT_ROUNDS = "10"
 _STRESS_ROUNDS = "100"
 _CLEANED = (
@@ -82,11 +81,7 @@ def models(_: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Set up, pull the small models, run the default tests (ARGS=... goes to pytest).
-
-    All of them run in two processes, file by file, because many wait rather than compute; then, in one, those that
-    hear and play in real time.
-    """
+    """Set up, pull the small models, run the default tests (ARGS=... goes to pytest)."""
     set_up(TEST)
     _pull_models(TEST, "--tests")
     _set_up_training()
@@ -94,8 +89,7 @@ def test(arguments: Sequence[str]) -> int:
     os.chdir(locks.ROOT)
     if arguments:
         return _become(TEST, "pytest", *arguments)
-    status = _call(TEST, "pytest", "--numprocesses=2", "--dist=loadfile", "-m", f"{_DEFAULT} and not alone")
-    return _call(TEST, "pytest", "-m", f"{_DEFAULT} and alone") or status
+    return suite.run(TEST)
 
 
 def _set_up_training() -> None:

@@ -1,0 +1,57 @@
+"""The default tests, as `make test` runs them: all of them in two processes, then in one those that are real time.
+
+What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test can
+fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load; they are
+not repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perslm_build import locks
+from perslm_build.environment import Environment
+from perslm_build.terminal import say
+
+if TYPE_CHECKING:
+    import pytest
+
+DEFAULT = "not slow and not board and not soak"
+FAILED_TO = "PERSLM_FAILED_TO"
+"""The file to which `pytest_runtest_logreport` appends the node id of each test that failed, a line each."""
+
+_TESTS_FAILED = 1  # pytest's exit status; others (interrupted, no test found, wrong options) are not repeated
+_REPEATED_AT_MOST = 8
+
+
+def run(env: Environment) -> int:
+    """Run the default tests. Returns pytest's exit status, that of the first run that did not pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        failed_to = Path(folder) / "failed"
+        failed_to.touch()
+        os.environ[FAILED_TO] = str(failed_to)
+        beside = _pytest(env, "--numprocesses=2", "--dist=loadfile", "-m", f"{DEFAULT} and not alone")
+        alone = _pytest(env, "-m", f"{DEFAULT} and alone")
+        del os.environ[FAILED_TO]  # what fails again needs no list
+        failed = list(dict.fromkeys(failed_to.read_text(encoding="utf-8").splitlines()))
+    if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
+        return beside or alone
+    say(f"Failed, and tried once more with the machine to themselves: {', '.join(failed)}")
+    return _pytest(env, "-m", DEFAULT, *failed)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """The hook that tests/conftest.py takes over: of several processes only the one that collects writes."""
+    if report.failed and (to := os.environ.get(FAILED_TO)) and "PYTEST_XDIST_WORKER" not in os.environ:
+        with Path(to).open("a", encoding="utf-8") as failed:
+            failed.write(f"{report.nodeid}\n")
+
+
+def _pytest(env: Environment, *arguments: str) -> int:
+    sys.stdout.flush()
+    return subprocess.run([env.program("pytest"), *arguments], cwd=locks.ROOT, check=False).returncode

@@ -1,0 +1,83 @@
+"""How `make test` runs the tests: what fails for want of a core is tried once more, and what is broken stays so."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from perslm_build import locks, suite
+from perslm_build.environment import Environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PYPROJECT = f"""
+[tool.pytest.ini_options]
+pythonpath = ["{ROOT / "build"}"]
+addopts = "-q -p no:cacheprovider"
+markers = ["slow: x", "board: x", "soak: x", "alone: x"]
+"""
+CONFTEST = "from perslm_build.suite import pytest_runtest_logreport as pytest_runtest_logreport\n"
+TESTS = """
+from pathlib import Path
+import pytest
+
+def ran(name):
+    runs = Path(__file__).with_name(name)
+    with runs.open("a") as file:
+        file.write("x")
+    return len(runs.read_text())
+
+@pytest.mark.parametrize("word", ["a word", "ein Wört [2]"])
+def test_busy_once(word):
+    assert ran(str(len(word))) > 1
+
+@pytest.mark.alone
+def test_sound():
+    ran("sound")
+"""
+BROKEN = """
+import pytest
+
+@pytest.mark.parametrize("n", range({count}))
+def test_broken(n):
+    with open("broken", "a") as file:
+        file.write("x")
+    raise AssertionError
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own, with tests that fail the first time they run."""
+    monkeypatch.setattr(locks, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
+    return tmp_path
+
+
+def run() -> int:
+    return suite.run(Environment(Path(sys.prefix), "test"))
+
+
+def test_what_fails_once_is_tried_alone_and_named(house: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    assert len((house / "6").read_text()) == 2
+    assert len((house / "sound").read_text()) == 1, "what passed is not run again"
+    said = capfd.readouterr().out
+    assert "tried once more with the machine to themselves: test_some.py::test_busy_once[a word]" in said
+
+
+def test_what_fails_twice_has_failed(house: Path) -> None:
+    (house / "test_broken.py").write_text(BROKEN.format(count=1), encoding="utf-8")
+    assert run() == 1
+    assert len((house / "broken").read_text()) == 2
+
+
+@pytest.mark.slow
+def test_many_failures_are_not_load(house: Path) -> None:
+    (house / "test_broken.py").write_text(BROKEN.format(count=20), encoding="utf-8")
+    assert run() == 1
+    assert len((house / "broken").read_text()) == 20
