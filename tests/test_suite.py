@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def test_broken(n):
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, with tests that fail the first time they run."""
     monkeypatch.setattr(locks, "ROOT", tmp_path)
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:  # this run's own
+        monkeypatch.delenv(name)
     (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,14 @@ def run(env: Environment) -> int:
     with tempfile.TemporaryDirectory() as folder:
         failed_to = Path(folder) / "failed"
         failed_to.touch()
-        os.environ[FAILED_TO] = str(failed_to)
-        beside = _pytest(env, "--numprocesses=2", "--dist=loadfile", "-m", f"{DEFAULT} and not alone")
-        alone = _pytest(env, "-m", f"{DEFAULT} and alone")
-        del os.environ[FAILED_TO]  # what fails again needs no list
+        listed = {**os.environ, FAILED_TO: str(failed_to)}
+        beside = _pytest(env, listed, "--numprocesses=2", "--dist=loadfile", "-m", f"{DEFAULT} and not alone")
+        alone = _pytest(env, listed, "-m", f"{DEFAULT} and alone")
         failed = list(dict.fromkeys(failed_to.read_text(encoding="utf-8").splitlines()))
     if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
         return beside or alone
     say(f"Failed, and tried once more with the machine to themselves: {', '.join(failed)}")
-    return _pytest(env, "-m", DEFAULT, *failed)
+    return _pytest(env, os.environ, "-m", DEFAULT, *failed)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -52,6 +52,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             failed.write(f"{report.nodeid}\n")
 
 
-def _pytest(env: Environment, *arguments: str) -> int:
+def _pytest(env: Environment, environ: Mapping[str, str], *arguments: str) -> int:
     sys.stdout.flush()
-    return subprocess.run([env.program("pytest"), *arguments], cwd=locks.ROOT, check=False).returncode
+    argv = [env.program("pytest"), *arguments]
+    return subprocess.run(argv, cwd=locks.ROOT, env=environ, check=False).returncode
