@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from perslm_build.suite import pytest_runtest_logreport as pytest_runtest_logreport
+from perslm_build.suite import pytest_runtest_logreport  # noqa: F401 - a hook, which pytest finds by its name
 from perslm_runtime.model import ChatModel
 from real_models import build_model, model_path
 

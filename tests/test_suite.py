@@ -1,4 +1,4 @@
-"""How `make test` runs the tests: what fails for want of a core is tried once more, and what is broken stays so."""
+"""How `make test` runs the tests: what fails for want of a core is tried once more, what is broken stays so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pythonpath = ["{ROOT / "build"}"]
 addopts = "-q -p no:cacheprovider"
 markers = ["slow: x", "board: x", "soak: x", "alone: x"]
 """
-CONFTEST = "from perslm_build.suite import pytest_runtest_logreport as pytest_runtest_logreport\n"
+CONFTEST = "from perslm_build.suite import pytest_runtest_logreport\n"
 TESTS = """
 from pathlib import Path
 import pytest
@@ -62,7 +62,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run() -> int:
-    return suite.run(Environment(Path(sys.prefix), "test"))
+    return suite.run(Environment(Path(sys.prefix), "test"), processes=0)
 
 
 def test_what_fails_once_is_tried_alone_and_named(house: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,8 @@
-"""The default tests, as `make test` runs them: all of them in two processes, then in one those that are real time.
+"""The default tests as `make test` runs them: all in two processes, then in one those that are real time.
 
-What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test can
-fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load; they are
-not repeated.
+What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test may
+fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load; they
+are not repeated.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ _TESTS_FAILED = 1  # pytest's exit status; others (interrupted, no test found, w
 _REPEATED_AT_MOST = 8
 
 
-def run(env: Environment) -> int:
-    """Run the default tests. Returns pytest's exit status, that of the first run that did not pass."""
+def run(env: Environment, processes: int = 2) -> int:
+    """Run the default tests, most of them in so many processes. Returns pytest's exit status, that of the first run that did not pass."""
     with tempfile.TemporaryDirectory() as folder:
         failed_to = Path(folder) / "failed"
         failed_to.touch()
         listed = {**os.environ, FAILED_TO: str(failed_to)}
-        beside = _pytest(env, listed, "--numprocesses=2", "--dist=loadfile", "-m", f"{DEFAULT} and not alone")
+        beside = _pytest(
+            env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{DEFAULT} and not alone"
+        )
         alone = _pytest(env, listed, "-m", f"{DEFAULT} and alone")
         failed = list(dict.fromkeys(failed_to.read_text(encoding="utf-8").splitlines()))
     if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
@@ -54,5 +56,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def _pytest(env: Environment, environ: Mapping[str, str], *arguments: str) -> int:
     sys.stdout.flush()
-    argv = [env.program("pytest"), *arguments]
+    argv = [str(env.program("pytest")), *arguments]
     return subprocess.run(argv, cwd=locks.ROOT, env=environ, check=False).returncode
