@@ -1,8 +1,8 @@
 """The default tests as `make test` runs them: all in two processes, then in one those that are real time.
 
-What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test may
-fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load; they
-are not repeated.
+What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test
+may fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load;
+they are not repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _REPEATED_AT_MOST = 8
 
 
 def run(env: Environment, processes: int = 2) -> int:
-    """Run the default tests, most of them in so many processes. Returns pytest's exit status, that of the first run that did not pass."""
+    """Run the default tests, most of them in so many processes.
+
+    Returns pytest's exit status, that of the first run that did not pass.
+    """
     with tempfile.TemporaryDirectory() as folder:
         failed_to = Path(folder) / "failed"
         failed_to.touch()
