@@ -84,6 +84,11 @@ WHERE now.id = ?1 AND before.person = now.person AND before.kind = 'turn'
   AND (before.conversation = now.conversation OR before.at_us > now.at_us - 600000000)
 ORDER BY before.id DESC LIMIT 2
 """
+_QUOTES = """
+SELECT claim_source.claim, quote FROM claim_source JOIN claim ON claim.id = claim_source.claim
+JOIN entity ON entity.id = claim.subject
+WHERE entity.person = ? AND claim.ended_by IS NULL
+"""
 _OF_MEMORY = """
 SELECT claim.subject, claim.object FROM claim JOIN claim_source ON claim_source.claim = claim.id
 WHERE claim_source.memory = ? ORDER BY claim.id DESC
@@ -194,6 +199,13 @@ class Claims:
             )
             for row in rows
         ]
+
+    def quotes(self, person: str) -> dict[int, list[str]]:
+        """The sentences that said each claim that holds, by the claim's id."""
+        found: dict[int, list[str]] = {}
+        for claim, quote in self._database.rows(_QUOTES, (self._database.value(_PERSON, (clean(person),)),)):
+            found.setdefault(claim, []).append(quote)
+        return found
 
     def related(self, person: str, steps: Sequence[Step]) -> list[tuple[int, str]]:
         """(entity, in words) of those that the steps lead to from a person: "my sister's children"."""

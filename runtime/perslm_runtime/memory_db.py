@@ -161,6 +161,11 @@ class Database:
         found = cast(list[tuple[int, int, str]], self._tokenize(data, apsw.FTS5_TOKENIZE_QUERY, None))
         return [(stem, data[start:end].decode()) for start, end, stem in found]
 
+    def stems_alone(self, text: str) -> list[str]:
+        """As `stems`, without the words."""
+        found = cast(list[tuple[int, int, str]], self._tokenize(text.encode(), apsw.FTS5_TOKENIZE_QUERY, None))
+        return [stem for _, _, stem in found]
+
     def wipe_freed(self) -> None:
         """Give freed pages back to the file system and empty the write-ahead log: no old page image stays."""
         with self._errors():

@@ -294,7 +294,7 @@ def _candidate(
             return []
         known = texts.get(text)
         if known is None:
-            known = texts[text] = [stem for stem, _ in database.stems(text[:_MOST_CHARS])]
+            known = texts[text] = database.stems_alone(text[:_MOST_CHARS])
         return known
 
     memory, kind, said, reply, at_us, before, before_said, source, kept = row

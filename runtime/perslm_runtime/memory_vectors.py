@@ -113,9 +113,9 @@ class Vectors:
             return {}
         stored = np.frombuffer(b"".join(data for _, data in rows), np.dtype("<f2")).astype(np.float32)
         stored = stored.reshape(len(rows), -1)  # [n, dimensions]
-        lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(vector)
-        cosines = stored @ vector / lengths
-        return {row[0]: float(cosine) for row, cosine in zip(rows, cosines, strict=True)}
+        lengths = np.sqrt(np.einsum("ij,ij->i", stored, stored)) * np.linalg.norm(vector)
+        cosines: list[float] = (stored @ vector / lengths).tolist()
+        return dict(zip((row[0] for row in rows), cosines, strict=True))
 
     def packed(self, ids: Iterable[int]) -> dict[int, bytes]:
         """The stored form of the vectors of `ids`."""

@@ -137,14 +137,23 @@ class Candidate:
     kept: bool = False
 
 
+_Found = tuple[list[str], list[str], float, float]
+"""Words found in the memory, words found before it, how well it fits the time, and the days of a place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate, its score, whether it reaches the floor, and why it was found."""
+    """A candidate, its score, whether it reaches the floor, and what it was found by (`_Found`)."""
 
     candidate: Candidate
     score: float
     relevant: bool
-    why: str = field(compare=False)
+    found: _Found = field(compare=False)
+
+    @property
+    def why(self) -> str:
+        """The reason in words: made for the few that are given out, not for the two hundred that are scored."""
+        return _why(self.candidate, *self.found)
 
 
 def content_words(stems: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -244,7 +253,7 @@ def _score(question: Question, candidate: Candidate, now: datetime, weights: Wei
     if not question.has_vector:
         floor = weights.floor_words
     relevant = relevance >= floor or (in_time == 1.0 and not asked)
-    return Scored(candidate, score, relevant, _why(candidate, matched, led, in_time, near))
+    return Scored(candidate, score, relevant, (matched, led, in_time, near))
 
 
 def _time(question: Question, candidate: Candidate, weights: Weights) -> tuple[float, float]:
