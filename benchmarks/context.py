@@ -150,7 +150,9 @@ def carried(
 
 def _after_asking(talk: Conversation, window: Window, user: Sequence[int], reply: int) -> Conversation:
     """The conversation as the model reads it with the question; `talk` itself goes on without."""
-    copy = replace(talk, turns=[*talk.turns], summary=[*talk.summary], said=[*talk.said], gone=[*talk.gone])
+    copy = replace(
+        talk, turns=[*talk.turns], summary=[*talk.summary], said=[*talk.said], gone=[*talk.gone], read=[*talk.read]
+    )
     if not copy.fits(user, reply):
         window.note_what_leaves(copy, len(user) + reply)
     copy.prompt(user, reply)

@@ -3,7 +3,7 @@
 `python benchmarks/context_profile.py` talks the development dialogues as context.py does, with a block of claims
 known at that moment before what is recalled; the table is kept in benchmarks/results/context_profile.json. What a
 question needs is carried by a line too whose claim was read from the turn that answers it. The rules read few of
-those turns, so a second set asks for what they do read: PERSONAL, told among the turns of the same dialogues.
+those turns, so a second set asks for what they do read: bench_personal.py, told among the same dialogues.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from random import Random
 
 import context
 import recall as golden
 import recall_stories
-from perslm_daemon.bench_dialogue import Asked, Dialogue
+from perslm_daemon.bench_personal import personal
 from perslm_daemon.bench_recall import Store, opened
 from perslm_daemon.config_sections import Config
 from perslm_runtime.context import Shares
@@ -47,24 +46,6 @@ WAYS = (  # what gives the tokens, and which lines: all, best first; those that 
 )
 K, MORE = 3, 4  # memories recalled (memory.recall_k); and one more instead of a profile
 _WORD = re.compile(r"[^\W_]+")
-PERSONAL = (  # told, what answers, asked
-    ("My name is Benedikt.", "Benedikt", "What am I called?"),
-    ("I live in Tromsø.", "Tromsø", "Which city is my home in?"),
-    ("I work as a lighthouse keeper.", "lighthouse keeper", "What do I do for a living?"),
-    ("I am allergic to walnuts.", "walnuts", "Which food must I avoid?"),
-    ("My birthday is on the ninth of August.", "ninth of August", "When do I get a year older?"),
-    ("My favourite colour is turquoise.", "turquoise", "In which colour should I paint my room?"),
-    ("My phone number is 555 0134.", "555 0134", "How can somebody ring me?"),
-    ("My email is beni@example.org.", "beni@example.org", "Where can somebody write to me?"),
-    ("I hate fennel.", "fennel", "Is there a vegetable I would rather not be served?"),
-    ("I love old westerns.", "old westerns", "What would I enjoy watching tonight?"),
-    ("I speak Danish.", "Danish", "Which languages do I know?"),
-    ("I am vegetarian.", "vegetarian", "What should a cook know about me?"),
-    ("I always drink green tea in the morning.", "green tea", "What do I have for breakfast?"),
-    ("My grandmother lives in Sintra.", "Sintra", "Where would I visit my grandmother?"),
-    ("My boss is called Ingeborg.", "Ingeborg", "Who do I work under?"),
-    ("My grandfather is allergic to penicillin.", "penicillin", "What should a doctor know about my grandfather?"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +59,6 @@ class Line:
     confidence: float
     said: tuple[str, ...]
     places: tuple[int, ...]
-
-
-def personal(dialogue: Dialogue, seed: int) -> Dialogue:
-    """The dialogue with PERSONAL told among its turns, and only that asked, at the end."""
-    draw, told, asked = Random(seed), list(dialogue.told), []  # noqa: S311 - a draw that can be repeated
-    places = sorted(draw.sample(range(10, len(told) - 50), len(PERSONAL)), reverse=True)
-    facts = draw.sample(PERSONAL, len(PERSONAL))
-    for place, (text, _, _) in zip(places, facts, strict=True):  # the last place first: those before stay
-        before = told[place]
-        at = before.at + timedelta(seconds=20)
-        told.insert(place + 1, replace(before, at=at, said=text, reply="Noted."))
-    for text, answer, question in facts:
-        place = next(number for number, one in enumerate(told) if one.said == text)
-        asked.append(Asked("single", question, told[-1].at, frozenset((place,)), (answer,)))
-    return Dialogue(tuple(told), tuple(asked))
 
 
 def known(store: Store) -> list[Line]:

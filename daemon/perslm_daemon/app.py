@@ -190,6 +190,7 @@ async def start(
                 keep=Keep(config.memory.backups, config.memory.backup_days),
             )
         )
+        pipeline.recollection.gives_lines = config.memory.profile
         yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))
 
 

@@ -15,11 +15,14 @@ from perslm_daemon import bench_stories
 from perslm_daemon.app import open_model
 from perslm_daemon.bench_dialogue import Asked, Dialogue
 from perslm_daemon.bench_memory import embedder
-from perslm_daemon.bench_recall import Vector, opened
+from perslm_daemon.bench_personal import personal
+from perslm_daemon.bench_recall import Embed, Vector, opened
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
+from perslm_daemon.engine_calls import known_lines
 from perslm_daemon.stores import open_models
 from perslm_runtime.errors import EngineError
+from perslm_runtime.known_lines import Line, near
 from perslm_runtime.lane import Stop
 from perslm_runtime.model import ChatModel
 
@@ -27,6 +30,7 @@ _QUESTIONS = 40
 _MOST_TOKENS = 32
 _RECALLED = 3  # as the daemon's memory.recall_k
 _MOST_TURNS = 80
+_AT_ONCE = 1000
 _SMALL = frozenset(("a", "an", "the", "my", "of", "in"))
 _CHATTER = (
     "Tell me something about rivers.",
@@ -72,6 +76,7 @@ def answers(session: Session) -> list[Row]:
                 given = [_recalled(store.ours(one, vector)[:_RECALLED], dialogue) for one, vector in asked]
                 on = [_right(model, one, memories) for (one, _), memories in zip(asked, given, strict=True)]
                 off = [_right(model, one, []) for one, _ in asked]
+            told, beside = _personal(model, Path(folder) / "personal", dialogue, embed)
             kept, summarised = _long_conversation(model)
         finally:
             model.close()
@@ -81,6 +86,13 @@ def answers(session: Session) -> list[Row]:
             f"answered right with memory, {name} ({len(on)} questions)", "share", _mean(on), _mean(off), "without"
         ),
         Row(
+            f"answered right of what is known of the person, {name} ({len(told)} questions)",
+            "share",
+            _mean(beside),
+            _mean(told),
+            "what is recalled alone",
+        ),
+        Row(
             f"told early and still in the overflowed window, {name} ({len(_TOLD)} facts)",
             "share",
             kept,
@@ -88,6 +100,21 @@ def answers(session: Session) -> list[Row]:
             "the model's own summary of the same turns",
         ),
     ]
+
+
+def _personal(model: ChatModel, folder: Path, dialogue: Dialogue, embed: Embed) -> tuple[list[bool], list[bool]]:
+    """Personal questions answered right with what is recalled, and with the profile's nearest lines beside it."""
+    without, with_lines = [], []
+    with opened(folder, personal(dialogue, 1), embed) as store:
+        while store.memory.claims.look(_AT_ONCE):
+            pass
+        lines = known_lines(store.memory, Stop(), "owner")
+        vectors = embed([line.text for line in lines])
+        for asked, alone, by in zip(store.dialogue.asked, store.asked_vectors, store.looked_by, strict=True):
+            recalled = _recalled(store.ours(asked, by)[:_RECALLED], store.dialogue)
+            without.append(_right(model, asked, recalled))
+            with_lines.append(_right(model, asked, recalled, near(lines, vectors, asked.text, alone)))
+    return without, with_lines
 
 
 def _chosen(dialogue: Dialogue, vectors: Sequence[Vector]) -> list[tuple[Asked, Vector]]:
@@ -100,9 +127,9 @@ def _recalled(places: Sequence[int], dialogue: Dialogue) -> list[str]:
     return [dialogue.told[place].said for place in places]
 
 
-def _right(model: ChatModel, asked: Asked, memories: list[str]) -> bool:
+def _right(model: ChatModel, asked: Asked, memories: list[str], lines: Sequence[Line] = ()) -> bool:
     model.begin(Stop())
-    reply = _reply(model, model.with_memories(asked.text, memories))
+    reply = _reply(model, model.with_memories(asked.text, memories, lines=lines))
     return any(contains(reply, answer) for answer in asked.answers)
 
 

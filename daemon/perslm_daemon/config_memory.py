@@ -20,6 +20,9 @@ class Memory:
         "whoever the broker or this machine does not vouch for asks as a guest, who leaves nothing",
     )
     recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
+    profile: bool = key(
+        True, Switch(), "put what is known of who asks beside what is recalled, where it is near the question"
+    )
     most_rows: int = key(
         200_000, Whole(0, 10_000_000), "memories beyond which the least worth are erased when idle; 0: no limit"
     )

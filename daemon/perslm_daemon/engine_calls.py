@@ -18,6 +18,7 @@ from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
+from perslm_runtime.known_lines import Line
 from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.memory_backup import Keep, due
@@ -28,6 +29,7 @@ from perslm_runtime.memory_forget import Forgetting, Forgotten
 from perslm_runtime.memory_lines import Entry as MemoryEntry
 from perslm_runtime.memory_prune import Budget
 from perslm_runtime.model import ChatModel, ReplyEnd
+from perslm_runtime.profile import lines_of
 from perslm_runtime.sentences import SentenceSplitter
 from perslm_runtime.stt import SpeechToText, Transcript
 from perslm_runtime.tool_call import ToolCall
@@ -115,6 +117,12 @@ def recall(memory: Memory, _stop: Stop, text: str, vector: Vector | None, k: int
 def rewordings(memory: Memory, _stop: Stop, text: str, person: str) -> list[str]:
     """A question with other words for the people it names."""
     return memory.rewordings(text, person)
+
+
+def known_lines(memory: Memory, _stop: Stop, person: str) -> tuple[Line, ...]:
+    """What is known of a person as lines for the model, the newest last."""
+    known = sorted(memory.claims.known(person), key=lambda claim: claim.since)
+    return lines_of(known, memory.claims.quotes(person)) if known else ()
 
 
 def recent(memory: Memory, _stop: Stop, conversation: str, person: str) -> list[tuple[str, str]]:
@@ -225,10 +233,12 @@ def set_vectors(memory: Memory, _stop: Stop, pairs: list[tuple[int, Vector]], em
     memory.set_vectors(pairs, embedder)
 
 
-def with_memories(model: ChatModel, _stop: Stop, question: str, recalled: Sequence[Recalled]) -> str:
-    """The text for the model: the question with as much of what was recalled as fits its window and speed."""
+def with_memories(
+    model: ChatModel, _stop: Stop, question: str, recalled: Sequence[Recalled], lines: Sequence[Line] = ()
+) -> str:
+    """The text for the model: the question with as much of what was recalled, and is known, as fits."""
     sources = {memory.text: memory.source for memory in recalled if memory.kind in ("chunk", "tool")}
-    return model.with_memories(question, [memory.text for memory in recalled], sources)
+    return model.with_memories(question, [memory.text for memory in recalled], sources, lines)
 
 
 def read_ahead(model: ChatModel, stop: Stop, said: str) -> None:

@@ -301,7 +301,8 @@ class Pipeline:
 
     async def _think(self, now: Progress, sentences: ObjectSendStream[Sentence], spoken: Gate) -> None:
         async with sentences:  # closed also where the first call is cancelled
-            said = await self.parts.model.call(engine_calls.with_memories, now.ask.text, now.recalled)
+            lines = await self.recollection.lines(now.ask.text, now.vector, now.ask.person)
+            said = await self.parts.model.call(engine_calls.with_memories, now.ask.text, now.recalled, lines)
             await self._write(now, said, sentences, spoken)
         if now.end is not None and now.end.first_token_at is not None:
             first_ms = (now.end.first_token_at - now.known) * 1000
@@ -339,7 +340,8 @@ class Pipeline:
     async def _read_ahead(self, text: str, person: str) -> _Found:
         """What the model's turn would begin with."""
         found = await self._found(text, person) if self.recollection.serves(person) else (None, ())
-        said = await self.parts.model.call(engine_calls.with_memories, text, found[1])
+        lines = await self.recollection.lines(text, found[0], person)
+        said = await self.parts.model.call(engine_calls.with_memories, text, found[1], lines)
         await self.parts.model.call(engine_calls.read_ahead, said)
         return found
 
@@ -400,6 +402,7 @@ class Pipeline:
     async def _begin_anew(self) -> None:
         await self.parts.model.call(engine_calls.forget_conversation)
         self._conversation = None
+        self.recollection.profiles.forget()
         if self._aloud is not None:
             self._aloud.prepared.drop()
 

@@ -14,8 +14,10 @@ import anyio.to_thread
 
 from perslm_daemon import engine_calls
 from perslm_daemon.guests import Guests
+from perslm_daemon.profiles import Profiles
 from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
+from perslm_runtime.known_lines import Line
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.memory_backup import Keep
@@ -45,6 +47,9 @@ class Recollection:
         self.only_guests = False
         """Whether everybody asks as a guest for whom neither the broker nor this machine vouches."""
         self.guests = Guests()
+        self.profiles = Profiles(parts)
+        self.gives_lines = True
+        """Whether what is known of who asks goes before the model beside what is recalled."""
         self.copies = anyio.Lock()
         """Held while backups are made or erased in: one that is made may push out one that is open."""
 
@@ -78,6 +83,13 @@ class Recollection:
         others = await self.lane.call(engine_calls.rewordings, text, person)
         vectors = await self._parts.embed.call(engine_calls.embed, [text, *others])
         return vectors[0], blended(vectors)
+
+    async def lines(self, text: str, vector: Vector | None, person: str) -> tuple[Line, ...]:
+        """What is known of who asks that is near the question; none for a guest, and none in trouble."""
+        if self.gives_lines and self.serves(person):
+            with suppress(PersLMError):  # the turn's own recall has told of it
+                return await self.profiles.near(text, vector, person)
+        return ()
 
     async def remember_turn(
         self, ask: Ask, reply: str, vector: Vector | None, model_id: str, *, interrupted: bool, source: str = ""
@@ -136,6 +148,7 @@ class Recollection:
         while await self.lane.call(engine_calls.look_at_new):
             pass
         await self._fill_vectors()
+        await self.profiles.refresh()
         now = anyio.current_time()
         if self._tidied is not None and now - self._tidied < _TIDY_EVERY_S:
             return

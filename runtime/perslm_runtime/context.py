@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from perslm_runtime.known_lines import SHARE, Line, beside
 from perslm_runtime.prompt import SUMMARY_REPLY, Conversation, memory_line, summary_text, user_text
 from perslm_runtime.recall import STOP_WORDS, only_asks
 
@@ -83,6 +84,26 @@ class Window:
         self._tokens = tokens
         self._shares = shares
         self._reply_tokens = reply_tokens
+
+    def question_text(
+        self,
+        talk: Conversation,
+        question: str,
+        memories: Sequence[str],
+        sources: Mapping[str, str],
+        lines: Sequence[Line],
+        prefill_tokens_per_s: float | None,
+    ) -> str:
+        """The user text of `question` with as many of `memories` and of the profile's `lines` as fit."""
+        free = talk.limit - len(talk.head) - self._reply_tokens - len(self._tokens(question))
+        room = divide(free, prefill_tokens_per_s, self._shares).memories
+        text = text_with_memories(question, memories, sources, room, self._count)
+        known = beside(lines, [text, *talk.read, *talk.gone], int(free * SHARE), self._count)
+        before = "".join(f"{memory_line(line)}\n" for line in known)
+        return f"{before}\n{text}" if known and text == question else before + text
+
+    def _count(self, text: str) -> int:
+        return len(self._tokens(text))
 
     def note_what_leaves(self, talk: Conversation, new_tokens: int) -> None:
         """Before turns are dropped to make room for `new_tokens`, put what was told in them into notes."""

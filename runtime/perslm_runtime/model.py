@@ -18,8 +18,9 @@ from typing import TypeVar
 from perslm_runtime.choosing import Choice, Form, SideHead, choose, prompt_of_call
 from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, ReplyEnd, Run, complete
 from perslm_runtime.completing import prompt_of as prompt_of_list
-from perslm_runtime.context import Window, divide, text_with_memories
+from perslm_runtime.context import Window
 from perslm_runtime.errors import Cancelled, EngineError, InputError
+from perslm_runtime.known_lines import Line
 from perslm_runtime.lane import Stop, stop_of_build
 from perslm_runtime.llama import Llama, LlamaOptions, Sampling, system_info
 from perslm_runtime.llama_library import BINDING_VERSION
@@ -36,6 +37,7 @@ __all__ = ["ChatModel", "ReplyEnd"]
 
 T = TypeVar("T")
 
+_NONE: Mapping[str, str] = {}
 _SUMMARY_TOKENS = 96
 _KEPT_TURNS = 2
 _TIMED_TOKENS = 16  # fewer tell nothing about the speed
@@ -175,16 +177,19 @@ class ChatModel:
             self._talk.add(self.tokens(said), self.tokens(reply), said)
 
     def with_memories(
-        self, question: str, memories: Sequence[str], sources: Mapping[str, str] | None = None
+        self,
+        question: str,
+        memories: Sequence[str],
+        sources: Mapping[str, str] = _NONE,
+        lines: Sequence[Line] = (),
     ) -> str:
         """The user text of `question` (prompt.user_text) with as many of `memories`, best first, as fit.
 
         They fit when they leave the window to the conversation and are read in two seconds at the speed this model
-        had so far. `sources` names the documents that memories are pieces of.
+        had so far. `sources` names the documents that memories are pieces of; `lines` tell of the person.
         """
-        free = self._talk.limit - len(self._talk.head) - self.max_reply_tokens - len(self.tokens(question))
-        room = divide(free, self._prefill_tokens_per_s).memories
-        return text_with_memories(question, memories, sources or {}, room, lambda one: len(self.tokens(one)))
+        speed = self._prefill_tokens_per_s
+        return self._window.question_text(self._talk, question, memories, sources, lines, speed)
 
     def forget(self, stop: Stop) -> None:
         """Start another conversation and overwrite the cache's memory, in which the words of this one still are.
@@ -219,7 +224,7 @@ class ChatModel:
         finally:
             # Also when the consumer leaves: the cache and the conversation must tell the same story.
             if run.started:
-                self._talk.add(user, run.tokens, text.rpartition("\n\n")[2])
+                self._talk.add(user, run.tokens, text.rpartition("\n\n")[2], text)
         reused = len(prompt) - run.prefilled
         yield ReplyEnd(
             "".join(parts), run.why, run.prefilled, reused, len(run.tokens), run.prefill_ms, run.decode_ms,

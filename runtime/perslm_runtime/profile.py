@@ -5,12 +5,15 @@ Pure: claims in, a profile out. Knows no store.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from perslm_runtime.known_lines import Line
 from perslm_runtime.memory_claims import Known
 
+_FIRST_PERSON = (("you are ", "I am "), ("you said: ", "I "), ("you ", "I "), ("your ", "my "))
 _LIKINGS = ("likes", "dislikes")
 # Relation -> what is said of "you", and of somebody else.
 _SAID = {
@@ -87,6 +90,38 @@ def said(about: str, relation: str, value: str) -> str:
         return f"{about} {(own if about == 'you' else others).format(value)}"
     whose = "your" if about == "you" else f"{about}'s" if about else ""
     return f"{whose} {relation} is {value}"
+
+
+def lines_of(known: Iterable[Known], quotes: Mapping[int, Sequence[str]]) -> tuple[Line, ...]:
+    """A line in the person's own voice for each claim that holds; `quotes` has what said it, by the claim's id.
+
+    A name is told with what somebody is to the person: "My sister is Ana.".
+    """
+    claims = [claim for claim in known if claim.until is None]
+    roles = {claim.object: claim.relation for claim in claims if claim.object is not None and claim.about == "you"}
+    found = []
+    for claim in claims:
+        nameless = claim.object is not None and claim.value.startswith("your ")
+        if nameless or claim.about == claim.value or (claim.relation == "name" and claim.about != "you"):
+            continue
+        role = roles.get(claim.subject, "")
+        about = f"my {role} {claim.about}" if role and not claim.about.startswith("your ") else claim.about
+        text = _in_first_person(said(about, claim.relation, claim.value.strip()))
+        named = f"{role} {claim.about if claim.about != 'you' else ''}"
+        if claim.object is not None:
+            named += f" {claim.relation} {claim.value}"
+        words = frozenset(re.findall(r"\w+", named.casefold())) - {"your", "s"}
+        found.append(Line(text, tuple(quotes.get(claim.id, ())), words))
+    return tuple(found)
+
+
+def _in_first_person(text: str) -> str:
+    """A sentence to the person ("you live in Rome") as their own ("I live in Rome.")."""
+    for theirs, own in _FIRST_PERSON:
+        if text.startswith(theirs):
+            text = own + text.removeprefix(theirs)
+            break
+    return f"{_capital(text).rstrip('.')}."
 
 
 def _capital(text: str) -> str:

@@ -153,6 +153,8 @@ class Conversation:
     summary: list[int] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     """What the person said in each of `turns`, as far as it is known."""
+    read: list[str] = field(default_factory=list)
+    """What the model read of the person in each of `turns`: what was recalled, and what was said."""
     gone: list[str] = field(default_factory=list)
     """What the person said in turns that have left the window, less what was not worth noting."""
 
@@ -181,10 +183,11 @@ class Conversation:
             self._leave(1)
         return [*self.head, *self.summary, *(t for turn in self.turns for t in turn), *user, *self.opening]
 
-    def add(self, user: Sequence[int], reply: Sequence[int], said: str = "") -> None:
-        """Append a finished (or interrupted) turn; `said` is what the person said in it."""
+    def add(self, user: Sequence[int], reply: Sequence[int], said: str = "", read: str = "") -> None:
+        """Append a finished (or interrupted) turn; `said` is what the person said in it, `read` all of `user`."""
         self.turns.append([*user, *self.opening, *reply, *self.closing])
         self.said.append(said)
+        self.read.append(read or said)
 
     def fits(self, user: Sequence[int], reserve: int) -> bool:
         """Whether a new user text and its reply fit without any turn leaving."""
@@ -192,7 +195,7 @@ class Conversation:
 
     def _leave(self, count: int) -> None:
         self.gone += [said for said in self.said[:count] if said]
-        del self.turns[:count], self.said[:count]
+        del self.turns[:count], self.said[:count], self.read[:count]
 
     def compact(self, summary: Sequence[int], keep: int) -> None:
         """Put `summary` (a user text and a reply, as tokens) in place of all but the newest `keep` turns."""
