@@ -118,7 +118,7 @@ def test_what_the_window_says_is_not_said_again_and_the_share_is_kept() -> None:
         Line("I speak Danish.", ()),
         Line("I like long walks by the sea in the evening.", ()),
     ]
-    assert beside(lines, [], 100, words) == ["My dog is Rex.", "I live in Rome."]
+    assert beside(lines[:2], [], 100, words) == ["My dog is Rex.", "I live in Rome."]
     window = ["Yesterday I said: i live in rome!", "At home we call our dog Rex, you know."]
     assert beside(lines, window, 100, words)[-1] == "I speak Danish."
     assert beside(lines[2:], [], 8, words) == ["I speak Danish."]

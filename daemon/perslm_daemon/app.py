@@ -191,6 +191,7 @@ async def start(
             )
         )
         pipeline.recollection.gives_lines = config.memory.profile
+        pipeline.recollection.reading.wanted = config.memory.model_facts
         yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))
 
 

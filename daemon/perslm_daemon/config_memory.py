@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from perslm_daemon.config_keys import OptionalLocation, Secret, Switch, Whole, key
+from perslm_daemon.config_keys import Choice, OptionalLocation, Secret, Switch, Whole, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class Memory:
     recall_k: int = key(3, Whole(0, 20), "memories put before the model per question")
     profile: bool = key(
         True, Switch(), "put what is known of who asks beside what is recalled, where it is near the question"
+    )
+    model_facts: str = key(
+        "auto",
+        Choice(("auto", "on", "off")),
+        "have the model read what no rule understands, when idle; auto: with a model of 600 MB or more",
     )
     most_rows: int = key(
         200_000, Whole(0, 10_000_000), "memories beyond which the least worth are erased when idle; 0: no limit"

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perslm_daemon.turn import Ask, Vector
+from perslm_runtime import fact_reading
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
 from perslm_runtime.completing import Completion, CompletionEnd
 from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
+from perslm_runtime.fact_reading import Reading
+from perslm_runtime.facts import Statement
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
 from perslm_runtime.intent import Intent
 from perslm_runtime.known_lines import Line
@@ -23,6 +26,7 @@ from perslm_runtime.lane import Gate, Stop
 from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.memory_backup import Keep, due
 from perslm_runtime.memory_backup import back_up as make_backup
+from perslm_runtime.memory_claims import Unread
 from perslm_runtime.memory_erase import Wanted
 from perslm_runtime.memory_files import folder_of
 from perslm_runtime.memory_forget import Forgetting, Forgotten
@@ -199,6 +203,37 @@ def back_up(memory: Memory, _stop: Stop, keep: Keep) -> Path | None:
 def look_at_new(memory: Memory, _stop: Stop) -> int:
     """Read what a few new memories tell of people; how many there were. A quarter of a millisecond each."""
     return memory.claims.look(_LOOKED_AT)
+
+
+def unread(memory: Memory, _stop: Stop, most: int) -> list[Unread]:
+    """Memories in which the rules found nothing and the model was not asked yet."""
+    return memory.claims.unread(most)
+
+
+def note(model: ChatModel, stop: Stop, sentence: str, names: frozenset[str]) -> Reading | None:
+    """What the model notes of a sentence; None where it is not worth asking, or tells nothing."""
+    if not fact_reading.worth_asking(sentence, names):
+        return None
+    form = fact_reading.form_of(sentence, names)
+    written = model.choose(stop, fact_reading.SYSTEM, fact_reading.EXAMPLES, sentence, form, fact_reading.TOKENS)
+    return fact_reading.read(written.written.text, sentence, names)
+
+
+def stands(model: ChatModel, stop: Stop, noted: Reading) -> bool:
+    """Whether the model, asked again, is sure that the sentence says what it noted."""
+    asked = (fact_reading.CHECK_SYSTEM, fact_reading.CHECK_EXAMPLES, noted.check, fact_reading.YES_OR_NO)
+    answer = model.choose(stop, *asked)
+    return answer.written.text == "yes;" and answer.sure >= fact_reading.LEAST_SURE
+
+
+def file_bytes(model: ChatModel, _stop: Stop) -> int:
+    """How large the model's file is."""
+    return model.file.stat().st_size
+
+
+def told_by_model(memory: Memory, _stop: Stop, read: Unread, understood: list[Statement]) -> int:
+    """Keep what the model understood of a memory; how many claims."""
+    return memory.claims.told_by_model(read, understood)
 
 
 def summarise(memory: Memory, _stop: Stop) -> int:

@@ -15,6 +15,7 @@ import anyio.to_thread
 from perslm_daemon import engine_calls
 from perslm_daemon.guests import Guests
 from perslm_daemon.profiles import Profiles
+from perslm_daemon.reading import Reading
 from perslm_daemon.turn import GUEST, Ask, Parts, Vector
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.known_lines import Line
@@ -48,6 +49,7 @@ class Recollection:
         """Whether everybody asks as a guest for whom neither the broker nor this machine vouches."""
         self.guests = Guests()
         self.profiles = Profiles(parts)
+        self.reading = Reading(parts)
         self.gives_lines = True
         """Whether what is known of who asks goes before the model beside what is recalled."""
         self.copies = anyio.Lock()
@@ -148,6 +150,7 @@ class Recollection:
         while await self.lane.call(engine_calls.look_at_new):
             pass
         await self._fill_vectors()
+        await self.reading.read()
         await self.profiles.refresh()
         now = anyio.current_time()
         if self._tidied is not None and now - self._tidied < _TIDY_EVERY_S:

@@ -156,6 +156,11 @@ def statements(text: str) -> list[Statement]:
     return found
 
 
+def sentences_of(text: str) -> list[str]:
+    """The sentences of what a person said."""
+    return [found for sentence in _SENTENCE.findall(text[:4000]) if (found := sentence.strip())]
+
+
 def _clauses(text: str) -> Iterator[tuple[str, float, bool]]:
     """Statements-to-be without what stands before them: (clause, how sure, whether it corrects)."""
     corrects = False
@@ -194,7 +199,7 @@ def _said_in(clause: str) -> Iterator[Statement]:
     for pattern in (_SINGLE, _IS_MY, _THIS_IS):
         if match := _whole(pattern, clause):
             path = _path(match)
-            if _believable("name", match["value"]):
+            if believable("name", match["value"]):
                 yield Statement(path[:-1], path[-1], match["value"], clause)
             return
     for relation, rule in (*_OWNERS, *_RULES):
@@ -217,7 +222,7 @@ def _made(clause: str, relation: str, match: re.Match[str]) -> Iterator[Statemen
     if relation == "favourite":
         relation = f"favourite {match['what'].strip().lower()}"
     known = groups.get("known")
-    if not _believable(relation, value) or (
+    if not believable(relation, value) or (
         known is not None and re.split(r"['’ ]", known)[0].lower() in _NOT_NAMES
     ):
         return
@@ -233,7 +238,7 @@ def _made(clause: str, relation: str, match: re.Match[str]) -> Iterator[Statemen
 def _have(clause: str, match: re.Match[str]) -> Iterator[Statement]:
     role = role_of(match["what"])
     for name in re.split(r", and |, | and ", match["value"]):
-        if _believable("name", name):
+        if believable("name", name):
             yield Statement(
                 _path(match),
                 role,
@@ -249,7 +254,7 @@ def _path(match: re.Match[str]) -> tuple[str, ...]:
     return tuple(role_of(word) for word in (groups.get("role"), groups.get("second")) if word)
 
 
-def _believable(relation: str, value: str) -> bool:
+def believable(relation: str, value: str) -> bool:
     """Whether the words can be a value of the relation: no pronoun, no mood, no time."""
     if not value or _NO_VALUE.match(value):
         return False

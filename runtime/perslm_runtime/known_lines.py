@@ -18,7 +18,6 @@ from perslm_runtime.prompt import memory_line
 
 SHARE = 0.05  # of what is free in the window, from what the newest turns have
 _MOST = 2
-_LOOKED_AT = 5  # the nearest ones may stand in the window already
 _LEAST_COSINE = 0.2
 _WORD = re.compile(r"\w+")
 _OWN = frozenset(("i", "me", "mine", "my", "our", "ours", "us", "we"))
@@ -39,7 +38,7 @@ class Line:
 def near(
     lines: Sequence[Line], vectors: NDArray[np.float32], question: str, vector: NDArray[np.float32]
 ) -> tuple[Line, ...]:
-    """The lines nearest to a question, best first, five at most; `vectors` are theirs, float32 [lines, d].
+    """The lines nearest to a question, best first, two at most; `vectors` are theirs, float32 [lines, d].
 
     Only for who asks about themselves, or somebody whom a line is about: "how many hours are in a day" is near "I
     work as a lighthouse keeper" (0.28).
@@ -47,7 +46,7 @@ def near(
     words = {word.casefold() for word in _WORD.findall(question)}
     own = not _OWN.isdisjoint(words)
     cosines = vectors @ vector if lines else ()
-    order = sorted(range(len(lines)), key=lambda place: -cosines[place])[:_LOOKED_AT]
+    order = sorted(range(len(lines)), key=lambda place: -cosines[place])[:_MOST]
     return tuple(
         lines[place] for place in order if cosines[place] > _LEAST_COSINE and (own or lines[place].about & words)
     )
@@ -56,7 +55,7 @@ def near(
 def beside(
     lines: Sequence[Line], window: Sequence[str], most_tokens: int, count: Callable[[str], int]
 ) -> list[str]:
-    """Of `lines`, best first, the two texts at most that go before what is recalled, best last.
+    """Of `lines`, best first, the texts that go before what is recalled, best last.
 
     They take at most `most_tokens`, as `count` tells the tokens of a text. `window` is what is read anyway: a line
     that it holds, or one of the sentences that said it, is left out.
@@ -65,8 +64,6 @@ def beside(
     chosen: list[str] = []
     left = most_tokens
     for line in lines:
-        if len(chosen) == _MOST:
-            break
         if any(_plain(text) in standing for text in (line.text, *line.quotes)):
             continue
         cost = count(memory_line(line.text)) + 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from perslm_runtime.facts import Statement, statements
+from perslm_runtime.facts import Statement, sentences_of, statements
 from perslm_runtime.memory_db import Database
 from perslm_runtime.memory_lines import clean, from_us
 from perslm_runtime.relations import OPPOSITE, ROLES, Step, can_mean, is_single, role_of
@@ -101,6 +101,13 @@ WHERE memory.id > ? AND kind IN ('turn', 'fact') ORDER BY memory.id LIMIT ?
 _GET = "SELECT value FROM setting WHERE key = ?"
 _SET = "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _LOOKED_AT = "claims_looked_at"
+_ASKED_OF = "claims_asked_of"
+_NEWEST = "SELECT max(id) FROM memory"
+_STILL_THERE = "SELECT at_us FROM memory WHERE id = ?"
+_SETTLED = """
+SELECT 1 FROM claim WHERE subject = ? AND relation = ? AND ended_by IS NULL AND how = 'rule' LIMIT 1
+"""
+_ASKED_BACK = 200  # memories from before a model was first asked: months of talk would take it days
 _WRITTEN_EVERY = 256
 
 How = Literal["rule", "model"]
@@ -127,6 +134,17 @@ class Known:
     sources: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A memory in which the rules found nothing: who told it, its sentences, and the names that person knows."""
+
+    memory: int
+    at_us: int
+    person: str
+    sentences: tuple[str, ...]
+    names: frozenset[str]
+
+
 class Claims:
     """The claims of one store. `look` reads memories that are new; nothing is asked of a model."""
 
@@ -134,6 +152,8 @@ class Claims:
         self._database = database
         self._mark = 0
         self._unwritten = 0
+        self._asked: int | None = None
+        self._unnoted = 0
 
     def look(self, most: int) -> int:
         """Read at most `most` memories that were not read yet, oldest first; how many there were.
@@ -157,6 +177,44 @@ class Claims:
         self._unwritten = 0
         return len(rows)
 
+    def unread(self, most: int) -> list[Unread]:
+        """At most `most` memories in which the rules found nothing and a model was not asked yet, oldest first."""
+        if self._asked is None:
+            mark = self._database.value(_GET, (_ASKED_OF,))
+            newest = int(self._database.value(_NEWEST) or 0)
+            self._asked = max(0, newest - _ASKED_BACK) if mark is None else int(mark)
+        looked = self._mark or int(self._database.value(_GET, (_LOOKED_AT,)) or 0)
+        rows = [row for row in self._database.rows(_UNREAD, (self._asked, most)) if row[0] <= looked]
+        found = []
+        for memory, at_us, said, person in rows:
+            sentences = () if statements(said) else tuple(sentences_of(said))
+            whose = self._database.value(_PERSON, (person,))
+            names = self._people(whose) if sentences and whose is not None else frozenset()
+            found.append(Unread(memory, at_us, person, sentences, names))
+        return found
+
+    def told_by_model(self, read: Unread, understood: Sequence[Statement]) -> int:
+        """Keep what a model understood of a memory, unless that was forgotten meanwhile; how many claims.
+
+        It never ends what a rule understood: of one home at a time the clearly told one stays. How far it came is
+        written as `look` does it.
+        """
+        self._asked = read.memory
+        self._unnoted += 1
+        if not understood and self._unnoted < _WRITTEN_EVERY:
+            return 0
+        learned = 0
+        with self._database.writing():
+            if self._database.value(_STILL_THERE, (read.memory,)) is not None:
+                learned = self.learn(read.memory, read.person, read.at_us, understood, "model")
+            self._database.rows(_SET, (_ASKED_OF, str(read.memory)))
+        self._unnoted = 0
+        return learned
+
+    def _people(self, whose: int) -> frozenset[str]:
+        """The names of everybody in a person's graph."""
+        return frozenset(row[4] for row in self._database.rows(_KNOWN, (whose, False)) if row[2] == "name")
+
     def learn(
         self, memory: int, person: str, at_us: int, statements: Sequence[Statement], how: How = "rule"
     ) -> int:
@@ -167,7 +225,7 @@ class Claims:
         learned = 0
         for said in statements:
             subject = self._subject(known, said, memory)
-            if subject is None:
+            if subject is None or (how == "model" and self._settled(subject, said.relation)):
                 continue
             one = _Learned(memory, at_us, how, said.confidence, said.quote)
             if said.relation in ROLES.values():
@@ -175,6 +233,9 @@ class Claims:
             elif said.value is not None:
                 learned += self._claim(one, subject, said.relation, None, said.value)
         return learned
+
+    def _settled(self, subject: int, relation: str) -> bool:
+        return is_single(relation) and self._database.value(_SETTLED, (subject, relation)) is not None
 
     def known(self, person: str, *, past: bool = False) -> _Known:
         """Every claim of a person's that holds, in order of subject and relation; with `past`, ended ones too."""
