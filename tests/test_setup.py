@@ -292,3 +292,21 @@ def test_the_stress_report_counts_what_really_failed(tmp_path: Path) -> None:
     kept = stress.report((tmp_path / "report.xml").read_text(encoding="utf-8"), 100, "2026-01-01T00:00:00Z")
     assert (kept["passed"], kept["failed"], kept["skipped"], kept["rounds"]) == (1, 1, 0, 100)
     assert "lost row 7" in json.dumps(kept["tests"])
+
+
+def test_a_stress_run_of_some_tests_keeps_what_is_known_of_the_others() -> None:
+    def run(began: str, rounds: int, **outcomes: str) -> dict[str, object]:
+        tests = [
+            {"name": name, "seconds": 1.0, "outcome": outcome, "why": []} for name, outcome in outcomes.items()
+        ]
+        return {"began": began, "rounds": rounds, "passed": 0, "failed": 0, "skipped": 0, "tests": tests}
+
+    kept = stress.joined(run("now", 100, a="passed"), run("before", 10, a="failed", b="passed", c="skipped"))
+    assert (kept["passed"], kept["failed"], kept["skipped"]) == (2, 0, 1)
+    assert {test["name"]: (test["began"], test["rounds"], test["outcome"]) for test in kept["tests"]} == {
+        "a": ("now", 100, "passed"),
+        "b": ("before", 10, "passed"),
+        "c": ("before", 10, "skipped"),
+    }
+    again = stress.joined(run("later", 50, c="passed"), kept)
+    assert {test["name"]: test["began"] for test in again["tests"]} == {"c": "later", "a": "now", "b": "before"}

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from perslm_build import locks
@@ -18,7 +19,7 @@ REPORT = locks.ROOT / "benchmarks" / "results" / "stress.json"
 _LIMIT_S = "3600"  # a test of 100 rounds may take what ten of 10 rounds take
 
 
-def report(junit: str, rounds: int, began: str) -> dict[str, object]:
+def report(junit: str, rounds: int, began: str) -> dict[str, Any]:
     """What pytest's JUnit file says, as the kept report: counts, and each test with its outcome and seconds."""
     cases = [
         {
@@ -33,6 +34,19 @@ def report(junit: str, rounds: int, began: str) -> dict[str, object]:
     counts = {name: outcomes.count(name) for name in ("passed", "failed", "skipped")}
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     return {"began": began, "rounds": rounds, "machine": machine, **counts, "tests": cases}
+
+
+def joined(new: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The new report with what the one `before` says of tests that were not run now; each test says of which run."""
+    run = {str(case["name"]) for case in new["tests"]}
+    kept = [
+        {"began": before["began"], "rounds": before["rounds"], **case}
+        for case in before["tests"]
+        if case["name"] not in run
+    ]
+    tests = [*({"began": new["began"], "rounds": new["rounds"], **case} for case in new["tests"]), *kept]
+    outcomes = [case["outcome"] for case in tests]
+    return {**new, **{name: outcomes.count(name) for name in ("passed", "failed", "skipped")}, "tests": tests}
 
 
 def _outcome(case: ET.Element) -> str:
@@ -65,11 +79,14 @@ def run(env: Environment, arguments: Sequence[str]) -> int:
     ]
     status = subprocess.run(argv, cwd=locks.ROOT, check=False).returncode
     if junit.is_file():
-        _write(report(junit.read_text(encoding="utf-8"), int(os.environ["PERSLM_STRESS_ROUNDS"]), began), REPORT)
+        new = report(junit.read_text(encoding="utf-8"), int(os.environ["PERSLM_STRESS_ROUNDS"]), began)
+        if arguments and REPORT.is_file():  # some of the tests: the others' last run stays
+            new = joined(new, json.loads(REPORT.read_text(encoding="utf-8")))
+        _write(new, REPORT)
     return status
 
 
-def _write(facts: dict[str, object], target: Path) -> None:
+def _write(facts: dict[str, Any], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(
