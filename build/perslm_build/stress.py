@@ -37,7 +37,7 @@ def report(junit: str, rounds: int, began: str) -> dict[str, Any]:
 
 
 def joined(new: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The new report with what the one `before` says of tests that were not run now; each test says of which run."""
+    """The new report with what the one `before` says of tests that did not run now; each says of which run."""
     run = {str(case["name"]) for case in new["tests"]}
     kept = [
         {"began": before["began"], "rounds": before["rounds"], **case}

@@ -35,7 +35,8 @@ class Reading:
             learned = 0
             for one, statements in zip(new, await self._understood(new), strict=True):
                 learned += await memory.call(engine_calls.told_by_model, one, statements)
-            log.info("memories_read=%d learned=%d", len(new), learned)
+            if learned:
+                log.info("memories_read=%d learned=%d", len(new), learned)
 
     async def _understood(self, new: list[Unread]) -> list[list[Statement]]:
         """What the model noted of each and stood by when asked again."""

@@ -37,7 +37,8 @@ __all__ = ["ChatModel", "ReplyEnd"]
 
 T = TypeVar("T")
 
-_NONE: Mapping[str, str] = {}
+_Sources = Mapping[str, str]
+_NONE: _Sources = {}
 _SUMMARY_TOKENS = 96
 _KEPT_TURNS = 2
 _TIMED_TOKENS = 16  # fewer tell nothing about the speed
@@ -116,8 +117,7 @@ class ChatModel:
     @property
     def wants_compaction(self) -> bool:
         """Whether the conversation should be summarised when nobody waits (`compact`)."""
-        over = self._talk.used > _COMPACT_ABOVE * self._talk.limit
-        return over and len(self._talk.turns) > _KEPT_TURNS
+        return self._talk.used > _COMPACT_ABOVE * self._talk.limit and len(self._talk.turns) > _KEPT_TURNS
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -177,11 +177,7 @@ class ChatModel:
             self._talk.add(self.tokens(said), self.tokens(reply), said)
 
     def with_memories(
-        self,
-        question: str,
-        memories: Sequence[str],
-        sources: Mapping[str, str] = _NONE,
-        lines: Sequence[Line] = (),
+        self, question: str, memories: Sequence[str], sources: _Sources = _NONE, lines: Sequence[Line] = ()
     ) -> str:
         """The user text of `question` (prompt.user_text) with as many of `memories`, best first, as fit.
 
