@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perslm_daemon import engine_calls
+from perslm_daemon.chats import Chat, with_memories
 from perslm_daemon.profiles import Profiles
 from perslm_daemon.turn import Parts, Vector
+from perslm_runtime.completing import Completion, Message
 from perslm_runtime.context import Window
 from perslm_runtime.embed import Embedder
 from perslm_runtime.known_lines import Line, beside, near
 from perslm_runtime.lane import Lane, Stop
-from perslm_runtime.memory import Memory
+from perslm_runtime.memory import Memory, Recalled
 from perslm_runtime.profile import lines_of
 from perslm_runtime.prompt import NOTE_INTRO, Conversation
 from real_models import build_model, model_path
@@ -136,6 +139,23 @@ def test_a_line_stands_before_the_question_once_and_again_when_its_turn_has_left
     talk.compact([], 0)
     again = window.question_text(talk, "And now?", ["I was in Bern."], {}, [line], None)
     assert again.splitlines() == [f"{NOTE_INTRO}I live in Rome.", f"{NOTE_INTRO}I was in Bern.", "", "And now?"]
+
+
+def test_a_chat_of_messages_gets_the_lines_that_none_of_them_says() -> None:
+    messages = (Message("user", "I live in Rome, you know."), Message("assistant", "Yes."), Message("user", "Hm?"))
+    chat = Chat(Completion(messages, 16), "owner")
+    recalled = Recalled(7, "turn", "I was in Bern.", 0.9, datetime(2026, 11, 28, tzinfo=UTC), "")
+    lines = [Line("My dog is Rex.", ()), Line("I speak Danish.", ()), Line("I live in Rome.", ())]
+    given = with_memories(chat, [recalled], lines).messages
+    assert given[:2] == messages[:2]
+    assert given[2].text.splitlines() == [
+        f"{NOTE_INTRO}I speak Danish.",
+        f"{NOTE_INTRO}My dog is Rex.",
+        f"{NOTE_INTRO}I was in Bern.",
+        "",
+        "Hm?",
+    ]
+    assert with_memories(chat, [], [lines[2]]) == chat.completion
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.spoken_forgetting import is_yes
 from perslm_daemon.turn import Answered, Ask, Gathered, source_sentence, without_echoes
 from perslm_runtime.completing import Completion, CompletionEnd
+from perslm_runtime.known_lines import Line, beside
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory import Recalled
 from perslm_runtime.prompt import user_text
@@ -25,6 +26,7 @@ from perslm_runtime.prompt import user_text
 log = logging.getLogger("perslm.turn")
 
 _RECALLED = 3
+_LINES_WORDS = 60
 
 TellText = Callable[[str], Awaitable[None]]
 """Where the pieces of the reply go."""
@@ -132,7 +134,7 @@ class Chats:
         """Have the model answer, with what helps before the newest message, and name the document it is from."""
         found = await self._recalled(chat, end)
         end.recalled = len(found)
-        await self._answered(_with_memories(chat, found), told, end)
+        await self._answered(with_memories(chat, found, await self._lines(chat)), told, end)
         named = source_sentence(chat.question, end.text, found)
         if named and end.why == "end" and not chat.completion.gbnf:
             await told(f" {named}")
@@ -144,6 +146,13 @@ class Chats:
             return end.gathered
         found = await recollection.recall(chat.question, _RECALLED, chat.person)
         return (*end.gathered, *without_echoes(found))
+
+    async def _lines(self, chat: Chat) -> tuple[Line, ...]:
+        """What is known of who asks that is near the newest message."""
+        recollection = self._pipeline.recollection
+        if not chat.recalls or not recollection.gives_lines or not recollection.serves(chat.person):
+            return ()
+        return await recollection.lines(chat.question, await recollection.embed(chat.question), chat.person)
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
         async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
@@ -164,13 +173,15 @@ class Chats:
         await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
 
 
-def _with_memories(chat: Chat, found: Sequence[Recalled]) -> Completion:
-    """The completion, its newest message with what was `found` before it."""
-    if not found:
-        return chat.completion
+def with_memories(chat: Chat, found: Sequence[Recalled], lines: Sequence[Line]) -> Completion:
+    """The completion, its newest message with what was `found` before it, and `lines` that nothing says yet."""
     messages = chat.completion.messages
+    read = [*(one.text for one in messages), *(memory.text for memory in found)]
+    known = beside(lines, read, _LINES_WORDS, lambda text: len(text.split()))
+    if not found and not known:
+        return chat.completion
     sources = {memory.text: memory.source for memory in found if memory.kind in ("chunk", "tool")}
-    given = user_text(chat.question, [memory.text for memory in found], sources=sources)
+    given = user_text(chat.question, [*(memory.text for memory in found), *reversed(known)], sources=sources)
     return replace(chat.completion, messages=(*messages[:-1], replace(messages[-1], text=given)))
 
 
