@@ -17,6 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perslm_runtime.memory import Memory
+from perslm_runtime.memory_db import Database
+from perslm_runtime.memory_search import understand
 from perslm_runtime.recall import Candidate, Question, Weights, blended, content_words, only_asks, rank, shares
 from real_models import model_path
 
@@ -249,3 +252,20 @@ def test_the_floor_keeps_most_evidence_and_few_irrelevant_memories(table: dict) 
 def test_the_kept_result_is_of_these_weights(bench_module: ModuleType) -> None:
     kept = json.loads(bench_module.RESULT.read_text())
     assert Weights(**kept["weights"]) == Weights(), "run `python benchmarks/recall.py` again"
+
+
+def test_a_question_about_somebody_one_told_of_is_one_about_oneself(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "memory.db")
+    for text in ("Dmitri is our roofer.", "We went to Italy.", "Emil stayed for lunch."):
+        memory.remember_fact(text)
+    memory.close()
+    database = Database(tmp_path / "memory.db", None)
+
+    def own(text: str) -> bool:
+        return understand(database, text, has_vector=True, weights=Weights(), person=1).of_oneself
+
+    assert own("Which instrument is Dmitri good at?")
+    assert own("Who mends the roof, the roofer?")
+    assert not own("What is the capital of Italy?")
+    assert not own("How tall was Napoleon?")
+    database.close()

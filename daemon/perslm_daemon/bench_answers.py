@@ -73,7 +73,7 @@ def answers(session: Session) -> list[Row]:
         try:
             with opened(Path(folder), dialogue, embed) as store:
                 asked = _chosen(dialogue, store.looked_by)
-                given = [_recalled(store.ours(one, vector)[:_RECALLED], dialogue) for one, vector in asked]
+                given = [_recalled(store.recalled(one, vector)[:_RECALLED], dialogue) for one, vector in asked]
                 on = [_right(model, one, memories) for (one, _), memories in zip(asked, given, strict=True)]
                 off = [_right(model, one, []) for one, _ in asked]
             told, beside = _personal(model, Path(folder) / "personal", dialogue, embed)
@@ -111,7 +111,7 @@ def _personal(model: ChatModel, folder: Path, dialogue: Dialogue, embed: Embed) 
         lines = known_lines(store.memory, Stop(), "owner")
         vectors = embed([line.text for line in lines])
         for asked, alone, by in zip(store.dialogue.asked, store.asked_vectors, store.looked_by, strict=True):
-            recalled = _recalled(store.ours(asked, by)[:_RECALLED], store.dialogue)
+            recalled = _recalled(store.recalled(asked, by)[:_RECALLED], store.dialogue)
             without.append(_right(model, asked, recalled))
             with_lines.append(_right(model, asked, recalled, near(lines, vectors, asked.text, alone)))
     return without, with_lines

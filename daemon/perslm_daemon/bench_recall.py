@@ -90,6 +90,13 @@ class Store:
         found = self.memory.search(asked.text, vector=by, k=_DEEP)
         return [place for item in found if (place := self.places[item.id]) < known]
 
+    def recalled(self, asked: Asked, by: Vector) -> list[int]:
+        """What the product puts before its model: in its order, and only what reaches the floor."""
+        self.now = asked.at
+        known = self.known(asked.at)
+        found = self.memory.recall(asked.text, vector=by, k=_DEEP)
+        return [place for item in found if (place := self.places[item.id]) < known]
+
     def known(self, at: datetime) -> int:
         """How many turns had been told by then."""
         return sum(told.at <= at for told in self.dialogue.told)

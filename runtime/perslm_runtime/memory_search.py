@@ -137,7 +137,11 @@ def understand(
         lean=recall.lean(stems),
         anchors=anchors,
     )
-    return question if person is None else replace(question, aliases=_aliases(database, query, question, person))
+    if person is None:
+        return question
+    aliases = _aliases(database, query, question, person)
+    # Who asks for somebody that they told of asks for what they told ("which instrument is Dmitri good at").
+    return replace(question, aliases=aliases, of_oneself=question.of_oneself or bool(aliases))
 
 
 def _lessened(share: Mapping[str, float], stems: Iterable[str], factor: float) -> dict[str, float]:

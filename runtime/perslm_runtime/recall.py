@@ -89,7 +89,7 @@ class Weights:
     kept: float = 0.01  # added for what was told as a fact, or asked to be kept
     half_life_days: float = 180.0
     floor: float = 0.36  # below this, nothing is recalled
-    floor_own: float = 0.09  # the same when a person asks about themselves ("my", "we")
+    floor_own: float = 0.09  # the same when a person asks about themselves ("my", "we") or somebody they told of
     floor_words: float = 0.5  # the same when there is no embedding of the question
     saturation: float = 0.2  # how soon saying a word twice stops helping
     length: float = 0.25  # how much a long memory is held back
