@@ -170,6 +170,7 @@ class Memory:
         before = None if is_copy else next_backup(folder_of(path))
         self._database = Database(path, key, before_migration=before)
         self._helped: dict[int, None] = {}
+        self._named: tuple[str, int, dict[str, _Questions]] | None = None
         self._vectors = Vectors(self._database)
         self.claims = Claims(self._database)
         self.documents = Documents(self._database)
@@ -256,6 +257,7 @@ class Memory:
         if whose is None:
             return []
         named = other_words(self._database, clean(query), whose)
+        self._named = (clean(query), whose, named)
         return reworded(clean(query), {who: others[0] for who, others in named.items()})
 
     def search(self, query: str, *, vector: Vector | None = None, k: int = 50, person: str = "owner") -> _Recalled:
@@ -268,8 +270,7 @@ class Memory:
 
     def conversations(self) -> _Conversations:
         """All conversations, the latest first."""
-        rows = self._database.rows(_CONVERSATIONS)
-        return [Conversation(name, turns, from_us(first), from_us(last)) for name, turns, first, last in rows]
+        return [Conversation(*row[:2], *map(from_us, row[2:])) for row in self._database.rows(_CONVERSATIONS)]
 
     def forget(
         self,
@@ -414,6 +415,7 @@ class Memory:
         if not whose:
             return []
         found: _Scored = []
+        named, self._named = self._named, None  # of the question that was just reworded
         for one in whose:
             question = understand(
                 self._database,
@@ -422,6 +424,7 @@ class Memory:
                 weights=self._weights,
                 now=self._clock().astimezone(),
                 person=one,
+                others=named[2] if named and named[:2] == (clean(query), one) else None,
             )
             some = candidates(self._database, self._vectors, question, vector, person=one, without=without)
             found += scoring.rank(question, some, self._clock(), self._weights)

@@ -105,10 +105,12 @@ def understand(
     weights: Weights,
     now: datetime | None = None,
     person: int | None = None,
+    others: Mapping[str, list[str]] | None = None,
 ) -> Question:
     """The question's content words and how much each weighs in this store; whom and what time it means.
 
-    `now` is aware, in the person's time zone; without it no time is read. Without `person` nobody is looked up.
+    `now` is aware, in the person's time zone; without it no time is read. Without `person` nobody is looked up;
+    `others` are their `other_words`, where those are known.
     """
     query = query[:_MOST_CHARS]
     stems = database.stems(query)
@@ -139,7 +141,7 @@ def understand(
     )
     if person is None:
         return question
-    aliases = _aliases(database, query, question, person)
+    aliases = _aliases(database, question, other_words(database, query, person) if others is None else others)
     # Who asks for somebody that they told of asks for what they told ("which instrument is Dmitri good at").
     return replace(question, aliases=aliases, of_oneself=question.of_oneself or bool(aliases))
 
@@ -148,10 +150,10 @@ def _lessened(share: Mapping[str, float], stems: Iterable[str], factor: float) -
     return {stem: value * (factor if stem in stems else 1) for stem, value in share.items()}
 
 
-def _aliases(database: Database, query: str, question: Question, person: int) -> dict[str, list[str]]:
+def _aliases(database: Database, question: Question, named: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """For each person of the question, the stems of other words for them, read from what was told."""
     found: dict[str, list[str]] = {}
-    for who, others in other_words(database, query, person).items():
+    for who, others in named.items():
         stem = database.stems(who)[0][0]
         if stem in question.terms:
             found[stem] = [s for other in others for s, _ in database.stems(other) if s != stem]

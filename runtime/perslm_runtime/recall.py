@@ -48,6 +48,7 @@ _WANTING = frozenset(
     for word in line.split()
 )
 _OF_ONESELF = frozenset(("i", "mine", "my", "our", "ours", "us", "we"))
+_FIRST_WORD = re.compile(r"[\s.!?]*([^\s.!?]+)")
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 _AT_PRESENT = frozenset("anymore currently latest moment now nowadays present presently still".split())  # noqa: SIM905 - words in a row
 _AT_FIRST = frozenset(
@@ -175,6 +176,8 @@ def shares(documents: Mapping[str, int], total: int, weights: Weights) -> dict[s
 
 def only_asks(said: str) -> bool:
     """Whether every sentence of `said` asks or orders: such a turn tells nothing, however well its words match."""
+    if (first := _FIRST_WORD.match(said)) and first[1].casefold() not in _WANTING:
+        return False  # most memories tell something, and two hundred are looked at for a question
     sentences = [s.split() for s in _SENTENCE.findall(said) if s.strip()]
     return bool(sentences) and all(words and words[0].casefold() in _WANTING for words in sentences)
 
