@@ -7,6 +7,7 @@ asked about again. Knows no words of a person's but those it passes on.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from perslm_daemon import engine_calls
 from perslm_daemon.turn import Parts
@@ -25,6 +26,8 @@ class Reading:
     def __init__(self, parts: Parts, wanted: str = "off") -> None:
         self._parts = parts
         self.wanted = wanted
+        self.relief: Callable[[], Awaitable[None]] | None = None
+        """As `Pipeline.relief`: waited for before every few memories, because a backlog takes minutes."""
 
     async def read(self) -> None:
         """Ask about all that is new. Cancelling leaves what was not finished for the next time."""
@@ -32,6 +35,8 @@ class Reading:
         if memory is None or not await self._can():
             return
         while new := await memory.call(engine_calls.unread, _AT_ONCE):
+            if self.relief is not None:
+                await self.relief()
             learned = 0
             for one, statements in zip(new, await self._understood(new), strict=True):
                 learned += await memory.call(engine_calls.told_by_model, one, statements)

@@ -157,7 +157,8 @@ def _watch(tasks: TaskGroup, running: Running, notifier: Notifier) -> Health:
     health = Health(
         running.config.health, running.bulletin, lanes, beat=notifier.alive, beat_s=notifier.watchdog_s
     )
-    running.assistant.pipeline.relief = health.pressure.relief
+    pipeline = running.assistant.pipeline
+    pipeline.relief = pipeline.recollection.reading.relief = health.pressure.relief
     tasks.start_soon(health.run)
     tasks.start_soon(fit_context, running, health.pressure)
     tasks.start_soon(_leave_when_hung, running, lanes)
