@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perslm_daemon.config_sections import Config
+from perslm_daemon.update_mailbox import FOLDER as MAILBOX
 from perslm_runtime.errors import CatalogError, PersLMError
 from perslm_runtime.lane import Stop
 
@@ -30,7 +31,7 @@ _PATIENCE_S = 20.0
 
 def followed(config: Config) -> bool:
     """Whether there is a host to look at."""
-    return bool(config.sync.mirrors) or (config.data_dir / FOLDER / "url").is_file()
+    return bool(config.sync.mirrors or config.sync.over_mqtt_mb) or (config.data_dir / FOLDER / "url").is_file()
 
 
 class HostLink:
@@ -50,6 +51,8 @@ class HostLink:
         anchor = account.anchor if account and self._config.sync.root_file is None else _anchor(self._config)
         if account is not None:
             mirrors = [account.url, *mirrors]
+        if self._config.sync.over_mqtt_mb:
+            mirrors.append((self._config.data_dir / MAILBOX).absolute().as_uri())
         connections = self._connections(account)
         folder = self._config.data_dir / "trust"
         return Trust(folder, anchor, mirrors, now=now, stop=stop, tls=connections.tls, connections=connections)

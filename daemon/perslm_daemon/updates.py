@@ -31,6 +31,8 @@ from perslm_daemon.update_book import KEYS, Book, Watch
 from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
 from perslm_daemon.update_files import in_use, known_files, tidy
 from perslm_daemon.update_host import HostLink, followed
+from perslm_daemon.update_mailbox import FOLDER as MAILBOX
+from perslm_daemon.update_mailbox import Mailbox
 from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
@@ -81,6 +83,7 @@ class Updates:
         self._outcome = anyio.Event()
         self._by_model = False
         self._host = HostLink(config)
+        self.mailbox = Mailbox(config.data_dir / MAILBOX, config.sync.over_mqtt_mb * 1_000_000)
         self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
@@ -187,6 +190,11 @@ class Updates:
 
     # -------------------------------------------------------------- what people ask
 
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether a host's files may come over MQTT."""
+        return self._config.sync.over_mqtt_mb > 0
+
     def status(self) -> dict[str, Any]:
         """What is in use, on probation, offered, refused and pinned, and the latest steps."""
         return status_data(self._book, self._found, self._all_in_use(), self._problem)
@@ -206,6 +214,7 @@ class Updates:
                 if take:
                     for manifest in found.wanted:
                         await self._take(trust, manifest)
+                    await _thread(self.mailbox.clear)
             self._post()
             await self._report()
         finally:

@@ -82,7 +82,7 @@ FORMS = tuple(
         rf"(?: {CAPITAL})? \d{{1,3}}(?! ?(?:Uhr|Grad|Prozent|\.|%|:))(?: ?[a-z]\b)?",
         # Japan, India, rural routes, county roads, ordinals
         rf"(?<![\w-])\d{{1,2}}-\d{{1,2}}-\d{{1,3}} {CAPITAL}(?:,? {CAPITAL}){{0,4}}",
-        rf"(?<!\w)(?:No\.? ?)?\d{{1,4}}[A-Z]?(?:/\d+)?, \d{{1,2}}(?:st|nd|rd|th) (?:Cross|Main|Floor|Block|Stage|Phase|Street|Avenue)\b",
+        r"(?<!\w)(?:No\.? ?)?\d{1,4}[A-Z]?(?:/\d+)?, \d{1,2}(?:st|nd|rd|th) (?:Cross|Main|Floor|Block|Stage|Phase|Street|Avenue)\b",
         r"(?<!\w)[A-Z]-?\d{1,4}(?:/\d+)?, (?:Sector|Phase|Block|Pocket) \w{1,4}\b",
         rf"(?<!\w)(?i:blk|block) \d{{1,4}}\w?,? (?:{CAPITAL} ){{1,4}}\d{{1,4}}\b",
         r"(?<!\w)(?:RR|R\.R\.|Rural Route|HC) ?#? ?\d{1,3}\b(?:,? (?:Site|Comp|Box) \d{1,4}){0,3}",

@@ -13,7 +13,9 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from tuf.api import exceptions
 from tuf.api.metadata import TargetFile
@@ -23,7 +25,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from perslm_runtime.bundle import FILES
 from perslm_runtime.connections import Connections, NotModified
 from perslm_runtime.errors import BundleRefused
-from perslm_runtime.fetch import FetchError, Patience, download
+from perslm_runtime.fetch import CHUNK, FetchError, Patience, download
 from perslm_runtime.fingerprint import read_json, write_json
 from perslm_runtime.lane import Stop
 
@@ -31,6 +33,7 @@ log = logging.getLogger("perslm.trust")
 
 _CLOCK = "clock.json"
 _TIMESTAMP, _VALIDATORS = "timestamp.json", "validators.json"
+_LOCAL = "file://"
 _READ = "read"
 _MOST_READ = 64  # small targets that are kept: a channel, and the manifests of what it offers
 _LONGEST_TIMESTAMP = UpdaterConfig().timestamp_max_length
@@ -39,7 +42,7 @@ _METADATA_BYTES = 5_000_000  # of the largest role: a thousand bundles take half
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where a repository is served: `url` holds metadata/ and targets/."""
+    """Where a repository is served: `url` holds metadata/ and targets/; https, or a folder of this disk (file)."""
 
     url: str
 
@@ -158,9 +161,12 @@ class Trust:
         for mirror in self._mirrors:
             url = mirror.target(path, info.hashes["sha256"])
             try:
-                download(
-                    url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
-                )
+                if url.startswith(_LOCAL):
+                    _copy(url, target, arrived, self.stop)
+                else:
+                    download(
+                        url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
+                    )
             except FetchError as error:
                 failed.append(error)
                 continue
@@ -247,10 +253,14 @@ class _Fetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         try:
+            if url.startswith(_LOCAL):
+                return iter((_local(url).read_bytes(),))
             if url.endswith(f"/{_TIMESTAMP}"):
                 return iter((self._timestamp(url),))
             pieces = self._connections.read(url, stop=self._stop())
             first = next(pieces, b"")  # a refusal is told before anything is yielded
+        except FileNotFoundError as error:
+            raise exceptions.DownloadHTTPError(f"{_local(url).name} is not there", HTTPStatus.NOT_FOUND) from error
         except FetchError as error:
             if error.status is not None:
                 raise exceptions.DownloadHTTPError(str(error), error.status) from error
@@ -281,6 +291,23 @@ class _Fetcher(FetcherInterface):
             if told != known:
                 write_json(self._folder / _VALIDATORS, {**validators, url: told})
         return data
+
+
+def _local(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def _copy(url: str, target: Path, arrived: Callable[[int], None], stop: Stop) -> None:
+    """A file of a mirror on this disk. Raises `FetchError` where it is not there."""
+    try:
+        source = _local(url).open("rb")
+    except FileNotFoundError as error:
+        raise FetchError(f"{_local(url).name} is not there") from error
+    with source, target.open("wb") as file:
+        while chunk := source.read(CHUNK):
+            file.write(chunk)
+            arrived(file.tell())
+            stop.check()
 
 
 def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
