@@ -29,7 +29,7 @@ from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS, Book, Watch
 from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
-from perslm_daemon.update_files import in_use, known_files, tidy
+from perslm_daemon.update_files import drop_refused, in_use, known_files, tidy
 from perslm_daemon.update_host import HostLink, followed
 from perslm_daemon.update_mailbox import FOLDER as MAILBOX
 from perslm_daemon.update_mailbox import Mailbox
@@ -91,6 +91,7 @@ class Updates:
     async def run(self) -> None:
         """Watch what is new, and look for what is newer, until cancelled."""
         await self._after_change_over()
+        await _thread(drop_refused, self._config, self._book.refused)
         self._post()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
