@@ -76,7 +76,7 @@ async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(updates.run)
         with anyio.fail_after(20):
-            while (models / "home-v1").exists():  # noqa: ASYNC110 - a folder tells nobody
+            while await anyio.Path(models / "home-v1").exists():  # noqa: ASYNC110 - a folder tells nobody
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
-    assert (models / "home-v2").exists()
+    assert await anyio.Path(models / "home-v2").exists()
