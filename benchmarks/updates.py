@@ -161,7 +161,7 @@ class Asking:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.3):
             began = time.monotonic()
             if quietly(self._data, "ask", ASK) is None:
                 self.refused += 1
