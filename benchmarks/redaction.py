@@ -10,6 +10,9 @@ what looking for the contacts' names as they are written would find.
 
 The first look at this set found 264 of the 266 ("has jay answered yet", and a ship's address), the one at another
 of the kind before it 261; what was missed was mended, so that the figures now are those of a set that was seen.
+
+`addresses.txt`: 154 addresses of twenty countries, written by hand: of the first 105 the rules found 59 at first
+sight, and mended on those 45 of the 49 that were written then. All are seen by now.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ sys.path[:0] = [str(ROOT / "runtime")]
 
 from perslm_runtime.redaction import Redaction  # noqa: E402 - after the path is set
 
+_ADDRESSES = ROOT / "benchmarks/addresses.txt"
 RESULT = ROOT / "benchmarks/results/redaction.json"
 _SET = ROOT / "benchmarks/redaction.jsonl"
 _SMALL_WORDS = {"the", "of", "de", "la", "at", "dot", "und", "a", "dash", "underscore"}
@@ -55,6 +59,7 @@ def main() -> None:
         "recall_of_all": round(
             sum(one["right"] for one in found.values()) / sum(one["of"] for one in found.values()), 3
         ),
+        "addresses_of_twenty_countries": elsewhere(),
         "names_as_written_alone": round(as_written(), 3),
         "false_alarms": {"sentences": len(wrong), "of": whole, "share": round(len(wrong) / whole, 4)},
         "us_per_sentence": round((time.perf_counter() - began) / len(texts) * 1e6),
@@ -78,6 +83,18 @@ def recalls() -> dict[str, tuple[int, int]]:
             whole[kind] += 1
             right[kind] += not _is_left(value, line["text"], left)
     return {kind: (right[kind], whole[kind]) for kind in whole}
+
+
+def elsewhere() -> dict[str, float]:
+    """Addresses in `addresses.txt` that are taken out; what was found at first sight stands there."""
+    redaction, right, whole = Redaction(), 0, 0
+    for line in _ADDRESSES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        text, value = re.sub("[{}]", "", line), line[line.index("{") + 1 : line.index("}")]
+        whole += 1
+        right += not _is_left(value, text, redaction(text).text)
+    return {"right": right, "of": whole, "recall": round(right / whole, 3)}
 
 
 def as_written() -> float:

@@ -1,7 +1,9 @@
 """How long an update takes, and what a turn feels of it: `python benchmarks/updates.py` on an idle machine.
 
 A host's repository on the loopback, served by Python's own http.server, and a daemon that follows it: a bundle of
-the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back.
+the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back: five
+times, each with turns before and after it, because a turn's time drifts more on a shared machine than an update
+changes it. A turn counts as "meanwhile" when it began before the new model was in use.
 Beside it what the machine can do at all: the same bytes hashed, and fetched by urllib.
 """
 
@@ -19,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks/results/updates.json"
 MODELS = Path(os.environ.get("PERSLM_MODELS_DIR", Path.home() / ".local/share/perslm/models"))
 BASE = "smollm2-135m-q4_1"
+ROUNDS = 5
+_PAUSE_S = 0.3  # between two turns, beside an update as well: one at once behind another finds its caches warm
 ASK = {"text": "What is the capital of Italy?"}
 
 
@@ -51,50 +56,78 @@ def measured(folder: Path) -> dict[str, Any]:
     (models / BASE).mkdir(parents=True)
     for path in (MODELS / BASE).iterdir():
         (models / BASE / path.name).symlink_to(path)
-    source = bundle(folder / "bundle", (models / BASE / "model.gguf").read_bytes() + b"\0")
+    content = (models / BASE / "model.gguf").read_bytes()
     repository = Repository.create(folder / "host", SigningKeys([folder / "keys"]))
     with served(folder / "host") as url, daemon(folder, models, url, repository.anchor) as data:
-        before = turns(data, 12)
-        asking = Asking(data)
-        began = time.monotonic()
-        repository.publish(source)
-        repository.promote("home", 1, "stable")
-        published_s = time.monotonic() - began
-        began = time.monotonic()
-        wish = threading.Thread(target=quietly, args=(data, "sync", {"action": "install"}))
-        wish.start()
-        in_use_s = until(data, "home-v1", began)
-        asking.stop()
-        wish.join()
-        after = turns(data, 12)
-        began = time.monotonic()
-        quietly(data, "sync", {"action": "rollback"})
-        until(data, BASE, began)
-        turns(data, 1)
-        back_s = time.monotonic() - began
+        turns(data, 12)  # the first are slower: pages and caches are cold
+        rounds = [one_round(data, repository, folder, content, number) for number in range(1, ROUNDS + 1)]
+        besides = [took for one in rounds for took in one.besides]
+        meanwhile = [took for one in rounds for took in one.meanwhile]
+        ratios = [statistics.median(one.meanwhile) / statistics.median(one.besides) for one in rounds]
         return {
-            "what": "an update of 98 MB on the loopback, times in seconds, turns in milliseconds",
-            "sign_and_publish_s": round(published_s, 2),
-            "published_to_in_use_s": {"ours": round(in_use_s, 2), "goal": 20},
-            "turn_ms": {
-                "before": round(statistics.median(before)),
-                "meanwhile": round(statistics.median(asking.took_ms)),
-                "meanwhile_worst": round(max(asking.took_ms)),
-                "after": round(statistics.median(after)),
-                "turns_meanwhile": len(asking.took_ms),
-                "refused_meanwhile": asking.refused,
-                "goal": "a median of at most 1.1 times before; the worst holds the change-over",
+            "what": f"{ROUNDS} updates of 98 MB on the loopback, times in seconds, turns in milliseconds",
+            "sign_and_publish_s": round(max(one.published_s for one in rounds), 2),
+            "published_to_in_use_s": {
+                "ours": round(statistics.median(one.in_use_s for one in rounds), 2),
+                "worst": round(max(one.in_use_s for one in rounds), 2),
+                "goal": 20,
             },
-            "rollback_to_first_answer_s": {"ours": round(back_s, 2), "goal": 5},
+            "turn_ms": {
+                "before_and_after": round(statistics.median(besides)),
+                "meanwhile": round(statistics.median(meanwhile)),
+                "meanwhile_worst": round(max(meanwhile)),
+                "turns_meanwhile": len(meanwhile),
+                "refused_meanwhile": sum(one.refused for one in rounds),
+                "ratio_of_each_update": [round(one, 2) for one in ratios],
+                "ratio": round(statistics.median(ratios), 2),
+                "goal": "1.1; the worst holds the change-over",
+            },
+            "rollback_to_first_answer_s": {"ours": round(max(one.back_s for one in rounds), 2), "goal": 5},
             **of_the_machine(folder, url, repository),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """An update and its way back: seconds, and milliseconds of turns beside it and while it was under way."""
+
+    published_s: float
+    in_use_s: float
+    back_s: float
+    besides: list[float]
+    meanwhile: list[float]
+    refused: int
+
+
+def one_round(data: Path, repository: Repository, folder: Path, content: bytes, number: int) -> Round:
+    """Publish a version, take it while somebody asks, and go back."""
+    source = bundle(folder / f"bundle-{number}", content + bytes(number), number)
+    before = turns(data, 8)
+    began = time.monotonic()
+    repository.publish(source)
+    repository.promote("home", number, "stable")
+    published_s = time.monotonic() - began
+    asking = Asking(data)
+    began = time.monotonic()
+    wish = threading.Thread(target=quietly, args=(data, "sync", {"action": "install"}))
+    wish.start()
+    in_use_s = until(data, f"home-v{number}", began)
+    asking.stop()
+    wish.join()
+    began = time.monotonic()
+    quietly(data, "sync", {"action": "rollback"})
+    until(data, BASE, began)
+    while quietly(data, "ask", ASK) is None:
+        pass
+    back_s = time.monotonic() - began
+    return Round(published_s, in_use_s, back_s, [*before, *turns(data, 8)], asking.took_ms, asking.refused)
 
 
 def of_the_machine(folder: Path, url: str, repository: Repository) -> dict[str, Any]:
     """Verification by the trusted metadata beside bare hashing, and bare fetching."""
     trust = Trust(folder / "trust", repository.anchor.read_bytes(), [url], now=time.time)
     trust.refresh()
-    file = folder / "bundle/model.gguf"
+    file = folder / "bundle-1/model.gguf"
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     began = time.monotonic()
     trust.verify(f"files/{sha256}", file)
@@ -130,7 +163,7 @@ class Asking:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(0.3):
+        while not self._over.wait(_PAUSE_S):
             began = time.monotonic()
             if quietly(self._data, "ask", ASK) is None:
                 self.refused += 1
@@ -142,6 +175,7 @@ def turns(data: Path, count: int) -> list[float]:
     """Milliseconds of turns, one after the other."""
     took: list[float] = []
     while len(took) < count:
+        time.sleep(_PAUSE_S)
         began = time.monotonic()
         if quietly(data, "ask", ASK) is not None:
             took.append((time.monotonic() - began) * 1000)
@@ -154,7 +188,7 @@ def until(data: Path, model: str, began: float) -> float:
         status = quietly(data, "sync", {"action": "status"})
         if status is not None and status["in_use"]["llm"] == model:
             return time.monotonic() - began
-        if status is not None and status["refused"]:
+        if status is not None and model in status["refused"]:
             raise SystemExit(f"refused: {status['refused']}")
         time.sleep(0.05)
 
@@ -173,13 +207,15 @@ def quietly(data: Path, verb: str, payload: dict[str, Any]) -> dict[str, Any] | 
         return None
 
 
-def bundle(folder: Path, content: bytes) -> Path:
+def bundle(folder: Path, content: bytes, version: int) -> Path:
     """A bundle of one file that succeeds the small model."""
     folder.mkdir()
     (folder / "model.gguf").write_bytes(content)
     file = BundleFile("model.gguf", len(content), hashlib.sha256(content).hexdigest())
     trial = Trial((Question("What is the capital of France?", ("Paris",)),), right=1)
-    manifest = Manifest("home", 1, "llm", "the small model", "Apache-2.0", (file,), 260, base=BASE, trial=trial)
+    manifest = Manifest(
+        "home", version, "llm", "the small model", "Apache-2.0", (file,), 260, base=BASE, trial=trial
+    )
     (folder / MANIFEST).write_bytes(write_manifest(manifest))
     return folder
 

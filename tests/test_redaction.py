@@ -14,7 +14,7 @@ from perslm_runtime.private_numbers import is_card
 from perslm_runtime.redaction import Redaction
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from redaction import false_alarms, recalls
+from redaction import elsewhere, false_alarms, recalls
 
 KNOWN = Redaction(["Ludwig Meier", "Ana", "José", "Will", "May"], ["Little Hampton"])
 
@@ -25,6 +25,15 @@ def test_the_set_is_recalled_by_kind_as_the_order_asks() -> None:
     assert all(whole >= 26 for _, whole in found.values())
     missed = {kind: (right, whole) for kind, (right, whole) in found.items() if right < 0.98 * whole}
     assert missed == {}
+
+
+def test_addresses_of_twenty_countries_are_taken_out() -> None:
+    assert elsewhere()["recall"] >= 0.98
+
+
+@pytest.mark.parametrize("text", ["Aa-" * 400, "Rua Aa " * 100, "de la " * 200, "een" * 300, "one oh " * 200])
+def test_a_text_that_looks_like_an_address_without_end_takes_no_time_without_end(text: str) -> None:
+    Redaction()(text)
 
 
 def test_sentences_that_name_nobody_are_left_alone() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 
@@ -17,6 +19,7 @@ from perslm_daemon.turn import Timings, Turn
 from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.updates import Updates
 from perslm_runtime.intent import Intent
+from updates import bundle
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +30,8 @@ def turn(heard: str, model: str = "home-v1") -> Turn:
 
 
 async def watched(folder: Path, answers: int) -> tuple[Updates, Book, list[str]]:
-    read = partial(load, Flags(data_dir=folder, profile="dev"), {}, with_kept=True)
+    settings = (f"models_dir={folder / 'models'}",)
+    read = partial(load, Flags(data_dir=folder, profile="dev", settings=settings), {}, with_kept=True)
     config = await anyio.to_thread.run_sync(read)
     book = Book(watch=Watch("home-v1", "llm", "smollm2-135m-q4_1", 0.0, answers=answers))
     reloads: list[str] = []
@@ -60,3 +64,19 @@ async def test_a_few_corrections_of_many_answers_and_those_of_skills_send_nothin
         await updates.saw(turn("No, I meant the other one"))
     assert book.watch is not None
     assert (book.watch.corrections, book.refused, reloads) == (4, {}, [])
+
+
+async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) -> None:
+    updates, book, _ = await watched(tmp_path, answers=0)
+    models = updates._config.models_dir
+    made = [await anyio.to_thread.run_sync(bundle, tmp_path, version, b"GGUF%d" % version) for version in (1, 2)]
+    for number, folder in enumerate(made, 1):
+        await anyio.to_thread.run_sync(shutil.copytree, folder, models / f"home-v{number}")
+    book.watch, book.refused = None, {"home-v1": "it ended twice"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(updates.run)
+        with anyio.fail_after(20):
+            while await anyio.Path(models / "home-v1").exists():  # noqa: ASYNC110 - a folder tells nobody
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert await anyio.Path(models / "home-v2").exists()

@@ -12,6 +12,7 @@ import typer
 
 from perslm_daemon.broker_file import url_host
 from perslm_daemon.cli_remote import required
+from perslm_daemon.cli_send import send
 from perslm_daemon.cli_session import command_group, session_of
 from perslm_daemon.terminal import note, put, put_json
 from perslm_runtime.errors import InputError
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command()(check)
     group.command()(install)
     group.command()(enroll)
+    group.command()(send)
 
 
 def status(context: typer.Context) -> None:

@@ -27,4 +27,7 @@ class Sync:
     every_h: float = key(24.0, Real(0.1, 720), "hours between two looks")
     rate_kb_s: int = key(2000, Whole(0, 1_000_000), "fastest download in KB/s; 0: as fast as it goes")
     quiet_s: float = key(5.0, Real(0, 600), "seconds without a turn that a trial and a change-over wait for")
+    over_mqtt_mb: int = key(
+        0, Whole(0, 100_000), "room in MB for a host's files that come over MQTT in chunks; 0: none are taken"
+    )
     watch_h: float = key(24.0, Real(0, 720), "hours a new model is watched, and goes back by itself when it fails")

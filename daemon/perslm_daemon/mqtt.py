@@ -50,7 +50,7 @@ from perslm_daemon.topics import (
     payload_of,
     state_payload,
 )
-from perslm_daemon.verbs import Response, Verbs, refusal
+from perslm_daemon.verbs import STOPPED, Response, Verbs, refusal
 from perslm_runtime.errors import ConfigError, PersLMError
 
 log = logging.getLogger("perslm.mqtt")
@@ -263,9 +263,7 @@ class BrokerLink:
         job, answer = one.job, one.answer
         accepted = job.accepted
         if answer is None:
-            answer = refusal(
-                "PersLM stopped while this was under way: ask again later", accepted.transaction
-            ).as_json()
+            answer = refusal(STOPPED, accepted.transaction).as_json()
             if job.durable:
                 await self._writer.release(job.accepted.key)
         elif job.durable:  # it was done, and the stop came before that was written down

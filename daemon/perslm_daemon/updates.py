@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -26,16 +25,18 @@ from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
 from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.sharing_signs import corrects
-from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS, Book, Watch
 from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
-from perslm_daemon.update_host import follow, followed, report
+from perslm_daemon.update_files import drop_refused, in_use, known_files, tidy
+from perslm_daemon.update_host import HostLink, followed
+from perslm_daemon.update_mailbox import FOLDER as MAILBOX
+from perslm_daemon.update_mailbox import Mailbox
 from perslm_daemon.update_trial import run_trial
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
-from perslm_runtime.bundles import Bringing, bring, forget_partial, installed, look_up, remove
+from perslm_runtime.bundles import Bringing, bring, installed, look_up, remove
 from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
 from perslm_runtime.fetch import Progress
 from perslm_runtime.lane import Stop
@@ -81,6 +82,8 @@ class Updates:
         self._percent: int | None = None
         self._outcome = anyio.Event()
         self._by_model = False
+        self._host = HostLink(config)
+        self.mailbox = Mailbox(config.data_dir / MAILBOX, config.sync.over_mqtt_mb * 1_000_000)
         self.followed = followed(config)
 
     # -------------------------------------------------------------- its life
@@ -88,6 +91,7 @@ class Updates:
     async def run(self) -> None:
         """Watch what is new, and look for what is newer, until cancelled."""
         await self._after_change_over()
+        await _thread(drop_refused, self._config, self._book.refused)
         self._post()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
@@ -167,7 +171,7 @@ class Updates:
         self._book.watch = None
         self._step(watch.name, "kept", "")
         await self._keep_book()
-        await _thread(self._tidy)
+        await _thread(tidy, self._config, {*self._all_in_use().values(), *self._book.former.values()})
 
     async def _after_change_over(self) -> None:
         """The engines are as they are: is the model on probation the one that runs?"""
@@ -187,6 +191,11 @@ class Updates:
 
     # -------------------------------------------------------------- what people ask
 
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether a host's files may come over MQTT."""
+        return self._config.sync.over_mqtt_mb > 0
+
     def status(self) -> dict[str, Any]:
         """What is in use, on probation, offered, refused and pinned, and the latest steps."""
         return status_data(self._book, self._found, self._all_in_use(), self._problem)
@@ -195,18 +204,22 @@ class Updates:
         """Look at the mirrors; with `take`, take what is offered. Returns the status. Raises `PersLMError`."""
         if not self.followed:
             raise InputError("no training host is followed: `perslm sync enroll URL` (docs/updates.md)")
-        async with self._one_at_a_time:
-            trust, found = await self._thread_with_stop(self._look)
-            self._found, self._problem = found, ""
-            self._book.checked_s = self._clock.wall_s()
-            await self._keep_book()
-            for name in found.retracted:
-                await self._retract(name)
-            if take:
-                for manifest in found.wanted:
-                    await self._take(trust, manifest)
-        self._post()
-        await self._report()
+        try:
+            async with self._one_at_a_time:
+                trust, found = await self._thread_with_stop(self._look)
+                self._found, self._problem = found, ""
+                self._book.checked_s = self._clock.wall_s()
+                await self._keep_book()
+                for name in found.retracted:
+                    await self._retract(name)
+                if take:
+                    for manifest in found.wanted:
+                        await self._take(trust, manifest)
+                    await _thread(self.mailbox.clear)
+            self._post()
+            await self._report()
+        finally:
+            self._host.rest()
         return self.status()
 
     async def roll_back(self, kind: str) -> str:
@@ -232,7 +245,7 @@ class Updates:
     # -------------------------------------------------------------- the steps
 
     def _look(self, stop: Stop) -> tuple[Trust, Found]:
-        trust = follow(self._config, self._clock.wall_s, stop)
+        trust = self._host.follow(self._clock.wall_s, stop)
         trust.refresh()
         channel = read_channel(trust.read(channel_path(self._config.sync.channel)))
         return trust, self._sorted_out(trust, channel)
@@ -280,22 +293,9 @@ class Updates:
             stop=stop,
             bytes_per_s=self._config.sync.rate_kb_s * 1000,
             apply=apply,
-            known=self._known_files(),
+            known=known_files(self._config),
         )
         bring(trust, manifest, self._config.models_dir, how)
-
-    def _known_files(self) -> dict[str, Path]:
-        """The model in use of each kind, which a difference may be to."""
-        store = open_models(self._config)
-        found: dict[str, Path] = {}
-        for kind in KEYS:
-            model_id = self._in_use(kind)
-            try:
-                folder = store.folder(model_id)
-                found |= {file.sha256: folder / file.path for file in store.catalog[model_id].files}
-            except CatalogError:
-                continue
-        return found
 
     async def _change_over(self, manifest: Manifest) -> None:
         """Name the new model. The daemon changes its engine between two turns, where this object's life ends."""
@@ -341,14 +341,6 @@ class Updates:
         if former:
             await self._go_back(Watch(name, kind, former, 0.0), "its host took it back")
 
-    def _tidy(self) -> None:
-        """Keep the models in use and the ones before them; older bundles go."""
-        keep = set(self._all_in_use().values()) | set(self._book.former.values())
-        for manifest in installed(self._config.models_dir):
-            if manifest.name not in keep:
-                remove(self._config.models_dir, manifest.name)
-        forget_partial(self._config.models_dir, ())
-
     # -------------------------------------------------------------- inside
 
     async def _report(self) -> None:
@@ -356,7 +348,7 @@ class Updates:
         latency_ms = statistics.median(self._latencies) if self._latencies else None
         now = self._bulletin.current()
         told = report_data(self._book, self._all_in_use(), self._config.profile, now, latency_ms)
-        await _thread(report, self._config, told)
+        await _thread(self._host.report, told)
 
     async def _report_outcomes(self) -> None:
         """Tell the host at once how a model did: it stops a roll-out that fails."""
@@ -366,11 +358,10 @@ class Updates:
             await self._report()
 
     def _all_in_use(self) -> dict[str, str]:
-        return {kind: self._in_use(kind) for kind in KEYS}
+        return in_use(self._config)
 
     def _in_use(self, kind: str) -> str:
-        section, _, key = KEYS[kind].partition(".")
-        return str(getattr(getattr(self._config, section), key))
+        return in_use(self._config)[kind]
 
     def _arrived(self, stop: Stop, progress: Progress) -> None:
         """Called in the downloading thread: a number is all it leaves, and it waits while somebody is answered."""

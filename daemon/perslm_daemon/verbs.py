@@ -23,6 +23,9 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 """Longest request that is looked at; a context holds a tenth of it."""
 
 
+STOPPED = "PersLM stopped while this was under way: ask again later"
+
+
 class Args(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments that every verb takes: `transaction` is echoed, `sent_at` is the sender's Unix time in seconds."""
 

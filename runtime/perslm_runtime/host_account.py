@@ -28,6 +28,7 @@ from perslm_runtime.certificates import (
     self_signed,
     write_secret,
 )
+from perslm_runtime.connections import Connections
 from perslm_runtime.errors import InputError
 from perslm_runtime.fetch import FetchError
 from perslm_runtime.pairing import Pairing, PairingRefused
@@ -119,9 +120,17 @@ class HostAccount:
         context.load_cert_chain(self._folder / "board.pem", self._folder / "board.key")
         return context
 
-    def report(self, told: dict[str, Any]) -> None:
-        """Tell the host how this board is. Raises `FetchError`."""
-        self.tell("/report", told)
+    def report(self, told: dict[str, Any], connections: Connections | None = None) -> None:
+        """Tell the host how this board is, over a connection that is there. Raises `FetchError`."""
+        if connections is None:
+            self.tell("/report", told)
+            return
+        body = json.dumps(told, separators=(",", ":")).encode()
+        with connections.asked(
+            "POST", f"{self.url}/report", body, {"Content-Type": "application/json"}
+        ) as response:
+            data = response.read(_LONGEST_ANSWER)
+        _told(response.status, data)
 
     def tell(self, path: str, told: dict[str, Any]) -> dict[str, Any]:
         """Say something at one of the host's doors, and hear its answer. Raises `FetchError`."""
@@ -182,14 +191,19 @@ def _asked(connection: Any, path: str, body: dict[str, Any]) -> dict[str, Any]:
         data = response.read(_LONGEST_ANSWER)
     except (OSError, http.client.HTTPException) as error:
         raise FetchError(f"the host broke the connection off ({error})") from error
+    return _told(response.status, data)
+
+
+def _told(status: int, data: bytes) -> dict[str, Any]:
+    """What the host answered. Raises `PairingRefused` and `FetchError` for a refusal."""
     try:
         told = json.loads(data)
     except ValueError as error:
-        raise FetchError(f"the host answered {response.status} and no JSON") from error
-    if response.status == http.HTTPStatus.FORBIDDEN:
+        raise FetchError(f"the host answered {status} and no JSON") from error
+    if status == http.HTTPStatus.FORBIDDEN:
         raise PairingRefused(str(told.get("error")))
-    if response.status != http.HTTPStatus.OK:
-        raise FetchError(f"the host answered {response.status}: {told.get('error')}", status=response.status)
+    if status != http.HTTPStatus.OK:
+        raise FetchError(f"the host answered {status}: {told.get('error')}", status=status)
     return dict(told)
 
 

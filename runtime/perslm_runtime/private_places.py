@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from perslm_runtime import private_streets
 from perslm_runtime.private_numbers import Span
 
 ADDRESS = "address"
@@ -74,6 +75,7 @@ _MORE = re.compile(
     rf",?\s*(?:(?i:{_PART} ?#?\d\w{{0,5}})|{_POSTCODE}(?![\w-])|(?:APO|FPO|DPO)\b|(?<=[,\s])[A-Z]{{2,3}}\b(?=,? ?[\dA-Z]))"
     rf"|,\s*(?!(?i:and|but|remember|please|thanks|then|so|i)\b){_CAPITAL}(?: {_CAPITAL}){{0,3}}"
 )
+_FOLLOWS = (_MORE, private_streets.MORE)
 _FLAT_BEFORE = re.compile(rf"(?<!\w)(?i:{_FLAT}+|{_PART} ?)$")
 _CLAUSE = (
     r"(?=[.;!?](?:\s|$)|$|,? (?:and|but|so|because|remember|please|which|if|when|now|tomorrow|tonight|today|last|next|at)\b"
@@ -104,17 +106,24 @@ def spans(text: str) -> Iterator[Span]:
     for form in _FIND if _COUNTS.search(text) else ():
         for match in form.finditer(text):
             yield _whole(text, *match.span())
-    for form in _TOLD:
+    for form in private_streets.FORMS:
+        for match in form.finditer(text):
+            yield _whole(text, *match.span())
+    for form in (*_TOLD, *private_streets.TOLD):
         for match in form.finditer(text):
             if not _SOMEBODYS.match(match["where"]) and "@" not in match["where"]:
                 yield _whole(text, *match.span("where"))
 
 
 def _whole(text: str, start: int, end: int) -> Span:
-    while (more := _MORE.match(text, end)) is not None and more.end() > end:
-        end = more.end()
+    while (
+        reached := max((more.end() for form in _FOLLOWS if (more := form.match(text, end))), default=end)
+    ) > end:
+        end = reached
     while text[end - 1] in ",. ":
         end -= 1
     if (before := _FLAT_BEFORE.search(text, max(0, start - 24), start)) is not None:
+        start = before.start()
+    if (before := private_streets.BEFORE.search(text, 0, start)) is not None:
         start = before.start()
     return Span(start, end, ADDRESS)

@@ -6,12 +6,16 @@ signed things expire, the mirrors, and the sentences. Every method blocks: on th
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from tuf.api import exceptions
 from tuf.api.metadata import TargetFile
@@ -19,20 +23,26 @@ from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from perslm_runtime.bundle import FILES
+from perslm_runtime.connections import Connections, NotModified
 from perslm_runtime.errors import BundleRefused
-from perslm_runtime.fetch import FetchError, Patience, download, read_url
+from perslm_runtime.fetch import CHUNK, FetchError, Patience, download
 from perslm_runtime.fingerprint import read_json, write_json
 from perslm_runtime.lane import Stop
 
 log = logging.getLogger("perslm.trust")
 
 _CLOCK = "clock.json"
+_TIMESTAMP, _VALIDATORS = "timestamp.json", "validators.json"
+_LOCAL = "file://"
+_READ = "read"
+_MOST_READ = 64  # small targets that are kept: a channel, and the manifests of what it offers
+_LONGEST_TIMESTAMP = UpdaterConfig().timestamp_max_length
 _METADATA_BYTES = 5_000_000  # of the largest role: a thousand bundles take half a megabyte
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where a repository is served: `url` holds metadata/ and targets/."""
+    """Where a repository is served: `url` holds metadata/ and targets/; https, or a folder of this disk (file)."""
 
     url: str
 
@@ -62,7 +72,8 @@ class Trust:
 
     `folder` keeps the metadata and the clock's floor, `anchor` is the root metadata (bytes) that came with the
     board or by enrolment. `now` gives Unix seconds. Setting `stop` ends what is under way with Cancelled.
-    `tls`: who is trusted and what is shown, where that is not the system's.
+    `tls`: who is trusted and what is shown, where that is not the system's; `connections` go on with TLS sessions
+    of earlier looks.
     """
 
     def __init__(
@@ -75,11 +86,12 @@ class Trust:
         stop: Stop | None = None,
         timeout_s: float = 20.0,
         tls: ssl.SSLContext | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self._folder, self._anchor, self._now = folder, anchor, now
         self._mirrors = [Mirror(url) for url in mirrors]
         self.stop = Stop() if stop is None else stop
-        self._fetcher = _Fetcher(timeout_s, lambda: self.stop, tls)
+        self._fetcher = _Fetcher(folder, connections or Connections(tls, timeout_s), lambda: self.stop)
         self._tls = tls
         self._updater: Updater | None = None
 
@@ -124,11 +136,19 @@ class Trust:
         return None if found is None else Target(path, found.length, found.hashes["sha256"])
 
     def read(self, path: str, longest: int = 1 << 20) -> bytes:
-        """A small target's bytes. Raises `BundleRefused` where it is not signed or not what was signed."""
+        """A small target's bytes, fetched once for as long as they are what is signed.
+
+        Raises `BundleRefused` where it is not signed or not what was signed.
+        """
         info = self._signed(path)
         if info.length > longest:
             raise BundleRefused(f"{path} has {info.length} bytes and at most {longest} are read")
-        return self._of_any_mirror(path, info)
+        kept = self._folder / _READ / info.hashes["sha256"]
+        if _is(kept, info):
+            return kept.read_bytes()
+        data = self._of_any_mirror(path, info)
+        _keep(kept, data)
+        return data
 
     def fetch(self, path: str, target: Path, arrived: Callable[[int], None], patience: Patience) -> None:
         """Bring a large target to `target`, going on where an earlier call ended, from one mirror after the other.
@@ -141,9 +161,12 @@ class Trust:
         for mirror in self._mirrors:
             url = mirror.target(path, info.hashes["sha256"])
             try:
-                download(
-                    url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
-                )
+                if url.startswith(_LOCAL):
+                    _copy(url, target, arrived, self.stop)
+                else:
+                    download(
+                        url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
+                    )
             except FetchError as error:
                 failed.append(error)
                 continue
@@ -220,20 +243,71 @@ class Trust:
 
 
 class _Fetcher(FetcherInterface):
-    """Metadata over our own https rules; ngclient counts the bytes."""
+    """Metadata over our own https rules; ngclient counts the bytes.
 
-    def __init__(self, timeout_s: float, stop: Callable[[], Stop], tls: ssl.SSLContext | None) -> None:
-        self._timeout_s, self._stop, self._tls = timeout_s, stop, tls
+    The timestamp is asked for on condition: a mirror that would send the one that is here says so in 0.1 KB.
+    """
+
+    def __init__(self, folder: Path, connections: Connections, stop: Callable[[], Stop]) -> None:
+        self._folder, self._connections, self._stop = folder, connections, stop
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        pieces = read_url(url, timeout_s=self._timeout_s, stop=self._stop(), tls=self._tls)
         try:
+            if url.startswith(_LOCAL):
+                return iter((_local(url).read_bytes(),))
+            if url.endswith(f"/{_TIMESTAMP}"):
+                return iter((self._timestamp(url),))
+            pieces = self._connections.read(url, stop=self._stop())
             first = next(pieces, b"")  # a refusal is told before anything is yielded
+        except FileNotFoundError as error:
+            raise exceptions.DownloadHTTPError(f"{_local(url).name} is not there", HTTPStatus.NOT_FOUND) from error
         except FetchError as error:
             if error.status is not None:
                 raise exceptions.DownloadHTTPError(str(error), error.status) from error
             raise exceptions.DownloadError(str(error)) from error
         return _after(first, pieces)
+
+    def _timestamp(self, url: str) -> bytes:
+        """This mirror's timestamp, by its own word the one that is here where nothing is new."""
+        validators = read_json(self._folder / _VALIDATORS)
+        here = _bytes_of(self._folder / _TIMESTAMP)
+        known = validators.get(url)
+        match known:
+            case {"validator": str(validator), "sha256": sha256} if sha256 == hashlib.sha256(here).hexdigest():
+                pass
+            case _:
+                validator = ""
+        seen: list[str] = []
+        data = b""
+        try:
+            for piece in self._connections.read(url, stop=self._stop(), validator=validator, seen=seen):
+                data += piece
+                if len(data) > _LONGEST_TIMESTAMP:
+                    break  # ngclient refuses it for its length
+        except NotModified:
+            return here
+        if seen and seen[0]:
+            told = {"validator": seen[0], "sha256": hashlib.sha256(data).hexdigest()}
+            if told != known:
+                write_json(self._folder / _VALIDATORS, {**validators, url: told})
+        return data
+
+
+def _local(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def _copy(url: str, target: Path, arrived: Callable[[int], None], stop: Stop) -> None:
+    """A file of a mirror on this disk. Raises `FetchError` where it is not there."""
+    try:
+        source = _local(url).open("rb")
+    except FileNotFoundError as error:
+        raise FetchError(f"{_local(url).name} is not there") from error
+    with source, target.open("wb") as file:
+        while chunk := source.read(CHUNK):
+            file.write(chunk)
+            arrived(file.tell())
+            stop.check()
 
 
 def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -242,6 +316,27 @@ def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from pieces
     except FetchError as error:
         raise exceptions.DownloadError(str(error)) from error
+
+
+def _keep(kept: Path, data: bytes) -> None:
+    """Keep a small target for the next look, whole or not at all. A full disk may refuse."""
+    draft = kept.with_name(f".{kept.name}.new")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(data)
+        draft.replace(kept)
+        there = sorted(kept.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        for path in there[:-_MOST_READ]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.info("target_not_kept error=%s", os.strerror(error.errno or 0))
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _is(file: Path, info: TargetFile) -> bool:
