@@ -17,7 +17,6 @@ _STATUS = {
     "ConfigError": 400,
     "CatalogError": 400,
     "ToolRefused": 409,
-    "NotebookNotKept": 503,
     "NoticesNotKept": 503,
     "BusyError": 429,
     "DeviceError": 503,
