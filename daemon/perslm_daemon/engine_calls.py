@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perslm_daemon.turn import Ask, Vector
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
-from perslm_runtime.completing import Completion, CompletionEnd
+from perslm_runtime.completing import Completion, CompletionEnd, Draft
 from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES
@@ -292,9 +292,11 @@ def choose_among(
     return tools.parse(choice.written.text)
 
 
-def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
-    """The reply to a list of messages, beside the conversation."""
-    yield from model.complete(stop, wanted)
+def complete(
+    model: ChatModel, stop: Stop, wanted: Completion, draft: Draft
+) -> Generator[str | CompletionEnd, None, None]:
+    """The reply to a list of messages, beside the conversation, from what is in the `draft` on."""
+    yield from model.complete(stop, wanted, draft)
 
 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:
