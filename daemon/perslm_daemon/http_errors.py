@@ -17,6 +17,8 @@ _STATUS = {
     "ConfigError": 400,
     "CatalogError": 400,
     "ToolRefused": 409,
+    "PluginRefused": 409,
+    "PluginFailed": 409,
     "NoticesNotKept": 503,
     "BusyError": 429,
     "DeviceError": 503,
