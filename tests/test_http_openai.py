@@ -322,7 +322,9 @@ async def test_who_hangs_up_stops_the_model_and_who_is_too_many_is_told_busy(
     assert await client.chat.completions.create(model=MODEL, messages=CAPITAL)
 
 
-@pytest.mark.parametrize("free", [False, True], ids=["of a form", "in words"])
+@pytest.mark.parametrize(
+    "free", [pytest.param(False, id="of a form"), pytest.param(True, id="in words", marks=pytest.mark.slow)]
+)
 async def test_whoever_speaks_is_answered_in_the_middle_of_a_long_chat_which_then_goes_on(
     client: openai.AsyncOpenAI, running: Running, free: bool
 ) -> None:
