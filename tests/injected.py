@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from perslm_daemon.bench_sentences import Noted, Table, learned
 from perslm_daemon.bulletin import Bulletin, Happening, Listener
 from perslm_daemon.config_sections import Timers
 from perslm_daemon.config_tools import Tools as Config
+from perslm_daemon.notebook import Notebook
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.schedule import NoSound, Schedule
 from perslm_daemon.schedule_file import ScheduleFile
@@ -30,7 +31,6 @@ from perslm_daemon.tool_table import Parts, add_tools
 from perslm_daemon.tool_workers import Box, Workers
 from perslm_daemon.tools import Caller, Limits, Manifest, Result, Tools, Who
 from perslm_daemon.turn import Parts as Engines
-from perslm_runtime.errors import InputError
 from perslm_runtime.lane import Lane
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_backup import Keep
@@ -125,12 +125,18 @@ class World:
         }
 
     def _on_disk(self) -> dict[str, Any]:
-        notebook = self.data / "notebook.json"
+        notebook = self.data / "notebook/notebook.json"
         own = [path for path in sorted(self.folder.iterdir()) if path.stem in ("taxes", "run-me")]
         return {
             "notebook": notebook.read_bytes() if notebook.exists() else b"",
             "files": {path.name: path.read_bytes() for path in own},
         }
+
+    def _fresh_notebook(self) -> None:
+        (self.data / "notebook/notebook.json").unlink(missing_ok=True)
+        book = Notebook(self.data / "notebook/notebook.json")
+        book.add("shopping", ("milk",))
+        book.note("Garage code 4711", "owner", datetime.fromisoformat("2026-11-27T12:00:00+01:00"))
 
     def done(self) -> list[str]:
         """The tools that were carried out since this was asked last."""
@@ -152,16 +158,7 @@ class World:
         for name in ("run-me.txt", "taxes.txt"):
             await anyio.Path(self.folder / name).unlink(missing_ok=True)
         await anyio.Path(self.folder / "taxes.txt").write_text("I owe 5.\n", encoding="utf-8")
-        owner = Caller(yes=True)
-        for name, arguments in (
-            ("note_drop", {"text": "garage code"}),
-            ("note_drop", {"text": "pay 500 euros"}),
-            ("list_clear", {"list": "shopping"}),
-            ("list_add", {"item": "milk", "list": "shopping"}),
-            ("note_add", {"text": "garage code 4711"}),
-        ):
-            with suppress(InputError):  # there is no such note
-                await self.tools.call(name, arguments, owner)
+        await anyio.to_thread.run_sync(self._fresh_notebook)
         self.done()
 
 

@@ -11,7 +11,8 @@ from mosquitto import running
 from perslm_daemon.broker_check import BrokerReport, check
 from perslm_daemon.broker_users import password_line
 from perslm_daemon.config import Config, Flags, load
-from perslm_daemon.doctor import Finding, Verdict, check_broker, judge_broker
+from perslm_daemon.doctor import check_broker, judge_broker
+from perslm_daemon.findings import Finding, Verdict
 from perslm_daemon.mqtt_connection import Address, BrokerError
 
 

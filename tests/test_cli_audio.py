@@ -12,7 +12,8 @@ import pytest
 from command_line import Ended, start
 from perslm_daemon.cli_audio import bar
 from perslm_daemon.config import Flags, load
-from perslm_daemon.doctor import Verdict, check_sound
+from perslm_daemon.doctor import check_sound
+from perslm_daemon.findings import Verdict
 from perslm_daemon.sound import FRAME_SAMPLES, Frame
 from perslm_daemon.sound_check import find_echo, level_of, sweep
 from perslm_runtime.audio import Pcm

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Ended, environment, in_this_process
+from perslm_daemon.plugin_trial import trial_of
 from perslm_runtime import landlock
 from plugin_site import Site
 
@@ -109,6 +110,20 @@ def test_a_folder_with_something_in_it_is_left_alone(run: Run, tmp_path: Path) -
     assert "is no name for a plug-in" in run("plugins", "new", "Big Name").err
 
 
+def test_the_template_works_as_it_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes to build, install and test it is tried among the slow ones."""
+    project = tmp_path / "night"
+    run("plugins", "new", "night_greeter", "--folder", str(project))
+    (module,) = [file.parent for file in project.rglob("__init__.py")]
+    (tmp_path / "own").mkdir()
+    with pytest.MonkeyPatch.context() as paths:
+        Site(tmp_path / "own", paths)
+        paths.syspath_prepend(module.parent)
+        with trial_of(f"{module.name}:plugin", "perslm.tools", "night_greeter", tmp_path / "own") as trial:
+            assert trial.call("hello", who="Ana").text.startswith("Hello Ana, it is ")
+
+
+@pytest.mark.slow
 def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_called(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
+import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,9 @@ from browser import DESKTOP, PHONE, Browser, browser
 from daemon_child import daemon
 from perslm_daemon import control_client, http_tokens
 from perslm_daemon.http_dashboard import read_pages
+from perslm_runtime import landlock
 from perslm_runtime.audio import write_wav
+from plugin_site import Site
 from real_models import model_path
 from recordings import spoken
 
@@ -36,14 +43,51 @@ def test_the_first_view_is_light_and_comes_from_here() -> None:
         assert not re.search(r"https?:|//[a-z]+\.|innerHTML|eval\(|\son[a-z]+=|style=", text), file.name
 
 
+def settled(online: str, path: str, done: Callable[[Any], bool]) -> None:
+    """Ask until it is so: a change of the configuration starts the port anew."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            if done(asked(online, path, {})):
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never became so")
+
+
+DICE = """
+    def roll(context): return "You rolled six."
+    plugin = Plugin("dice", "rolls dice", tools=(Tool("roll", "roll a die", roll, untrusted=False),))
+"""
+WEATHER = """
+    url = Setting("url", "where it comes from", "url", needed=True)
+    plugin = Plugin("weather", "the weather", settings=(url,))
+"""
+
+
+@contextmanager
+def daemon_with_plugins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """The daemon where two plug-ins are installed, of which one lacks a setting."""
+    (folder / "site").mkdir()
+    site = Site(folder / "site", monkeypatch)
+    site.plugin("dice", DICE)
+    site.plugin("weather", WEATHER, "perslm.connectors")
+    with daemon(folder, "", **more) as child:
+        yield child
+
+
 @pytest.fixture(scope="module")
 def online(small_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a daemon that hears and speaks, in a process of its own."""
     model_path("whisper-tiny.en", "model.bin")
     model_path("piper-en_US-joe-medium", "voice.onnx")
     folder = tmp_path_factory.mktemp("dashboard")
-    more = {"http__enabled": "true", "http__port": "0", "voice__enabled": "true", "audio__muted": "true"}
-    with daemon(folder, "", **more) as child:
+    with socket.socket() as free:  # a port of its own: the daemon opens it anew when a plug-in is enabled
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    more = {"http__enabled": "true", "http__port": port, "voice__enabled": "true", "audio__muted": "true"}
+    with pytest.MonkeyPatch.context() as monkeypatch, daemon_with_plugins(folder, monkeypatch, more) as child:
         asked = control_client.connect(folder)
         assert asked is not None
         with asked:
@@ -186,7 +230,7 @@ def test_a_question_for_a_yes_is_shown_and_answered_and_a_notification_is_seen(p
     page.until("document.getElementById('asks').textContent.includes('Shall I empty')")
     page.run(presses("No"))
     page.until("document.getElementById('asks').textContent.includes('I leave it')")
-    assert call("list_show", list="shopping")["data"] == {"items": ["milk"]}
+    assert call("list_show", list="shopping")["data"]["items"] == ["milk"]
     page.until("document.getElementById('asks').children.length === 0")
     call("list_clear", list="shopping")
     page.until("document.getElementById('asks').textContent.includes('Shall I empty')")
@@ -200,11 +244,87 @@ def test_a_question_for_a_yes_is_shown_and_answered_and_a_notification_is_seen(p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock: plug-ins do not run")
+def test_a_plug_in_is_looked_at_enabled_and_disabled_and_what_fails_says_why(page: Browser, online: str) -> None:
+    page.run("location.hash = '#plugins'")
+    page.until("document.querySelector('[aria-label=\"Enable dice\"]')")
+    page.run("document.querySelector('[aria-label=\"Look at weather\"]').click()")
+    page.until("document.getElementById('plugin-list').textContent.includes('url is missing')")
+    page.run("document.querySelector('[aria-label=\"Enable weather\"]').click()")
+    page.until("document.getElementById('problem').textContent.includes('weather is not enabled')")
+    page.run("document.querySelector('[aria-label=\"Enable dice\"]').focus()")
+    page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", text="\r", windowsVirtualKeyCode=13)
+    page.until("document.getElementById('sure').open")
+    assert "no other machine" in page.run("document.getElementById('sure-text').textContent")
+    page.run("document.querySelector('#sure [value=yes]').click()")
+    page.until("document.querySelector('[aria-label=\"Disable dice\"]')")
+    page.until("document.getElementById('plugin-list').textContent.includes('ready')")
+    called = asked(online, "tools", {"action": "call", "name": "dice_roll", "arguments": {}})
+    assert called["text"] == "You rolled six."
+    page.run("document.querySelector('[aria-label=\"Disable dice\"]').click()")
+    page.until("document.getElementById('sure').open")
+    page.run("document.querySelector('#sure [value=yes]').click()")
+    page.until("document.querySelector('[aria-label=\"Enable dice\"]')")
+    settled(online, "plugins", lambda told: not told["plugins"])
+
+
+@pytest.mark.slow
+def test_what_goes_to_the_host_is_consented_reviewed_changed_and_taken_back(page: Browser, online: str) -> None:
+    def sure() -> None:
+        page.until("document.getElementById('sure').open")
+        page.run("document.querySelector('#sure [value=yes]').click()")
+
+    def waits(text: str) -> None:
+        page.until(f"document.getElementById('examples').textContent.includes({text!r})")
+
+    page.run("location.hash = '#sharing'")
+    page.until("document.getElementById('share-corrections')")
+    assert page.run("document.querySelectorAll('#share-kinds :checked').length") == 0, "nothing goes by itself"
+    page.run("document.getElementById('share-corrections').click()")
+    sure()
+    page.until("document.getElementById('share-corrections').checked")
+    settled(online, "share", lambda told: "corrections" in told["allowed"])
+    asked(online, "ask", {"text": "Who wrote Faust?"})
+    asked(online, "share", {"action": "rate", "text": "Goethe wrote it."})
+    page.run("location.hash = '#talk'")
+    page.run("location.hash = '#sharing'")
+    waits("Who wrote Faust?")
+    waits("Goethe wrote it.")
+    page.until("document.getElementById('share-state').textContent.includes('1 waiting')")
+    page.run("document.querySelector('#examples [aria-label^=Change]').click()")
+    page.until("document.activeElement.tagName === 'TEXTAREA'")
+    page.run("document.activeElement.select()")
+    page.call("Input.insertText", text="Who wrote Hamlet?")
+    page.run(
+        "[...document.querySelectorAll('#examples button')].find((one) => one.textContent === 'Save').click()"
+    )
+    waits("Who wrote Hamlet?")
+    page.run("document.querySelector('#examples [aria-label^=\"Take back\"]').click()")
+    sure()
+    waits("Nothing waits")
+    assert asked(online, "share", {"action": "list"})["examples"] == []
+    page.run("document.getElementById('share-corrections').click()")
+    sure()
+    page.until("!document.getElementById('share-corrections').checked")
+    settled(online, "share", lambda told: not told["allowed"])
+
+
+@pytest.mark.slow
 def test_every_part_is_whole_on_phone_and_desktop_light_and_dark(page: Browser, tmp_path: Path) -> None:
     for size in (PHONE, DESKTOP):
         for dark in (False, True):
             page.size(*size, dark=dark)
-            for part in ("talk", "memories", "home", "timers", "models", "health", "settings"):
+            for part in (
+                "talk",
+                "memories",
+                "home",
+                "timers",
+                "models",
+                "plugins",
+                "sharing",
+                "health",
+                "settings",
+            ):
                 page.run(f"location.hash = '#{part}'")
                 page.until(
                     f"!document.getElementById('{part}').hidden && document.getElementById('problem').hidden"
@@ -218,7 +338,8 @@ def test_every_part_is_whole_on_phone_and_desktop_light_and_dark(page: Browser, 
                     ".map((one) => one.outerHTML)"
                 )
                 assert nameless == [], part
-            page.shot(tmp_path / f"{size[0]}-{dark}.png")
+                if part in ("plugins", "sharing", "settings"):
+                    page.shot(tmp_path / f"{part}-{size[0]}-{dark}.png")
 
 
 @pytest.mark.slow

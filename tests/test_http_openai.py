@@ -12,6 +12,7 @@ import pytest
 
 from http_house import house
 from perslm_daemon import http_tokens
+from perslm_daemon.turn import Ask, Event, Turn
 from perslm_daemon.ways import Running
 from perslm_runtime.memory_erase import Wanted
 
@@ -75,6 +76,10 @@ def client(running: Running, tokens: dict[str, str], plain: httpx.AsyncClient) -
     return ask_as(running, tokens["chat"], plain)
 
 
+async def _ignore(_event: Event) -> None:
+    pass
+
+
 def ask_as(running: Running, token: str, plain: httpx.AsyncClient) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{running.http}/v1", api_key=token, max_retries=0, http_client=plain)
 
@@ -122,7 +127,7 @@ async def test_a_list_that_grows_computes_only_what_is_new(client: openai.AsyncO
 async def test_the_persons_own_conversation_is_neither_seen_nor_changed(
     client: openai.AsyncOpenAI, running: Running
 ) -> None:
-    from perslm_daemon.turn import Ask, Event
+    from perslm_daemon.turn import Ask
 
     async def ignore(_event: Event) -> None:
         pass
@@ -274,11 +279,32 @@ async def test_a_token_opens_what_its_scopes_say(
     assert len(running.schedule.views()) == 1
 
 
+NUMBERS = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "numbers",
+        "schema": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": 9},
+            "minItems": 50,
+            "maxItems": 50,
+        },
+    },
+}
+LONG = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "Count."}],
+    "response_format": NUMBERS,
+    "max_tokens": 300,
+    "temperature": 0,
+}
+"""A reply that cannot be short, because its form does not let it."""
+
+
 async def test_who_hangs_up_stops_the_model_and_who_is_too_many_is_told_busy(
     client: openai.AsyncOpenAI, running: Running
 ) -> None:
-    long = {"model": MODEL, "messages": [{"role": "user", "content": "Count to a thousand."}], "max_tokens": 1200}
-    first = await client.chat.completions.create(**long, stream=True, stop=["\x00"])  # type: ignore[call-overload]  # a dict
+    first = await client.chat.completions.create(**LONG, stream=True)  # type: ignore[call-overload]  # a dict
     async for _ in first:
         break
     lane = running.assistant.parts.model
@@ -294,6 +320,38 @@ async def test_who_hangs_up_stops_the_model_and_who_is_too_many_is_told_busy(
         assert busy.value.response.headers["retry-after"]
         await first.close()
     assert await client.chat.completions.create(model=MODEL, messages=CAPITAL)
+
+
+@pytest.mark.parametrize(
+    "free", [pytest.param(True, id="in words"), pytest.param(False, id="of a form", marks=pytest.mark.slow)]
+)
+async def test_whoever_speaks_is_answered_in_the_middle_of_a_long_chat_which_then_goes_on(
+    client: openai.AsyncOpenAI, running: Running, free: bool
+) -> None:
+    wanted = {**LONG, "stop": ["\x00"]}
+    if free:
+        wanted |= {"response_format": {"type": "text"}, "max_tokens": 24}
+        wanted["messages"] = [{"role": "user", "content": "Tell me a long story about a fox."}]  # type: ignore[assignment]  # of a dict
+    alone = await client.chat.completions.create(**wanted)  # type: ignore[call-overload]  # a dict
+    pipeline, text, spoken, done = running.assistant.pipeline, "", False, False
+    turns: list[Turn] = []
+
+    async def speak() -> None:
+        for question in ("What is the capital of France?", "And of Spain?"):
+            turns.append(await pipeline.ask(Ask(question, source="voice"), _ignore))
+            assert not done, "it waited for the chat"
+
+    async with anyio.create_task_group() as tasks:
+        stream = await client.chat.completions.create(**wanted, stream=True)  # type: ignore[call-overload]  # a dict
+        async for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            if len(text) > 8 and not spoken:
+                spoken = True
+                tasks.start_soon(speak)
+        done = True
+    assert [turn.interrupted for turn in turns] == [False, False]
+    assert "Paris" in turns[0].reply
+    assert text == alone.choices[0].message.content
 
 
 async def test_the_models_are_those_in_use(client: openai.AsyncOpenAI) -> None:

@@ -137,3 +137,9 @@ def test_closing_folds_the_log_into_the_one_file_and_may_be_repeated(path: Path)
     memory.close()
     memory.close()
     assert [file.name for file in path.parent.iterdir()] == ["memory.db"]
+
+
+def test_a_number_that_no_row_can_have_is_wrong_and_no_fault_of_the_engine(memory: Memory) -> None:
+    with pytest.raises(InputError, match="19 digits"):
+        memory.get(1 << 70)
+    assert memory.remember_fact("it goes on")

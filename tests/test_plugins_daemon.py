@@ -11,9 +11,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from perslm_daemon.doctor_running import check_approvals, check_plugins, check_sharing
+from perslm_daemon.findings import Finding, Verdict
 from perslm_daemon.ways import Running
 from perslm_runtime import landlock
-from plugin_site import Site, needs
+from plugin_site import Site, configured, needs
 from test_serve import ask, daemon
 
 pytestmark = [
@@ -41,6 +43,9 @@ DAILY = (
 )
 
 
+SETTINGS = ("plugins.enabled=calendar,parcel,bad", "memory.guests=true", "share.corrections=owner")
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "site").mkdir()
@@ -50,12 +55,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = Site(tmp_path / "site", monkeypatch)
         made.plugin("parcel", PARCEL, "perslm.connectors")
+        made.plugin("bad", 'raise ImportError("no such library")')
         yield made
 
 
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[Running]:
-    async with daemon(folder, "plugins.enabled=calendar,parcel", "memory.guests=true") as running:
+    async with daemon(folder, *SETTINGS) as running:
         assert running.table.plugins is not None
         with anyio.fail_after(90):
             await running.table.plugins.settled.wait()
@@ -68,12 +74,39 @@ async def said(running: Running, text: str, conversation: str = "c") -> Any:
     return response.data
 
 
+async def doctor_and_dashboard_see_them(running: Running, folder: Path) -> None:
+    """What failed, what is shared and what waits is told, and one is looked at before it is let run."""
+    looked = await ask(running, "plugin", {"name": "parcel"})
+    assert "parcel_send" in {tool["name"] for tool in looked.data["tools"]}
+    assert (await ask(running, "plugin", {"action": "enable", "name": "bad"})).status == "error"
+    over_mqtt = await ask(running, "plugin", {"name": "parcel"}, source="mqtt")
+    assert "on the machine itself" in (over_mqtt.error or "")
+    installed = (await ask(running, "plugins", {"action": "installed"})).data["plugins"]
+    assert {one["name"]: one["state"] for one in installed}["news"] == "off"
+    await ask(running, "tools", {"action": "call", "name": "list_clear", "arguments": {"list": "shopping"}})
+
+    def found() -> list[list[Finding]]:
+        config = configured(folder, *SETTINGS, tables=(folder / "plugins.toml").read_text())
+        return [list(check(config)) for check in (check_plugins, check_sharing, check_approvals)]
+
+    plugins, sharing, approvals = await anyio.to_thread.run_sync(found)
+    assert [one.verdict for one in plugins] == [Verdict.OK, Verdict.OK, Verdict.FAIL]
+    assert "owner shares corrections: nothing yet" in sharing[0].found
+    assert approvals[0].found == "list_clear waits for a yes"
+    assert (await ask(running, "approve", {"yes": False})).data["text"] == "I leave it."
+
+
 async def test_sentences_reach_plug_ins_a_yes_is_the_next_word_and_guests_are_told_nothing(
     site: Site, tmp_path: Path
 ) -> None:
     async with house(tmp_path / "data") as running:
         plugins = (await ask(running, "plugins")).data["plugins"]
-        assert [(one["name"], one["state"]) for one in plugins] == [("calendar", "ready"), ("parcel", "ready")]
+        assert [(one["name"], one["state"]) for one in plugins] == [
+            ("calendar", "ready"),
+            ("parcel", "ready"),
+            ("bad", "refused"),
+        ]
+        await doctor_and_dashboard_see_them(running, tmp_path / "data")
         told = await said(running, "What's on tomorrow?")
         assert told["text"] == "Tomorrow you have one thing: Feed the cat, all day."
         assert told["intent"] == {"name": "calendar_events", "slots": {"day": "tomorrow"}}

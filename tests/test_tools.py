@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,11 +21,11 @@ from perslm_daemon.config_keys import Hosts, Programs
 from perslm_daemon.config_tools import FAMILIES
 from perslm_daemon.config_tools import Tools as Config
 from perslm_daemon.dialling import allowed_address, is_public, may_reach
-from perslm_daemon.notebook import Notebook, list_name
-from perslm_daemon.tool_lookups import items_of
+from perslm_daemon.notebook import Notebook, NotebookDamaged, list_name
+from perslm_daemon.tool_notes import items_of
 from perslm_daemon.tool_table import Parts, add_tools
 from perslm_daemon.tool_talk import ToolTalk
-from perslm_daemon.tool_workers import Workers
+from perslm_daemon.tool_workers import Box, Workers
 from perslm_daemon.tools import Caller, Limits, Manifest, Risk, Told, Tools, Who
 from perslm_daemon.turn import GUEST, Answered, Ask
 from perslm_runtime import landlock
@@ -33,6 +34,7 @@ from perslm_runtime.tool_call import ToolCall, Value, Words
 from perslm_runtime.tool_sentences import call_of
 
 pytestmark = pytest.mark.anyio
+SANDBOX = pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock")
 NOW = datetime.fromisoformat("2026-11-27T12:00:00+01:00")
 DOOR = Manifest(
     "door",
@@ -53,6 +55,11 @@ PAGE = b"<html><head><title>Fair</title><script>bad()</script></head><body><h1>F
 def site() -> Iterator[Site]:
     with serving({"/fair/": PAGE, "/long/": b"<p>" + b"word " * 600_000, "/none/": b"<p></p>"}) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def registry(stands_s: float = 600) -> tuple[Tools, Bulletin]:
@@ -224,27 +231,96 @@ def test_several_items_are_told_apart() -> None:
     assert list_name("my Shopping List") == list_name("shopping") == "shopping"
 
 
-async def test_notes_and_lists_outlive_a_restart_and_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
+def test_notes_and_lists_outlive_a_restart_and_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
     file = tmp_path / "notebook.json"
     book = Notebook(file)
-    await book.note("the key is under the mat", "ana", NOW)
-    assert await book.add("shopping", ("milk", "eggs")) == ("milk", "eggs")
-    assert await book.add("Shopping list", ("Milk",)) == ()
+    book.note("the key is under the mat", "ana", NOW)
+    assert book.add("shopping", ("milk", "eggs")) == ("milk", "eggs")
+    assert book.add("Shopping list", ("Milk",)) == ()
     again = Notebook(file)
-    assert [one.text for one in await again.notes("ana", "key")] == ["the key is under the mat"]
-    assert await again.notes("owner") == []
-    assert await again.items("shopping") == ("milk", "eggs")
-    assert await again.remove("shopping", "MILK") == "milk"
+    assert [one.text for one in again.notes("ana", "key")] == ["the key is under the mat"]
+    assert again.notes("owner") == []
+    assert again.items("shopping") == ("milk", "eggs")
+    assert again.remove("shopping", "MILK") == "milk"
     with pytest.raises(InputError, match="no items"):
-        await again.remove("shopping", "milk")
-    await anyio.Path(file).write_bytes(b"{")
-    assert await Notebook(file).lists() == {}
-    assert await anyio.Path(f"{file}.damaged").read_bytes() == b"{"
+        again.remove("shopping", "milk")
+    file.write_bytes(b"{")
+    with pytest.raises(NotebookDamaged, match="keeps them"):
+        book.lists()
+    assert book.add("shopping", ("salt",)) == ("salt",)
+    assert (book.put_aside, book.items("shopping")) == ("notebook.json.damaged", ("salt",))
+    assert Path(f"{file}.damaged").read_bytes() == b"{"
 
 
-async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+async def workers() -> AsyncIterator[Workers]:
+    async with Workers() as open_ones:
+        yield open_ones
+
+
+async def _told(tools: Tools, name: str, caller: Caller = Caller(yes=True), /, **arguments: Value) -> str:  # noqa: B008 - frozen
+    return (await tools.call(name, arguments, caller)).text
+
+
+@SANDBOX
+async def test_lookups_answer_from_the_sandbox_and_a_notebook_of_before_is_found(
+    tmp_path: Path, workers: Workers
+) -> None:
+    await anyio.to_thread.run_sync(Notebook(tmp_path / "notebook.json").note, "old one", "owner", NOW)
     tools, _ = registry()
-    await add_tools(tools, Config(), Workers(), Parts(tmp_path, lambda: NOW))
+    await add_tools(tools, Config(), workers, Parts(tmp_path, lambda: NOW))
+    assert await _told(tools, "calculate", expression="12 % of 45") == "5.4"
+    with pytest.raises(InputError, match="that large"):
+        await _told(tools, "calculate", expression="9^9^9")
+    assert await _told(tools, "clock") == "Friday, November 27, 2026, noon"
+    assert await _told(tools, "time_in", place="tokyo") == "In Tokyo it is 8:00 PM."
+    assert await _told(tools, "days_until", day="December 24") == "It is 27 days until then."
+    assert await _told(tools, "note_add", text="new one") == "It is noted."
+    assert await _told(tools, "notes_read", about="everything") == "New one. old one."
+    assert await _told(tools, "notes_read", Caller("ana"), about="everything") == "There are no notes."
+    assert await _told(tools, "note_drop", text="old") == "The note is gone."
+    assert await anyio.Path(tmp_path / "notebook/notebook.json").is_file()
+    for _ in range(3):
+        async with anyio.create_task_group() as tasks:
+            for item in ("bread", "milk", "eggs", "salt"):
+                tasks.start_soon(partial(_told, tools, "list_add", item=item, list="shopping"))
+    shown = (await tools.call("list_show", {"list": "shopping"}, Caller())).data["items"]
+    assert sorted(shown) == ["bread", "eggs", "milk", "salt"], "no change was lost to another"
+    unset, _ = registry()
+    await add_tools(unset, Config(), workers, Parts(tmp_path, lambda: None))
+    with pytest.raises(ToolRefused, match="has not been set"):
+        await _told(unset, "clock")
+
+
+async def test_whatever_takes_words_runs_in_no_other_place_than_the_sandbox(tmp_path: Path) -> None:
+    """Where no child can be had nothing of them is computed; what answers all the same ran in the daemon."""
+    tools, _ = registry()
+    config = Config(folder=tmp_path, hosts=("example.org",), commands=("hello=/usr/bin/printf x",))
+    await add_tools(tools, config, Workers(), Parts(tmp_path, lambda: NOW))
+    plain = {"expression": "2 + 2", "place": "tokyo", "day": "tomorrow", "url": "example.org", "command": "hello"}
+    for manifest in tools.manifests:
+        arguments = {one.name: plain.get(one.name, "milk") for one in manifest.arguments}
+        with pytest.raises(ToolRefused, match=r"cannot run here|no Landlock"):
+            await tools.call(manifest.name, arguments, Caller(yes=True))
+    families = {one.family for one in tools.manifests}
+    assert families == set(FAMILIES) - {"timers", "memory", "home"}, "those work parts of the daemon, as each verb"
+
+
+@SANDBOX
+async def test_a_sum_does_not_wait_for_pages_and_files(workers: Workers) -> None:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(partial(workers.run, Box("escapes:sleep"), {}, Limits(seconds=30)))
+        await anyio.wait_all_tasks_blocked()
+        sums = Box("perslm_daemon.tool_sums:compute", preload=True, quick=True)
+        assert (await workers.run(sums, {"expression": "2 + 2"}, Limits())).text == "4"
+        tasks.cancel_scope.cancel()
+
+
+@SANDBOX
+async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: Path, workers: Workers) -> None:
+    tools, _ = registry()
+    await add_tools(tools, Config(), workers, Parts(tmp_path, lambda: NOW))
     talk = ToolTalk(tools)
 
     async def say(text: str, conversation: str = "kitchen") -> str:
@@ -268,9 +344,9 @@ async def test_a_yes_has_to_be_the_next_word_of_the_same_conversation(tmp_path: 
     guest = await talk(Ask("what is on my shopping list", person=GUEST))
     assert isinstance(guest, Answered)
     assert "live here" in guest.text
-    assert talk.preview("what is 3 * 4") == "That is 12."
-    assert talk.preview("clear the shopping list") == "", "something would be done for it"
-    assert talk.preview("who wrote hamlet") is None
+    assert await talk.preview("what is 3 * 4") == "That is 12."
+    assert await talk.preview("clear the shopping list") == "", "something would be done for it"
+    assert await talk.preview("who wrote hamlet") is None
 
 
 async def test_families_that_lack_something_say_what(tmp_path: Path) -> None:
@@ -323,7 +399,7 @@ def test_a_private_address_is_allowed_by_its_network_or_by_being_named() -> None
     assert allowed_address("192.168.2.9", "192.168.2.9", ())
 
 
-@pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock")
+@SANDBOX
 async def test_a_page_is_read_and_every_redirect_is_judged_anew(tmp_path: Path, site: Site) -> None:
     port = site.address.rpartition(":")[2]
     site.redirects |= {

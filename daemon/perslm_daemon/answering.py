@@ -91,7 +91,7 @@ class Answering:
         """What a question that only reads would be answered now; "" for what is done, None for what is neither."""
         found = await self.skills.preview(text)
         if found is None and self.talk is not None:
-            found = self.talk.preview(text)
+            found = await self.talk.preview(text)
         if found is None and self.plugins is not None and await self.plugins.knows(text):
             found = ""
         return await self.home.preview(text) if found is None and self.home is not None else found

@@ -13,11 +13,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import anyio
+
 from perslm_daemon import engine_calls
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.spoken_forgetting import is_yes
-from perslm_daemon.turn import Answered, Ask, Gathered, source_sentence, without_echoes
-from perslm_runtime.completing import Completion, CompletionEnd
+from perslm_daemon.turn import Answered, Ask, Gathered, ms_since, only_error, source_sentence, without_echoes
+from perslm_runtime.completing import Completion, CompletionEnd, Draft
 from perslm_runtime.known_lines import Line, beside
 from perslm_runtime.lane_job import working_for
 from perslm_runtime.memory import Recalled
@@ -96,7 +98,7 @@ class Chats:
 
         async def told(piece: str) -> None:
             if end.first_token_ms is None:
-                end.first_token_ms = _ms(began)
+                end.first_token_ms = ms_since(began)
             end.text += piece
             await tell(piece)
 
@@ -107,7 +109,7 @@ class Chats:
                     await self._thought(chat, told, end)
                 if chat.keeps and not traceless:
                     await self._remember(chat, end)
-        end.total_ms = _ms(began)
+        end.total_ms = ms_since(began)
         _log(chat, end)
         return end
 
@@ -155,14 +157,29 @@ class Chats:
         return await recollection.lines(chat.question, await recollection.embed(chat.question), chat.person)
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
-        async with self._pipeline.parts.model.stream(engine_calls.complete, wanted) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, CompletionEnd):
-                    end.why = piece.why
-                    end.prompt_tokens, end.reused_tokens = piece.prompt_tokens, piece.reused_tokens
-                    end.reply_tokens = piece.reply_tokens
-                else:
-                    await told(piece)
+        """Have the reply written, and hand it on beside that: who is slow to read it holds up no engine."""
+        draft, pieces = Draft(), _Pieces()
+
+        async def write() -> None:
+            async with self._pipeline.parts.model.stream(engine_calls.complete, wanted, draft) as written:
+                async for piece in written:
+                    if isinstance(piece, CompletionEnd):
+                        end.why = piece.why
+                        end.prompt_tokens, end.reused_tokens = piece.prompt_tokens, piece.reused_tokens
+                        end.reply_tokens = piece.reply_tokens
+                    else:
+                        draft.given += len(piece)
+                        pieces.put(piece)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(pieces.hand_to, told)
+                try:
+                    await self._pipeline.giving_way(write)
+                finally:
+                    pieces.end()
+        except BaseExceptionGroup as group:
+            raise only_error(group) from None
 
     async def _remember(self, chat: Chat, end: ChatEnd) -> None:
         pipeline = self._pipeline
@@ -171,6 +188,31 @@ class Chats:
         asked = replace(_ask(chat), conversation=chat.id)
         model = pipeline.model_id if end.intent is None else ""
         await pipeline.recollection.remember_turn(asked, end.text, None, model, interrupted=False)
+
+
+class _Pieces:
+    """Text on its way: put in without waiting, so that nothing is lost where the writer is stopped."""
+
+    def __init__(self) -> None:
+        self._waiting, self._ended, self._more = list[str](), False, anyio.Event()
+
+    def put(self, piece: str) -> None:
+        self._waiting.append(piece)
+        self._more.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._more.set()
+
+    async def hand_to(self, told: TellText) -> None:
+        """Hand it all on, in order, until the end."""
+        while self._waiting or not self._ended:
+            if not self._waiting:
+                await self._more.wait()
+            self._more = anyio.Event()
+            pieces, self._waiting = self._waiting, []
+            for piece in pieces:
+                await told(piece)
 
 
 def with_memories(chat: Chat, found: Sequence[Recalled], lines: Sequence[Line]) -> Completion:
@@ -196,10 +238,6 @@ async def _answered_without(answered: Answered | None, told: TellText, end: Chat
     end.intent, end.why = answered.intent.name, "end"
     await told(answered.text)
     return True
-
-
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000
 
 
 def _log(chat: Chat, end: ChatEnd) -> None:

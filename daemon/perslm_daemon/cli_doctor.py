@@ -28,7 +28,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check processor, memory, disk, models, sound, broker, time; say what to do. Exit code 1 if a check fails."""
-    from perslm_daemon.doctor import Verdict, examine
+    from perslm_daemon.doctor import examine
+    from perslm_daemon.findings import Verdict
 
     session = session_of(context)
     if bundle or to is not None:

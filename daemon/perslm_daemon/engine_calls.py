@@ -14,7 +14,7 @@ from perslm_daemon.turn import Ask, Vector
 from perslm_runtime import fact_reading
 from perslm_runtime.audio import Pcm
 from perslm_runtime.choosing import Form
-from perslm_runtime.completing import Completion, CompletionEnd
+from perslm_runtime.completing import Completion, CompletionEnd, Draft
 from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError
 from perslm_runtime.fact_reading import Reading
@@ -337,9 +337,11 @@ def choose_among(
     return tools.parse(choice.written.text)
 
 
-def complete(model: ChatModel, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
-    """The reply to a list of messages, beside the conversation."""
-    yield from model.complete(stop, wanted)
+def complete(
+    model: ChatModel, stop: Stop, wanted: Completion, draft: Draft
+) -> Generator[str | CompletionEnd, None, None]:
+    """The reply to a list of messages, beside the conversation, from what is in the `draft` on."""
+    yield from model.complete(stop, wanted, draft)
 
 
 def begin(model: ChatModel, stop: Stop, turns: list[tuple[str, str]]) -> None:

@@ -1,26 +1,21 @@
-"""Notes and lists, kept in one file in the data folder: notes are a person's, lists are the house's.
+"""Notes and lists, kept in one file: notes are a person's, lists are the house's. Runs in a sandboxed child.
 
-A change is on the disk when it returns; a file that is not whole is put aside. What is noted here is no memory:
-it is never recalled by itself, and stays until it is taken out.
+A change is on the disk when it returns; a file that is not whole is put aside. What is noted is no memory: it is
+never recalled by itself, and stays until it is taken out. Whoever calls keeps changes apart.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-import anyio.to_thread
 import msgspec
 
 from perslm_daemon.whole_file import put_aside, replace_whole
 from perslm_runtime.errors import InputError, PersLMError
-
-log = logging.getLogger("perslm.tools")
 
 MOST_NOTES, MOST_LISTS, MOST_ITEMS = 1000, 50, 500
 MOST_CHARACTERS = 500
@@ -32,6 +27,10 @@ class NotebookNotKept(PersLMError):
     """The notes and lists cannot be read or written."""
 
     exit_code = 1
+
+
+class NotebookDamaged(NotebookNotKept):
+    """The notes and lists cannot be understood; a change begins new ones and keeps the file beside them."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -50,13 +49,14 @@ class Pages(msgspec.Struct):
 
 
 class Notebook:
-    """The notes and lists of one data folder. Used in the event loop; the disk is another thread's."""
+    """The notes and lists of one file, which is read with every call."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._turn = file, anyio.Lock()
-        self._pages: Pages | None = None
+        self._file = file
+        self.put_aside = ""
+        """The name under which a damaged file is kept, once a change has begun a new one."""
 
-    async def note(self, text: str, person: str, now: datetime) -> None:
+    def note(self, text: str, person: str, now: datetime) -> None:
         """Add a note. Raises `InputError` where there are too many."""
 
         def add(pages: Pages) -> None:
@@ -64,15 +64,15 @@ class Notebook:
                 raise InputError(f"there are {MOST_NOTES} notes already: take some out first")
             pages.notes.append(Note(text[:MOST_CHARACTERS], person, now.isoformat(timespec="seconds")))
 
-        await self._change(add)
+        self._change(add)
 
-    async def notes(self, person: str, about: str = "") -> list[Note]:
+    def notes(self, person: str, about: str = "") -> list[Note]:
         """A person's notes, newest first; with `about` those that have one of its words."""
         words = set(_words(about))
-        found = [one for one in (await self._read()).notes if one.person == person]
+        found = [one for one in _load(self._file).notes if one.person == person]
         return [one for one in reversed(found) if not words or words & set(_words(one.text))]
 
-    async def drop_note(self, text: str, person: str) -> str:
+    def drop_note(self, text: str, person: str) -> str:
         """Take out the one note that has all these words; its text. Raises `InputError` for none or several."""
         words = set(_words(text))
 
@@ -83,17 +83,17 @@ class Notebook:
             pages.notes.remove(found[0])
             return found[0].text
 
-        return await self._change(drop)
+        return self._change(drop)
 
-    async def lists(self) -> dict[str, tuple[str, ...]]:
+    def lists(self) -> dict[str, tuple[str, ...]]:
         """Every list by name."""
-        return {name: tuple(items) for name, items in (await self._read()).lists.items()}
+        return {name: tuple(items) for name, items in _load(self._file).lists.items()}
 
-    async def items(self, name: str) -> tuple[str, ...]:
+    def items(self, name: str) -> tuple[str, ...]:
         """The items of a list; () where there is none of this name."""
-        return (await self.lists()).get(list_name(name), ())
+        return self.lists().get(list_name(name), ())
 
-    async def add(self, name: str, items: tuple[str, ...]) -> tuple[str, ...]:
+    def add(self, name: str, items: tuple[str, ...]) -> tuple[str, ...]:
         """Put items on a list, which is made where there is none; those that were not on it yet."""
 
         def add(pages: Pages) -> tuple[str, ...]:
@@ -109,9 +109,9 @@ class Notebook:
             kept.extend(new)
             return new
 
-        return await self._change(add)
+        return self._change(add)
 
-    async def remove(self, name: str, item: str) -> str:
+    def remove(self, name: str, item: str) -> str:
         """Take an item off a list, as it is written there. Raises `InputError` where it is not on it."""
 
         def remove(pages: Pages) -> str:
@@ -124,33 +124,27 @@ class Notebook:
             kept.remove(found[0])
             return found[0]
 
-        return await self._change(remove)
+        return self._change(remove)
 
-    async def clear(self, name: str) -> int:
+    def clear(self, name: str) -> int:
         """Take a list away; how many items it had."""
 
         def clear(pages: Pages) -> int:
             return len(pages.lists.pop(list_name(name), []))
 
-        return await self._change(clear)
+        return self._change(clear)
 
-    async def _read(self) -> Pages:
-        if self._pages is None:
-            self._pages = await anyio.to_thread.run_sync(_load, self._file)
-        return self._pages
-
-    async def _change(self, change: Callable[[Pages], T]) -> T:
-        async with self._turn:
-            before = msgspec.json.encode(await self._read())
-            pages = msgspec.json.decode(before, type=Pages)
-            told = change(pages)
-            body = msgspec.json.encode(pages)
-            if body != before:
-                # A cancelled call writes all of it or nothing: the thread is not left half way.
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(_save, self._file, body)
-                self._pages = pages
-            return told
+    def _change(self, change: Callable[[Pages], T]) -> T:
+        try:
+            pages = _load(self._file)
+        except NotebookDamaged:
+            self.put_aside, pages = put_aside(self._file), Pages()
+        before = msgspec.json.encode(pages)
+        told = change(pages)
+        body = msgspec.json.encode(pages)
+        if body != before:
+            _save(self._file, body)
+        return told
 
 
 def list_name(said: str) -> str:
@@ -171,8 +165,9 @@ def _load(file: Path) -> Pages:
     except OSError as error:
         raise NotebookNotKept(f"the notes in {file} cannot be read ({error.strerror}): check it") from error
     except ValueError as error:  # msgspec's errors are ValueErrors
-        log.error("notebook_damaged kept_as=%s error=%s", put_aside(file), type(error).__name__)
-        return Pages()
+        raise NotebookDamaged(
+            f"the notes in {file.name} are damaged: the next note begins anew and keeps them beside it"
+        ) from error
 
 
 def _save(file: Path, body: bytes) -> None:

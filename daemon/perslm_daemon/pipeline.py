@@ -1,10 +1,9 @@
 """THE file: hear -> intent | recall -> think -> reply by sentence -> remember.
 
-A turn takes an `Ask` (text, or sound that is recognized first) and tells its events as they happen; it returns a
-`Turn` once the reply is complete and durably remembered. One turn runs at a time, two may wait, a third is told
-"busy". What a skill answers never touches the model. `interrupt` ends the running turn within one token, and what
-was said until then is remembered as interrupted. The pipeline knows no transport, no file and no device: who asks
-brings a `tell` function.
+A turn takes an `Ask` (text, or sound that is recognized first), tells its events as they happen, and returns a
+`Turn` once the reply is durably remembered. One runs at a time, two may wait, a third is told "busy". What a skill
+answers never touches the model. `interrupt` ends the running turn within one token, and it is remembered as such.
+The pipeline knows no transport, no file and no device: who asks brings a `tell` function.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ from perslm_daemon.turn import (
     Vector,
     log_failed,
     log_turn,
+    ms_since,
     only_error,
     source_sentence,
     without_echoes,
@@ -125,10 +125,9 @@ class Pipeline:
 
     def interrupt(self) -> bool:
         """End the running turn now; False when none runs. Waiting asks go on."""
-        if self._scope is None:
-            return False
-        self._scope.cancel()
-        return True
+        if self._scope is not None:
+            self._scope.cancel()
+        return self._scope is not None
 
     async def ask(self, ask: Ask, tell: Tell) -> Turn:
         """Run one turn; `tell` gets its events in order. Raises `BusyError` when two asks already wait.
@@ -137,7 +136,7 @@ class Pipeline:
         trouble with memory or speech is in `Turn.problems` and the reply still comes.
         """
         began = time.perf_counter()
-        async with self._in_turn():
+        async with self._in_turn(first=ask.goes_first):
             try:
                 person = self.recollection.asker(ask.person, vouched=ask.vouched)
                 named = replace(ask, conversation=ask.conversation or self._session, person=person)
@@ -155,9 +154,22 @@ class Pipeline:
             with anyio.CancelScope() as self._scope:
                 yield
 
+    async def giving_way(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, in `alone`: cancelled where somebody speaks, and done again once they are answered."""
+        scope = self._scope
+        while True:
+            with self._queue.giving_way() as given:
+                await work()
+            if not given.cancelled_caught:
+                return
+            self._scope = None  # of whoever goes first, from here on
+            await self._queue.let_pass()
+            await self._idling.stop()
+            self._scope = scope
+
     @asynccontextmanager
-    async def _in_turn(self) -> AsyncIterator[None]:
-        await self._queue.enter()
+    async def _in_turn(self, *, first: bool = False) -> AsyncIterator[None]:
+        await self._queue.enter(first=first)
         try:
             self._idling.cancel()  # told now, awaited only before the model is needed
             yield
@@ -187,7 +199,7 @@ class Pipeline:
             # Also when the asker is cancelled: what was said aloud happened, and is remembered.
             with anyio.CancelScope(shield=True):
                 saved = await self._remember(now, interrupted=not finished) if finished or now.reply else None
-        now.timings = replace(now.timings, total=_ms(now.began))
+        now.timings = replace(now.timings, total=ms_since(now.began))
         turn = Turn(
             now.ask.turn, "" if now.traceless else now.ask.text, now.reply, now.recalled,
             self.model_id if now.intent is None else "", now.timings, interrupted=not finished,
@@ -202,7 +214,7 @@ class Pipeline:
             if self.parts.stt is None:
                 raise EngineError("this process has no recognizer: set voice.enabled=true")
             heard = await self.parts.stt.call(engine_calls.recognize, ask.sound)
-            now.timings = replace(now.timings, stt=_ms(now.began))
+            now.timings = replace(now.timings, stt=ms_since(now.began))
             if not heard.text.strip():
                 raise InputError("no words were recognized in the recording: speak closer to the microphone")
             ask = replace(ask, text=heard.text)
@@ -218,7 +230,7 @@ class Pipeline:
         now.traceless = answered is not None
         if answered is None and self.skills is not None:
             answered = await self._by_skills(now, self.skills)
-        now.timings = replace(now.timings, intent=_ms(began))
+        now.timings = replace(now.timings, intent=ms_since(began))
         if answered is not None:
             now.source = answered.source
         if isinstance(answered, Gathered):
@@ -254,7 +266,7 @@ class Pipeline:
             now.recalled = (*now.gathered, *found)
         except PersLMError as error:
             now.problems.append(f"nothing could be recalled: {error}")
-        now.timings = replace(now.timings, recall=_ms(began))
+        now.timings = replace(now.timings, recall=ms_since(began))
         await now.tell(Remembered(now.recalled))
 
     async def _found(self, text: str, person: str) -> _Found:
@@ -418,10 +430,7 @@ class Pipeline:
         return done
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
-        """Change the model's context between two turns; returns its size before and now, in tokens.
-
-        The conversation goes on, less what no longer fits.
-        """
+        """Change the model's context between two turns, the conversation going on; its tokens before and now."""
         async with self._queue.patiently():
             await self._idling.stop()
             return await self.parts.model.call(engine_calls.resize, context_tokens)
@@ -442,7 +451,3 @@ class Pipeline:
         if self.relief is not None:
             await self.relief()
         await self.parts.model.call(engine_calls.compact)
-
-
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000

@@ -270,6 +270,23 @@ def _with_files(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.iterdir() if one.is_dir() and any(one.iterdir()))
 
 
+def all_of(shelf: Shelf, enabled: Sequence[str], states: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Everything that is installed, declared or enabled, and how it is; `states` are those of a running daemon."""
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys([*shelf.names(), *enabled]):
+        found, running = shelf.find(name), states.get(name, {})
+        rows.append(
+            {
+                "name": name,
+                "state": running.get("state") or ("enabled" if name in enabled else "off"),
+                "group": found.group if found is not None else "mcp",
+                "package": f"{found.package} {found.version}".strip() if found is not None else "",
+                "problem": running.get("problem") or (found.problem if found is not None else "") or None,
+            }
+        )
+    return rows
+
+
 def told_of(one: Plugged) -> dict[str, Any]:
     """A plug-in as data; no setting's value is in it."""
     shape = one.shape

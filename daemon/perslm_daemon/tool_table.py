@@ -17,14 +17,14 @@ from perslm_daemon.approvals import Approvals
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_tools import Tools as Config
 from perslm_daemon.home import Home
-from perslm_daemon.notebook import Notebook
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.tool_boxes import add_commands, add_files, add_web
 from perslm_daemon.tool_home import add_home
-from perslm_daemon.tool_lookups import add_calculator, add_clock, add_lists, add_memory, add_notes, add_timers
+from perslm_daemon.tool_lookups import Notes, add_calculator, add_clock, add_lists, add_notes
+from perslm_daemon.tool_parts import add_memory, add_timers
 from perslm_daemon.tool_workers import Workers
-from perslm_daemon.tools import Tools
+from perslm_daemon.tools import Limits, Tools
 
 _SANDBOXED = frozenset(("files", "web", "commands"))
 
@@ -42,17 +42,18 @@ class Parts:
 
 async def add_tools(tools: Tools, config: Config, workers: Workers, parts: Parts) -> None:
     """Register every tool that is enabled and has what it needs."""
-    notebook = Notebook(parts.data_dir / "notebook.json")
+    limits = Limits(config.seconds, config.memory_mb)
+    notes = Notes(parts.data_dir / "notebook", workers, limits, parts.now)
     schedule, recollection, home = parts.schedule, parts.recollection, parts.home
 
     def boxes(add: Callable[[Tools, Config, Workers], None]) -> Callable[[], None]:
         return lambda: add(tools, config, workers)
 
     families: dict[str, Callable[[], None] | None] = {
-        "calculator": lambda: add_calculator(tools),
-        "clock": lambda: add_clock(tools, parts.now),
-        "notes": lambda: add_notes(tools, notebook, parts.now),
-        "lists": lambda: add_lists(tools, notebook),
+        "calculator": lambda: add_calculator(tools, workers, limits),
+        "clock": lambda: add_clock(tools, workers, limits, parts.now),
+        "notes": lambda: add_notes(tools, notes),
+        "lists": lambda: add_lists(tools, notes),
         "timers": None if schedule is None else lambda: add_timers(tools, schedule, parts.now),
         "memory": None if recollection is None else lambda: add_memory(tools, recollection),
         "home": None if home is None else lambda: add_home(tools, home),
@@ -62,6 +63,8 @@ async def add_tools(tools: Tools, config: Config, workers: Workers, parts: Parts
     }
 
     def add() -> None:
+        if {"notes", "lists"} & set(config.enabled):
+            notes.open()
         for family, register in families.items():
             if family not in config.enabled:
                 tools.withdraw(family, f"it is switched off: put {family} into tools.enabled")

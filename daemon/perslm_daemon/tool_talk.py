@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 from perslm_daemon.tools import Caller, Result, Tools, clipped
 from perslm_daemon.turn import Answered, Ask, Gathered
-from perslm_runtime.calculator import calculate
 from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
@@ -88,17 +87,15 @@ class ToolTalk:
             return None
         return Ending.FINISHED
 
-    def preview(self, text: str) -> str | None:
+    async def preview(self, text: str) -> str | None:
         """What a sum comes to; "" for what another tool would do, None for anything else."""
         call = call_of(text)
         if call is None or (self.tools.get(call.tool) is None and call.tool not in self.tools.absent):
             return None
-        if call.tool != "calculate" or self.tools.get("calculate") is None:
+        if call.tool != "calculate":
             return ""
-        try:
-            return sentence(f"that is {calculate(str(call.arguments['expression'])).said()}")
-        except PersLMError:
-            return ""
+        found = await self.tools.preview(call.tool, call.arguments, Caller())
+        return sentence(f"that is {found}") if found is not None else ""
 
 
 def caller_of(ask: Ask) -> Caller:

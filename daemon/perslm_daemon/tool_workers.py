@@ -28,12 +28,12 @@ from perslm_daemon.dialling import dial
 from perslm_daemon.tool_world import MOST_MESSAGE_BYTES
 from perslm_daemon.tools import Caller, Limits, Run, Told
 from perslm_runtime import sandbox
-from perslm_runtime.errors import EngineError, ToolRefused
+from perslm_runtime.errors import EngineError, InputError, PersLMError, ToolRefused
 from perslm_runtime.tool_call import Value
 
 log = logging.getLogger("perslm.tools")
 
-_AT_ONCE = 4  # calls; each has memory of its own, and a board has little
+_AT_ONCE, _QUICK_AT_ONCE = 4, 2  # calls; each has memory of its own, and a board has little
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 _MOST_DIALS = 16
 _ENDS_S = 2.0
@@ -56,7 +56,8 @@ class Box:
     `entry` is "package.module:function", called with the arguments and a `tool_world.World`; its folder, more that
     it may read, the `hosts` it may connect to ("example.org", "*.example.org", "example.org:8443"). `preload`
     imports its module in the process that forks, outside the sandbox: for our own code, which then answers in
-    milliseconds. `argv_of` makes it a program instead: its path and arguments, out of the arguments of the call.
+    milliseconds. A `quick` one does not wait behind those that may take seconds. `argv_of` makes it a program
+    instead: its path and arguments, out of the arguments of the call.
     """
 
     entry: str = ""
@@ -65,6 +66,7 @@ class Box:
     readable: tuple[Path, ...] = ()
     hosts: tuple[str, ...] = ()
     preload: bool = False
+    quick: bool = False
     argv_of: Callable[[Mapping[str, Value]], Sequence[str]] | None = None
 
 
@@ -78,14 +80,16 @@ class _Ending:
 
 
 class Workers:
-    """Runs sandboxed calls, four at once; an async context manager. `private` names networks that may be reached.
+    """Runs sandboxed calls, four at once and two quick ones; an async context manager.
+
+    `private` names networks that may be reached.
 
     The process (9 MB) starts with the first call, or when it is warmed, and is started anew where it ended.
     """
 
     def __init__(self, private: Sequence[str] = ()) -> None:
         self._private = tuple(private)
-        self._slots = anyio.Semaphore(_AT_ONCE)
+        self._slots, self._quick = anyio.Semaphore(_AT_ONCE), anyio.Semaphore(_QUICK_AT_ONCE)
         self._starting = anyio.Lock()
         self._endings: dict[int, _Ending] = {}
         self._count = 0
@@ -130,8 +134,10 @@ class Workers:
         return run
 
     async def run(self, box: Box, arguments: Mapping[str, Value], limits: Limits) -> Told:
-        """One call. Raises `ToolRefused` where it fails or takes too long; cancelling ends the child at once."""
-        async with self._slots:
+        """One call. Raises `ToolRefused` where it fails or takes too long, `InputError` where it says that the
+        arguments are wrong; cancelling ends the child at once.
+        """
+        async with self._quick if box.quick else self._slots:
             control = await self._ready()
             self._count += 1
             number = self._count
@@ -188,7 +194,7 @@ class Workers:
             elif "answer" in message:
                 return _told(message["answer"])
             else:
-                raise ToolRefused(_sentence(message))
+                raise _failed(message)
         raise await _ended(ending)
 
     async def _dial(self, channel: socket.socket, wanted: Any, box: Box) -> None:
@@ -204,7 +210,7 @@ class Workers:
     async def _output(self, channel: socket.socket, reading: int, limits: Limits, ending: _Ending) -> Told:
         """What a program prints, and how it ended."""
         if message := await _receive(channel):
-            raise ToolRefused(_sentence(message))
+            raise _failed(message)
         os.set_blocking(reading, False)
         printed = b""
         while True:
@@ -320,13 +326,12 @@ def _told(answer: Any) -> Told:
     return Told(answer["text"], str(answer.get("source", ""))[:200], data if isinstance(data, Mapping) else {})
 
 
-def _sentence(message: Mapping[str, Any]) -> str:
-    """Why a child says that it failed; of an error that is no sentence only its name."""
-    told = message.get("error")
+def _failed(message: Mapping[str, Any]) -> PersLMError:
+    """What a child says went wrong; of an error that is no sentence only its name."""
+    told, kind = message.get("error"), str(message.get("kind", ""))[:60]
     if isinstance(told, str) and told:
-        return told[:500]
-    kind = str(message.get("kind", ""))[:60]
-    return f"the tool failed: {_NAMED.get(kind, f'this is a bug in it ({kind})')}"
+        return InputError(told[:500]) if kind == InputError.__name__ else ToolRefused(told[:500])
+    return ToolRefused(f"the tool failed: {_NAMED.get(kind, f'this is a bug in it ({kind})')}")
 
 
 async def _ended(ending: _Ending) -> ToolRefused:

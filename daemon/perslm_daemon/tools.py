@@ -21,7 +21,7 @@ import anyio
 from perslm_daemon.approvals import Act, Approval, Approvals
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.turn import GUEST
-from perslm_runtime.errors import InputError, ToolRefused
+from perslm_runtime.errors import InputError, PersLMError, ToolRefused
 from perslm_runtime.tool_call import Argument, Tool, Value
 from perslm_runtime.tool_grammar import ToolSet
 
@@ -257,6 +257,20 @@ class Tools:
             return await self._run(manifest, run, values, caller)
         except NeedsYes as asks:
             return self._put(manifest, asks.question, asks.act, caller)
+
+    async def preview(self, name: str, arguments: Mapping[str, Value], caller: Caller) -> str | None:
+        """What a tool would answer that only looks at what is our own; nothing is told or noted of it.
+
+        None for any other tool, and where it would fail.
+        """
+        found = self._tools.get(name)
+        if found is None or found[0].risk is not Risk.READS or found[0].strangers or found[0].sends:
+            return None
+        try:
+            with anyio.fail_after(found[0].limits.seconds + _GRACE_S):
+                return (await found[1](checked(found[0], arguments), caller)).text
+        except (PersLMError, TimeoutError):
+            return None
 
     def needs_yes(self, manifest: Manifest, caller: Caller) -> bool:
         """Whether a person is asked before this call."""

@@ -35,6 +35,9 @@ nothing remembered, and a guest may not unlock, disarm or open anything."""
 Vector = NDArray[float32]
 
 
+_SPOKEN = ("voice", "satellite", "wyoming")
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What somebody wants: `text`, or `sound` to be recognized. `speak` asks for audio events.
@@ -55,6 +58,11 @@ class Ask:
     source: str = "local"
     area: str = ""
     turn: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether somebody waits who has spoken: before programs, and they give way."""
+        return self.speak or self.sound is not None or self.source in _SPOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,3 +320,8 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def ms_since(began: float) -> float:
+    """Milliseconds since a `time.perf_counter()`."""
+    return (time.perf_counter() - began) * 1000

@@ -13,12 +13,20 @@ from pathlib import Path
 import msgspec
 
 from perslm_daemon import kept
+from perslm_runtime.errors import InputError
 from perslm_runtime.fingerprint import read_json, write_json
 
 log = logging.getLogger("perslm.updates")
 
 KEYS = {"llm": "model.id", "stt": "stt.id", "tts": "tts.id", "embed": "embed.id"}
 """The configuration key that names the model of a kind."""
+
+
+def require_kind(kind: str) -> None:
+    """Raise `InputError` for a kind that no model has."""
+    if kind not in KEYS:
+        raise InputError(f"there is no kind {kind[:40]!r}: kinds are {', '.join(KEYS)}")
+
 
 MOST_STARTS = 2
 """Ends that nobody asked for, under probation; with the next start the former model is back."""

@@ -27,7 +27,7 @@ from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.sharing_signs import corrects
 from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
-from perslm_daemon.update_book import KEYS, Book, Watch
+from perslm_daemon.update_book import KEYS, Book, Watch, require_kind
 from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
 from perslm_daemon.update_files import drop_refused, in_use, known_files, tidy
 from perslm_daemon.update_host import HostLink, followed
@@ -224,6 +224,7 @@ class Updates:
 
     async def roll_back(self, kind: str) -> str:
         """Go back to the model that was there before, by hand; returns its name. Raises `InputError`."""
+        require_kind(kind)
         book = self._book
         former = book.watch.former if book.watch and book.watch.kind == kind else book.former.get(kind)
         now = self._in_use(kind)
@@ -235,8 +236,7 @@ class Updates:
 
     async def pin(self, kind: str, *, on: bool) -> None:
         """Keep the model of a kind as it is, whatever is offered; or let it follow again."""
-        if kind not in KEYS:
-            raise InputError(f"there is no kind {kind!r}: kinds are {', '.join(KEYS)}")
+        require_kind(kind)
         pinned = {name: model for name, model in self._book.pinned.items() if name != kind}
         self._book.pinned = {**pinned, **({kind: self._in_use(kind)} if on else {})}
         await self._keep_book()

@@ -29,7 +29,7 @@ from perslm_daemon.mouth import Mouth
 from perslm_daemon.notify import Notifications
 from perslm_daemon.notify_verb import NotifyArgs, notify
 from perslm_daemon.plugins import Plugins
-from perslm_daemon.plugins_verb import PluginsArgs, plugins
+from perslm_daemon.plugins_verb import PluginArgs, PluginsArgs, plugin, plugins
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.share_verb import ShareArgs, share
 from perslm_daemon.sharing import Sharing
@@ -173,8 +173,9 @@ class Table:
                 Verb("approve", ApproveArgs, "answer what waits for a yes", by_hand.approve, changes_world=True),
             ]
             table.append(Verb("plugins", PluginsArgs, "tell of the plug-ins", self.plug_ins))
+            table.append(Verb("plugin", PluginArgs, "look at a plug-in, let it run or no more", self.plug_in))
         else:
-            absent |= dict.fromkeys(("tools", "approve", "plugins"), "only the running daemon has tools")
+            absent |= dict.fromkeys(("tools", "approve", "plugins", "plugin"), "only the running daemon has tools")
         if self.notifications is not None:
             table.append(Verb("notify", NotifyArgs, "tell something", self.notify, changes_world=True))
         else:
@@ -377,7 +378,11 @@ class Table:
 
     async def plug_ins(self, args: PluginsArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Which plug-ins run, and how they are."""
-        return plugins(self.plugins, args)
+        return await plugins(self.config, self.plugins, args)
+
+    async def plug_in(self, args: PluginArgs, request: Request, _tell: Tell) -> Mapping[str, Any]:
+        """One plug-in: what it would bring, and whether it runs."""
+        return await plugin(self.config, self.changes, args, request)
 
     async def notify(self, args: NotifyArgs, _request: Request, _tell: Tell) -> Mapping[str, Any]:
         """Tell something, or what was told."""

@@ -99,12 +99,17 @@ def expression_of(sentence: str) -> str | None:
     plain = _plain(bare)
     if not re.search(r"\d", plain) or not re.search(r"[-+*/^%]|\b(?:of|in|to|into|sqrt|cbrt|mod)\b", plain):
         return None
+    return bare if _has_the_form(plain) else None
+
+
+def _has_the_form(plain: str) -> bool:
+    """Whether it is a sum, without computing it: every number is taken for one, so nothing in it can grow."""
     try:
-        calculate(bare)
+        _Parser(["1" if re.fullmatch(r"[\d.,]+", token) else token for token in _tokens(plain)]).whole()
     except InputError as error:
         # "Nothing can be divided by zero" is an answer.
-        return bare if str(error).startswith("nothing") else None
-    return bare
+        return str(error).startswith("nothing")
+    return True
 
 
 def _plain(text: str) -> str:

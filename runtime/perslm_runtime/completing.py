@@ -10,9 +10,9 @@ from __future__ import annotations
 import codecs
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from perslm_runtime.errors import InputError
+from perslm_runtime.errors import Cancelled, InputError
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama import Llama, Sampling
 from perslm_runtime.llama_grammar import Grammar
@@ -79,6 +79,18 @@ class CompletionEnd:
     decode_ms: float
     first_token_at: float | None
     aside_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is written of a reply so far, by which it goes on where it was stopped.
+
+    `tokens` are the engine's; `given` is how many characters have arrived, which whoever reads keeps up to date.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    given: int = 0
+    reused_tokens: int | None = None
 
 
 @dataclass(slots=True)
@@ -184,31 +196,44 @@ def _require_room(talk: Conversation, user: Sequence[int], reserve: int) -> None
 
 
 def complete(
-    llama: Llama, last: LastList, cached: Sequence[int], prompt: list[int], wanted: Completion, stop: Stop
+    llama: Llama,
+    last: LastList,
+    cached: Sequence[int],
+    prompt: list[int],
+    wanted: Completion,
+    draft: Draft,
+    stop: Stop,
 ) -> Generator[str | CompletionEnd, None, None]:
     """Fill the cache with `prompt` and write the reply: pieces of text, then one `CompletionEnd`.
 
-    Stopping raises `Cancelled` within one token. The sampler is left as `wanted` has it.
+    Stopping raises `Cancelled` within one token; called again with the same `draft` it goes on there. The sampler
+    is left as `wanted` has it.
     """
     began = time.perf_counter()
-    reused = last.fill(llama, cached, prompt)
+    whole = [*prompt, *draft.tokens]
+    reused = last.fill(llama, cached, whole)
+    if draft.reused_tokens is None:
+        draft.reused_tokens = reused
     last.forget()
-    llama.decode(prompt[reused:], stop)
+    llama.decode(whole[reused:], stop)
     filled = time.perf_counter()
     if wanted.sampling is not None:
         llama.set_sampling(wanted.sampling)
     llama.reset_sampling()
-    writing = _Writing(llama, wanted)
+    writing = _Writing(llama, wanted, draft)
     try:
         yield from writing.pieces(stop)
         last.keep(llama, [*prompt, *writing.held])
+    except (Cancelled, GeneratorExit):  # it may go on, or its list of messages come again
+        last.keep(llama, [*prompt, *writing.held])
+        raise
     finally:
         writing.close()
     yield CompletionEnd(
         writing.text,
         writing.why,
         len(prompt),
-        reused,
+        draft.reused_tokens,
         writing.count,
         (filled - began) * 1000,
         (time.perf_counter() - filled) * 1000,
@@ -217,16 +242,26 @@ def complete(
 
 
 class _Writing:
-    """One reply while it is written. `held` are its tokens that the cache holds."""
+    """One reply while it is written, from what is in its draft on. `held` are its tokens that the cache holds."""
 
-    def __init__(self, llama: Llama, wanted: Completion) -> None:
-        self._llama, self._wanted = llama, wanted
+    def __init__(self, llama: Llama, wanted: Completion, draft: Draft) -> None:
+        self._llama, self._wanted, self._draft = llama, wanted, draft
         self._grammar = Grammar(llama, wanted.gbnf) if wanted.gbnf else None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.text = ""
         self.why = "length"
-        self.count = 0
-        self.held: list[int] = []
+        self.held = list(draft.tokens)
         self.first_token_at: float | None = None
+        llama.seen(draft.tokens)
+        for token in draft.tokens:
+            if self._grammar is not None:
+                self._grammar.accept(token)
+            self.text += self._decoder.decode(llama.piece(token))
+
+    @property
+    def count(self) -> int:
+        """How many tokens the reply has."""
+        return len(self._draft.tokens)
 
     def close(self) -> None:
         if self._grammar is not None:
@@ -234,7 +269,7 @@ class _Writing:
 
     def pieces(self, stop: Stop) -> Generator[str, None, None]:
         """The text, in pieces no shorter than they need to be; what may begin a stop waits until it does not."""
-        given, at = 0, 0.0
+        given, at = self._draft.given, 0.0
         for _ in self._tokens(stop):
             if (cut := self._stop_at()) is not None:
                 self.text, self.why = self.text[:cut], "stop"
@@ -248,7 +283,8 @@ class _Writing:
             yield self.text[given:]
 
     def _tokens(self, stop: Stop) -> Generator[None, None, None]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        if self.count:
+            yield  # it was stopped behind a token that may have ended it
         while self.count < self._wanted.max_tokens:
             stop.check()
             token = self._next()
@@ -256,13 +292,13 @@ class _Writing:
                 self.why = "end"
                 break
             self.first_token_at = self.first_token_at or time.perf_counter()
-            self.count += 1
-            self.text += decoder.decode(self._llama.piece(token))
+            self._draft.tokens.append(token)
+            self.text += self._decoder.decode(self._llama.piece(token))
             yield
             if self.count < self._wanted.max_tokens:
                 self._llama.decode_one(token, stop)
                 self.held.append(token)
-        self.text += decoder.decode(b"", final=True)
+        self.text += self._decoder.decode(b"", final=True)
 
     def _next(self) -> int | None:
         """The next token, None where the reply ends."""

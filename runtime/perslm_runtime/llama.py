@@ -283,6 +283,11 @@ class Llama:
         """Forget what the penalties have seen: a new reply begins."""
         _c.llama_sampler_reset(self._sampler)
 
+    def seen(self, tokens: Sequence[int]) -> None:
+        """Let the penalties know of tokens that were chosen before."""
+        for token in tokens:
+            _c.llama_sampler_accept(self._sampler, token)
+
     def sample(self) -> int:
         """Choose the next token from the logits of the last decoded one."""
         return int(_c.llama_sampler_sample(self._sampler, self._ctx, -1))

@@ -127,9 +127,14 @@ class Database:
         self._tokenize = self._connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
 
     def rows(self, sql: str, bindings: Sequence[SQLValue] = ()) -> list[Row]:
-        """Run one statement and return all its rows."""
+        """Run one statement and return all its rows. Raises `InputError` for a number that no row can have."""
         with self._errors():
-            return list(self._connection.execute(sql, tuple(bindings)))
+            try:
+                return list(self._connection.execute(sql, tuple(bindings)))
+            except (
+                OverflowError
+            ):  # of whoever sent it, not of this engine, which would be given up for three of them
+                raise InputError("that number is too large: ids have at most 19 digits") from None
 
     def value(self, sql: str, bindings: Sequence[SQLValue] = ()) -> Any:
         """The first column of the first row, or None."""

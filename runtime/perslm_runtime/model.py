@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from perslm_runtime.choosing import Choice, Form, SideHead, choose, prompt_of_call
-from perslm_runtime.completing import Aside, Completion, CompletionEnd, LastList, ReplyEnd, Run, complete
+from perslm_runtime.completing import Aside, Completion, CompletionEnd, Draft, LastList, ReplyEnd, Run, complete
 from perslm_runtime.completing import prompt_of as prompt_of_list
 from perslm_runtime.context import Window
 from perslm_runtime.errors import Cancelled, EngineError, InputError
@@ -278,11 +278,11 @@ class ChatModel:
             choice = choose(llama, self._side, prompt, head, form, max_tokens, stop)
         return replace(choice, aside_ms=aside.ms)
 
-    def complete(self, stop: Stop, wanted: Completion) -> Generator[str | CompletionEnd, None, None]:
+    def complete(self, stop: Stop, wanted: Completion, draft: Draft) -> Generator[str | CompletionEnd, None, None]:
         """Answer a list of messages, beside the conversation: pieces of text, then one `CompletionEnd`.
 
         The conversation's cache is put aside and taken back, also when the consumer leaves. Stopping raises
-        `Cancelled` within one token; raises `InputError` when the messages do not fit the context.
+        `Cancelled` within one token, `draft` has what was written; `InputError` where the messages do not fit.
         """
         llama = self._llama
         own = (self._system, self._examples)
@@ -290,7 +290,7 @@ class ChatModel:
         end: CompletionEnd | None = None
         try:
             with self._aside() as aside:
-                for piece in complete(llama, self._last_list, aside.cached, prompt, wanted, stop):
+                for piece in complete(llama, self._last_list, aside.cached, prompt, wanted, draft, stop):
                     if isinstance(piece, CompletionEnd):
                         end = piece
                     else:

@@ -19,7 +19,8 @@ from perslm_daemon.broker import free_port, prepare, tell_running
 from perslm_daemon.broker_file import BrokerFile, child_place
 from perslm_daemon.broker_users import Role, Users
 from perslm_daemon.config import Flags, load
-from perslm_daemon.doctor import Finding, Verdict, check_broker
+from perslm_daemon.doctor import check_broker
+from perslm_daemon.findings import Finding, Verdict
 
 pytestmark = pytest.mark.usefixtures("small_gguf")
 

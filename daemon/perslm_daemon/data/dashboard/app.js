@@ -23,7 +23,9 @@ async function show() {
   const name = views[location.hash.slice(1)] ? location.hash.slice(1) : "talk";
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+    if (link.hash !== `#${name}`) { link.removeAttribute("aria-current"); continue; }
+    link.setAttribute("aria-current", "page");
+    link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40; // on a phone they do not all fit
   }
   scrollTo(0, 0);
   document.title = `${$("node").textContent}: ${$(`${name}-title`).textContent}`;

@@ -2,58 +2,12 @@
 
 import { get, post } from "./api.js";
 import { known } from "./known.js";
+import { button, make, problem, renew, sure, trying, when } from "./parts.js";
+import { plugins } from "./plugins.js";
+import { sharing } from "./sharing.js";
 import { event } from "./talk.js";
 
 const $ = (id) => document.getElementById(id);
-
-/** An element with its properties and what is in it; nothing is ever parsed as HTML. */
-function make(tag, properties = {}, ...inside) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name.includes("-")) made.setAttribute(name, value);
-    else made[name] = value;
-  }
-  made.append(...inside.filter((one) => one !== null && one !== undefined && one !== ""));
-  return made;
-}
-
-function button(text, act, label = "") {
-  const made = make("button", { type: "button", ...(label ? { "aria-label": label } : {}) }, text);
-  made.addEventListener("click", async () => {
-    made.disabled = true;
-    await trying(act);
-    made.disabled = false;
-  });
-  return made;
-}
-
-async function trying(act) {
-  try {
-    await act();
-    problem("");
-  } catch (error) {
-    problem(error.message);
-  }
-}
-
-function problem(text) { $("problem").hidden = !text; $("problem").textContent = text; }
-
-function sure(text) {
-  $("sure-text").textContent = text;
-  $("sure").returnValue = "no";
-  $("sure").showModal();
-  return new Promise((resolve) => $("sure").addEventListener("close", () => resolve($("sure").returnValue === "yes"), { once: true }));
-}
-
-/** Put new elements in place of old ones; who is at one of them stays at its successor. */
-function renew(place, ...shown) {
-  const at = place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-  place.replaceChildren(...shown);
-  if (at) for (const one of place.querySelectorAll("[aria-label]")) if (one.getAttribute("aria-label") === at) one.focus();
-}
-
-const when = (text) => new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
 // Memories
 
@@ -349,4 +303,4 @@ const settings = {
   start(me) { $("key-words").addEventListener("input", () => showKeys(me.scopes.includes("admin"))); },
 };
 
-export const views = { talk: {}, memories, home, timers, models, health, settings };
+export const views = { talk: {}, memories, home, timers, models, plugins, sharing, health, settings };
