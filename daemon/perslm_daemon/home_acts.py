@@ -96,6 +96,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     ),
     "change_brightness": ("change_brightness", "set_percentage", "change_temperature", "set_volume"),
     "set_number": ("set_value",),
+    "lighten": ("turn_on",),
 }
 """For each wish the verbs that do it, the first that a device has."""
 
@@ -153,6 +154,8 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     by_action: dict[Action, list[str]] = {}
     for device in resolver.all(wish, alone):
         verb = _verb(device, wanted, wish) or wanted[0]
+        if wish.name == "lighten" and home.state(device.id).values.get("on") and "change_brightness" in device.capabilities:
+            verb = "change_brightness"
         by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
 

@@ -80,7 +80,7 @@ class HomeIntents:
             return None
         talk = self._talk(ask)
         wishes = going_on(wishes, ask.text, talk, self.home)
-        if not wishes:
+        if not wishes or not self._helps(wishes[0], ask, talk):
             await self._withdraw(talk)
             return await self._without_sentence(ask, talk)
         told: list[_Told] = []
@@ -97,6 +97,13 @@ class HomeIntents:
             " ".join(_sentence(one.text) for one in told if one.text),
             tuple(one.done for one in told),
         )
+
+    def _helps(self, wish: Wish, ask: Ask, talk: Talk) -> bool:
+        """Whether a hint is one that something can be done for: in a room without heating it is talk."""
+        try:
+            return not wish.hint or bool(acts_of(wish, self.home, self._where(ask, talk)))
+        except (UnclearError, NothingError):
+            return False
 
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a sentence about the home; "turn on the kitchen" may go on with "light"."""

@@ -21,7 +21,9 @@ SPOKEN_OF_S = 120.0
 _GOES_ON = re.compile(
     r"\b(and|too|also|as well|what about|how about|same|instead|i meant|i mean|no)\b", re.IGNORECASE
 )
-_ROOM_WISHES = frozenset({"change_temperature", "change_brightness", "set_temperature"})
+_ROOM_WISHES = frozenset(
+    {"change_temperature", "change_brightness", "set_temperature", "set_color", "set_color_temp"}
+)
 
 
 @dataclass(slots=True)

@@ -103,7 +103,9 @@ class _Reading:
         if self._words[ones : ones + 1] in (["one"], ["ones"]):
             ones += 1
         # "except the ones in the hall", "but not those upstairs"
-        placed = self._placed(ones, trailing=True) if ones > phrase[1] else None
+        placed = self._placed(ones, trailing=True)
+        if placed is not None and ones == phrase[1] and self._words[at] in ("but", "not", "and"):
+            placed = placed if placed[1] == len(self._words) else None  # "but in the hall turn them on"
         return ((placed[0],), placed[1]) if placed is not None else self._targets(phrase[1])
 
     def _target(self, at: int) -> tuple[Target, int] | None:
