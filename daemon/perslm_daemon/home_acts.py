@@ -33,8 +33,8 @@ _STEPPED = frozenset(
 )
 
 _VERBS: Mapping[str, tuple[str, ...]] = {
-    "turn_on": ("turn_on", "activate", "start", "press", "play"),
-    "turn_off": ("turn_off", "stop", "pause"),
+    "turn_on": ("turn_on", "activate", "start", "press", "play", "arm_away"),
+    "turn_off": ("turn_off", "stop", "pause", "disarm"),
     "toggle": ("toggle",),
     "open": ("open", "unlock"),
     "raise": ("open", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
@@ -103,6 +103,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
 _ALONE: Mapping[str, frozenset[str]] = {
     "turn_on": frozenset({"light"}),
     "toggle": frozenset({"light"}),
+    "lighten": frozenset({"light"}),
     "set_brightness": frozenset({"light"}),
     "change_brightness": frozenset({"light"}),
     "set_color": frozenset({"light"}),

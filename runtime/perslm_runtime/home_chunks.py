@@ -198,6 +198,8 @@ class _Reading:
             at += 1
         if self._words[at : at + 1] in (["'s"], ["s"]):
             at += 1
+        if self._words[at : at + 1] in (["one"], ["ones"]) and self._words[at + 1 : at + 2] not in _COUNTED:
+            return replace(where, said="ones"), at + 1  # "all but the hall one"
         hits = self._named(at, Kind.DEVICE)
         if not hits and (quantity := longest(self._known.quantities, self._words, at)) is not None:
             noun = self._noun(quantity[1])  # "downstairs: all lights off"
@@ -344,6 +346,7 @@ def _merged(target: Target, place: Target) -> Target:
     )
 
 
+_COUNTED = (["degree"], ["percent"], ["hundred"])
 _WHOLES = (["whole"], ["entire"], ["complete"])
 _VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "nearly"))
 _ARTICLES = ("the", "my", "our", "a")

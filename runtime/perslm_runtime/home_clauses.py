@@ -15,10 +15,10 @@ _LONGEST_REASON = 12
 _MOST_CALLED = 3
 _BEGUN = (
     r"(?:because|cause|cos|coz|since|as|seeing (?:as|that)|so (?:that|i|we)|(?:it|that|this|he|she) is|(?:i|we|they|you) (?:are|am|was|were)|"
-    r"(?:i|we|they) (?:can ?not|need|want|have|had|feel|would|think|do not|keep|just|still|hate|love)|there is|there are|"
+    r"(?:i|we|they) (?:can ?not|need|want|have|had|feel|would|think|do not|keep|just|still|hate|love)|there is|there are|can ?not (?:see|sleep|hear|find|read|work|concentrate|feel)|"
     r"(?:everyone|everybody|someone|somebody|nobody|no one|dinner|bedtime) is|it (?:has|gets?|feels|looks|was))"
 )
-_TOLD = r"(?:the|my|our|his|her) \w+(?: \w+)? (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?)"
+_TOLD = r"(?:(?:(?:the|my|our|his|her) \w+(?: \w+)?|\w+)'s (?:asleep|sleeping|here|home|coming|back|awake|up|tired|cold|hot|gone|out|not|too|so|getting|going|trying|in|at)|(?:the|my|our|his|her) \w+(?: \w+)? (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?))"
 _BEHIND = re.compile(rf"(?:[,;.!:]*\s+(?:so )?(?={_BEGUN}\b)|[,;.!:]+\s+(?={_TOLD}\b))")
 _AHEAD = re.compile(
     r"(?:\s*[,;.!?:]+\s+|\s+-+\s+|\s+(?:so|then|and so)\s+|\s+(?=(?:can|could|would|will) you\b|please\b|let us\b))"
@@ -32,10 +32,10 @@ _ADVERBS = frozenset(
     """really super very just please pls now actually basically literally kinda simply quickly maybe perhaps like darn bloody
     damn blasted stupid silly lovely nice precious good old dear gently slowly carefully right straight fully mate love
     buddy pal dude man guys folks honey darling sweetheart ok okay hey yo yeah um uh er erm so well then also too
-    again immediately promptly kindly real quick fast totally completely entirely all there whole entire""".split()  # noqa: SIM905
+    again immediately promptly kindly real quick way totally completely entirely all there whole entire""".split()
 )
 _PHRASES = re.compile(
-    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|"
+    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|on (?:your|my|our) way out|"
     r"real quick|for a (?:bit|while|moment|minute|second|sec)|if you (?:can|could|would|like|want|please|do not mind)|"
     r"if possible|if that is (?:ok|okay|alright|all right|possible)|would you(?: please)?|will you(?: please)?|"
     r"could you(?: please)?|can you(?: please)?|thank you(?: very much| so much)?|thanks(?: a lot)?|"

@@ -26,6 +26,9 @@ _HINTS = tuple(
         (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
         (r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE, "lighten", "light", "up"),
+        (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
+        (rf"(?:it|that|this|music) is {_VERY}(?:quiet|low){_PLACE}", "change_volume", "media_player", "up"),
+        (rf"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music){_PLACE}", "change_volume", "media_player", "up"),
         (rf"(?:there is|we have) (?:not enough|too little|hardly any) light{_PLACE}", "lighten", "light", "up"),
     )
 )
@@ -60,4 +63,4 @@ def _is_plain(said: str, name: str) -> bool:
     return bool(_TOO.search(said)) or (name == "change_temperature" and not said.endswith("warm") and " warm " not in said)
 
 
-_SAID = {"climate": "heating", "light": "lights"}
+_SAID = {"climate": "heating", "light": "lights", "media_player": "music"}

@@ -57,10 +57,25 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
         wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
     said = {*words}
+    if wish.name == "change_brightness" and said & {"dark", "dim"} and "is" in said and wish.word == "up" and _rooms(wish):
+        return replace(wish, name="lighten")  # "the kitchen is too dark"
+    if wish.name == "start" and _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it has no rooms
+        return replace(wish, targets=tuple(Target(devices=one.devices, said=one.said) for one in wish.targets), place=None)
     few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
     if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
         return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
     return wish
+
+
+def _vacuums(wish: Wish, chunked: Chunked) -> bool:
+    ids = [id_ for one in wish.targets for choice in one.devices for id_ in choice]
+    return bool(ids) and all(chunked.domains.get(id_) == "vacuum" for id_ in ids) and all(
+        one.devices for one in wish.targets
+    )
+
+
+def _rooms(wish: Wish) -> bool:
+    return all(one.is_place for one in wish.targets)
 
 
 _PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))

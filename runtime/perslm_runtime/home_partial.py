@@ -26,7 +26,7 @@ _KINDS = {
     "siren": "siren",
     "valve": "valve tap",
     "humidifier": "humidifier",
-    "scene": "scene mode",
+    "scene": "scene mode time mood routine",
 }
 _ARTICLES = frozenset(("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from"))
 _ALIKE = 0.99

@@ -58,6 +58,10 @@ _CUTS = (
 
 _MOST_CALLED = 6
 _MOST_READINGS = 8
+_SKY = re.compile(
+    r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
+    r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
+)
 _QUOTES = frozenset(
     ("say", "says", "said", "saying", "told", "tell", "tells", "wrote", "asked", "called", "heard", "sang", "read")
 )
@@ -145,7 +149,7 @@ class HomeSentences:
         texts = (self._words(text.replace(",", " ")) for text in shortened(spoken, is_known))
         readings = [self._words(spoken.replace(",", " ")), words_of(spoken), *texts]
         readings = [list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS]
-        if not self._loose.words & {*readings[0]} if readings else True:
+        if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
             return ()
         tried = [words for words in readings if words != readings[0]]
         for exactly in (True, False):
@@ -156,7 +160,7 @@ class HomeSentences:
                 for repaired in ({},) if exactly else self._in_part(said, book):
                     for loose in (False, True):
                         found = self._parts(said, book, repaired, loose=loose)
-                        if found and all(_is_whole(wish) for wish in found):
+                        if found and all(_is_whole(wish) or _is_scene(wish, book) for wish in found):
                             return found
         return ()
 
@@ -200,7 +204,11 @@ class HomeSentences:
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
-        words = self._words(self._spoken(text).replace(",", " "))
+        spoken = self._spoken(text).replace(",", " ")
+        words = self._words(spoken)
+        if (now := _SKY.sub(" ", spoken)) != spoken:
+            found = self._parts(self._words(now), book, {}, loose=True)
+            return bool(found) and all(wish.targets and wish.name not in _NOT_LATER for wish in found)
         spans = find(words)
         if not spans or len(words) > _LONGEST_WORDS:
             return False
@@ -400,3 +408,9 @@ def _is_whole(wish: Wish) -> bool:
 
 
 _NO_WHOLE = frozenset(("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again"))
+
+
+def _is_scene(wish: Wish, book: NameBook) -> bool:
+    """Whether nothing but a scene was named: "movie time"."""
+    ids = [id_ for target in wish.targets for choice in target.devices for id_ in choice]
+    return wish.name == "fragment" and len(ids) == 1 and book.domains.get(ids[0]) == "scene"
