@@ -33,8 +33,8 @@ _STEPPED = frozenset(
 )
 
 _VERBS: Mapping[str, tuple[str, ...]] = {
-    "turn_on": ("turn_on", "activate", "start", "press", "play"),
-    "turn_off": ("turn_off", "stop", "pause"),
+    "turn_on": ("turn_on", "activate", "start", "press", "play", "arm_away"),
+    "turn_off": ("turn_off", "stop", "pause", "disarm"),
     "toggle": ("toggle",),
     "open": ("open", "unlock"),
     "raise": ("open", "change_brightness", "change_temperature", "set_percentage", "set_volume"),
@@ -96,12 +96,14 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     ),
     "change_brightness": ("change_brightness", "set_percentage", "change_temperature", "set_volume"),
     "set_number": ("set_value",),
+    "lighten": ("turn_on",),
 }
 """For each wish the verbs that do it, the first that a device has."""
 
 _ALONE: Mapping[str, frozenset[str]] = {
     "turn_on": frozenset({"light"}),
     "toggle": frozenset({"light"}),
+    "lighten": frozenset({"light"}),
     "set_brightness": frozenset({"light"}),
     "change_brightness": frozenset({"light"}),
     "set_color": frozenset({"light"}),
@@ -153,6 +155,8 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     by_action: dict[Action, list[str]] = {}
     for device in resolver.all(wish, alone):
         verb = _verb(device, wanted, wish) or wanted[0]
+        if wish.name == "lighten" and home.state(device.id).values.get("on") and "change_brightness" in device.capabilities:
+            verb = "change_brightness"
         by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
 

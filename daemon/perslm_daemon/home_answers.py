@@ -101,6 +101,8 @@ def _is_on(device: Device, values: Mapping[str, object]) -> bool | None:
         return bool(values["on"])
     if "mode" in values:
         return values["mode"] != "off"
+    if device.domain == "alarm_control_panel":
+        return _is_armed(device, values)
     if device.domain in ("media_player", "vacuum", "lawn_mower") and "state" in values:
         return values["state"] in ("on", "playing", "cleaning", "mowing", "returning")
     return None

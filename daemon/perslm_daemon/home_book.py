@@ -9,6 +9,7 @@ from perslm_daemon.home_areas import ROOMS
 from perslm_daemon.home_device import Device
 from perslm_daemon.home_words import NOUNS
 from perslm_runtime.home_names import SEVERAL, Entry, Kind
+from perslm_runtime.home_synonyms import same_rooms
 
 _MOST_HINTS = 60
 _ORDINARY = frozenset(
@@ -99,6 +100,12 @@ def _entries(home: Home) -> Iterator[Entry]:
             yield Entry(name, Kind.AREA, room.name)
         if lasts.count(last) == 1 and last in ROOMS and last != room.name.lower():
             yield Entry(last, Kind.AREA, room.name, 1)  # "the bedroom" where there is only the main one
+    known = {name.lower() for room in home.areas() for name in (room.name, *room.aliases)}
+    for room in home.areas():
+        for other in _other_words(room.name):
+            if other not in known:
+                known.add(other)
+                yield Entry(other, Kind.AREA, room.name, 2)
     for floor in home.floors():
         for name in (floor.name, *floor.aliases):
             yield Entry(name, Kind.FLOOR, floor.name)
@@ -107,9 +114,18 @@ def _entries(home: Home) -> Iterator[Entry]:
             yield from _of_device(device)
 
 
+def _other_words(room: str) -> Iterator[str]:
+    """What else a room of this name is called: "the lounge", "Jack's" for Jack's Room."""
+    yield from same_rooms(room)
+    *owner, last = room.lower().split()
+    if owner and last in ("room", "bedroom") and owner[-1].endswith(("'s", "s'")):
+        yield " ".join(owner)
+        yield " ".join((*owner, "room" if last == "bedroom" else "bedroom"))
+
+
 def _of_device(device: Device) -> Iterator[Entry]:
     for name in (device.name, *device.aliases):
-        yield Entry(name, Kind.DEVICE, device.id, domain=device.domain)
+        yield Entry(name, Kind.DEVICE, device.id, domain=device.domain, area=device.area or "")
     if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
         yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
     head, _, last = device.name.rpartition(" ")

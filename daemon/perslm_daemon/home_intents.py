@@ -80,7 +80,7 @@ class HomeIntents:
             return None
         talk = self._talk(ask)
         wishes = going_on(wishes, ask.text, talk, self.home)
-        if not wishes:
+        if not wishes or not self._helps(wishes[0], ask, talk):
             await self._withdraw(talk)
             return await self._without_sentence(ask, talk)
         told: list[_Told] = []
@@ -97,6 +97,16 @@ class HomeIntents:
             " ".join(_sentence(one.text) for one in told if one.text),
             tuple(one.done for one in told),
         )
+
+    def _helps(self, wish: Wish, ask: Ask, talk: Talk) -> bool:
+        """Whether a hint is one that something can be done for: in a room without heating it is talk."""
+        where = self._where(ask, talk)
+        if not wish.hint or (where.area is None and not any(target.placed and not target.here for target in wish.targets)):
+            return not wish.hint
+        try:
+            return bool(acts_of(wish, self.home, where))
+        except (UnclearError, NothingError):
+            return False
 
     async def ending(self, text: str) -> Ending | None:
         """How finished `text` is as a sentence about the home; "turn on the kitchen" may go on with "light"."""

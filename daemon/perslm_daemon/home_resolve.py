@@ -14,6 +14,7 @@ from perslm_daemon.home import Home
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
 from perslm_daemon.home_words import listed, the
+from perslm_runtime.home_synonyms import same_things
 from perslm_runtime.home_wish import Target, Wish
 
 _MOST_NAMED = 4
@@ -304,7 +305,9 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     head = target.said.split(" in ")[0].split()
     if not head or target.many or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
-    word = re.compile(rf"\b{re.escape(head[-1])}\b", re.IGNORECASE)
+    alike = (head[-1],) if target.noun == "light" else sorted(same_things(head[-1]))
+    words = "|".join(map(re.escape, alike))
+    word = re.compile(rf"\b({words})\b", re.IGNORECASE)
     return [device for device in found if word.search(device.name)]
 
 

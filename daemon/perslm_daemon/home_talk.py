@@ -21,7 +21,10 @@ SPOKEN_OF_S = 120.0
 _GOES_ON = re.compile(
     r"\b(and|too|also|as well|what about|how about|same|instead|i meant|i mean|no)\b", re.IGNORECASE
 )
-_ROOM_WISHES = frozenset({"change_temperature", "change_brightness", "set_temperature"})
+_LIGHTS = re.compile(r"^\W*(the )?lights?\b", re.IGNORECASE)
+_ROOM_WISHES = frozenset(
+    {"change_temperature", "change_brightness", "set_temperature", "set_color", "set_color_temp", "change_volume"}
+)
 
 
 @dataclass(slots=True)
@@ -76,7 +79,10 @@ def _fragment(first: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     if talk.choice is not None and talk.fresh and (picked := _picked(first, talk)) is not None:
         return picked
     goes_on = first.name == "do_again" or _GOES_ON.search(text)
-    return _again(first, talk, home) if talk.last and talk.fresh and goes_on else None
+    if talk.last and talk.fresh and goes_on:
+        return _again(first, talk, home)
+    lit = first.name == "fragment" and bool(first.targets) and all(one.noun == "light" for one in first.targets)
+    return replace(first, name="turn_on", hint=True) if lit and not talk.choice and _LIGHTS.match(text) else None
 
 
 def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
@@ -87,7 +93,7 @@ def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
     if wish.place is not None and all(target.it for target in wish.targets):
         return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
     if wish.name in _ROOM_WISHES and all(target.it for target in wish.targets) and not _can(wish, talk, home):
-        return replace(wish, targets=())
+        return replace(wish, targets=(), hint=wish.name == "change_volume")
     return wish if spoken_of else None
 
 

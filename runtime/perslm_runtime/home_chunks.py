@@ -103,7 +103,9 @@ class _Reading:
         if self._words[ones : ones + 1] in (["one"], ["ones"]):
             ones += 1
         # "except the ones in the hall", "but not those upstairs"
-        placed = self._placed(ones, trailing=True) if ones > phrase[1] else None
+        placed = self._placed(ones, trailing=True)
+        if placed is not None and ones == phrase[1] and self._words[at] in ("but", "not", "and"):
+            placed = placed if placed[1] == len(self._words) else None  # "but in the hall turn them on"
         return ((placed[0],), placed[1]) if placed is not None else self._targets(phrase[1])
 
     def _target(self, at: int) -> tuple[Target, int] | None:
@@ -196,6 +198,8 @@ class _Reading:
             at += 1
         if self._words[at : at + 1] in (["'s"], ["s"]):
             at += 1
+        if self._words[at : at + 1] in (["one"], ["ones"]) and self._words[at + 1 : at + 2] not in _COUNTED:
+            return replace(where, said="ones"), at + 1  # "all but the hall one"
         hits = self._named(at, Kind.DEVICE)
         if not hits and (quantity := longest(self._known.quantities, self._words, at)) is not None:
             noun = self._noun(quantity[1])  # "downstairs: all lights off"
@@ -342,6 +346,7 @@ def _merged(target: Target, place: Target) -> Target:
     )
 
 
+_COUNTED = (["degree"], ["percent"], ["hundred"])
 _WHOLES = (["whole"], ["entire"], ["complete"])
 _VAGUE = frozenset(("about", "around", "roughly", "approximately", "exactly", "nearly"))
 _ARTICLES = ("the", "my", "our", "a")

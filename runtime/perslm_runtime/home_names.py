@@ -38,6 +38,7 @@ class Entry:
     """One name of one thing. `rank` 0 is its own name or alias, 1 the name without its room, 2 its apparatus'.
 
     `domain` is a device's, for Home Assistant's sentences: "open" is another intent for a lock than for a blind.
+    `area` is the room where it is, by whose name it may be told apart.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     id: str
     rank: int = 0
     domain: str = ""
+    area: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,13 @@ class NameBook:
     """Every name of the home. Made once for each state of its names; 1,200 names take about 30 ms."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = tuple(entries)
         self._ids: dict[Kind, dict[str, tuple[int, list[str]]]] = {kind: {} for kind in Kind}
         self.words: set[str] = set()
         """Every word that is part of a name."""
         self.domains: dict[str, str] = {}
         """What kind of device each id is, where it was told."""
-        for entry in entries:
+        for entry in self.entries:
             if entry.domain:
                 self.domains[entry.id] = entry.domain
             words = _plain(entry.name)

@@ -16,12 +16,16 @@ from importlib.resources import files
 from typing import Any
 
 from perslm_runtime.home_chunks import Chunked, chunk
+from perslm_runtime.home_clauses import shortened, spelled_out
+from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_loose import LooseSentences
+from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
 from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_polite import WHY, without_courtesy, written_out
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.intents import Matched, Sentences, without_politeness
+from perslm_runtime.intents import Sentences, without_politeness
 from perslm_runtime.time_words import find, words_of
 
 _LONGEST_WORDS = 40
@@ -53,6 +57,11 @@ _CUTS = (
 
 
 _MOST_CALLED = 6
+_MOST_READINGS = 8
+_SKY = re.compile(
+    r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
+    r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
+)
 _QUOTES = frozenset(
     ("say", "says", "said", "saying", "told", "tell", "tells", "wrote", "asked", "called", "heard", "sang", "read")
 )
@@ -73,9 +82,6 @@ _NOT_LATER = frozenset(
         *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
         *("position_of", "battery_of", "power_of"),
     )
-)
-_COVERS = frozenset(
-    ("blind", "shutter", "curtain", "shade", "awning", "cover", "garage", "gate", "window", "valve")
 )
 
 
@@ -111,6 +117,7 @@ class HomeSentences:
             tables[apart.get(one["name"], 2)].append(one)
         self._bare, self._first, self._all = (Sentences(one, table["rules"], self._static) for one in tables)
         self._loose = LooseSentences(table)
+        self._parts_of: tuple[NameBook, PartNames] | None = None
         self._carried = phrases(dict.fromkeys(table["carried"], True))
         self._begin = frozenset(table["words"]["begin"].split())
         self._grammar = self._all.words | {"and", "the", "in", "room"} | self._fillers
@@ -123,13 +130,55 @@ class HomeSentences:
             for words in readings:
                 if found := self._parts(words, book, {}, loose=loose):
                     return found
-        if found := self._of_it(spoken, book) or self._behind(spoken, book):
+        if found := self._of_it(spoken, book) or self._behind(spoken, book) or self._shortened(spoken, book):
             return found
+        if (hint := hinted(chunk(self._words(spoken.replace(",", " ")), self._known, book))) is not None:
+            return (hint,)
         for words in readings:
             for repaired in self._repairs(words, book):
                 if found := self._parts(words, book, repaired):
                     return found
         return ()
+
+    def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted in a sentence without what stands around it, its names said exactly or else in part."""
+
+        def is_known(word: str) -> bool:
+            return word in book.words or word in self._grammar or word in self._known.noun_words
+
+        texts = (self._words(text.replace(",", " ")) for text in shortened(spoken, is_known))
+        readings = [self._words(spoken.replace(",", " ")), words_of(spoken), *texts]
+        readings = [list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS]
+        if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
+            return ()
+        tried = [words for words in readings if words != readings[0]]
+        for exactly in (True, False):
+            for words in readings[:_MOST_READINGS]:
+                said = spelled_out(words, book)
+                if exactly and words not in tried and said == words:
+                    continue  # which did not fit
+                for repaired in ({},) if exactly else self._in_part(said, book):
+                    for loose in (False, True):
+                        found = self._parts(said, book, repaired, loose=loose)
+                        if found and all(_is_whole(wish) or _is_scene(wish, book) for wish in found):
+                            return found
+        return ()
+
+    def _in_part(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
+        """The names that were said in part or in other words."""
+        if self._parts_of is None or self._parts_of[0] is not book:
+            self._parts_of = (book, PartNames(book.entries, self._grammar | self._known.noun_words | self._loose.words))
+        hits: dict[int, Hit] = {}
+        at = 0
+        while at < len(words):
+            hit, said = self._parts_of[1].at(words, at), book.find(words, at)
+            if hit is not None and not (said and said[0].end >= hit.end):
+                hits[at] = hit
+                at = hit.end
+                continue
+            at = said[0].end if said else at + 1
+        if hits:
+            yield hits
 
     def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""
@@ -155,7 +204,11 @@ class HomeSentences:
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
-        words = self._words(self._spoken(text).replace(",", " "))
+        spoken = self._spoken(text).replace(",", " ")
+        words = self._words(spoken)
+        if (now := _SKY.sub(" ", spoken)) != spoken:
+            found = self._parts(self._words(now), book, {}, loose=True)
+            return bool(found) and all(wish.targets and wish.name not in _NOT_LATER for wish in found)
         spans = find(words)
         if not spans or len(words) > _LONGEST_WORDS:
             return False
@@ -218,6 +271,8 @@ class HomeSentences:
                 rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
                 continue
+            if (kept := but_kept(left, words[end:], rest)) is not None:
+                return kept
             if (
                 rest[0].name == "fragment"
             ):  # "turn off the light in the hall and the one upstairs": the same with it
@@ -245,12 +300,12 @@ class HomeSentences:
         plain = [word for word in chunked.words if word not in self._fillers]
         lists = _lists(chunked)
         if (found := next(self._first.match(" ".join(plain), lists), None)) is not None:
-            return _wish(found, chunked)
+            return wish_of(found, chunked)
         said, plain = plain, [word for word in plain if word not in self._kept_back]
         for text, place in _stray_place(plain, chunked):
             for found in self._all.match(text, lists):
-                wish = _wish(found, chunked)
-                if wish is not None and _sensible(wish):
+                wish = wish_of(found, chunked)
+                if wish is not None and sensible(wish):
                     return wish if place is None or wish.place is not None else replace(wish, place=place)
         return self._by_words(said, plain, chunked) if loose else None
 
@@ -259,7 +314,7 @@ class HomeSentences:
         if (asked := self._loose.question(chunked.words, chunked)) is not None:
             return asked
         wish = self._loose.command(said, chunked) or self._loose.command(plain, chunked)
-        return None if wish is None else _meant(wish, chunked.words, chunked)
+        return None if wish is None else meant(wish, chunked.words, chunked)
 
     # Names that were not understood
 
@@ -347,98 +402,15 @@ def _lists(chunked: Chunked) -> dict[str, Mapping[str, Any]]:
     return lists | {kind: chunked.values.get(kind, {}) for kind in ("n", "pct", "deg", "kel")}
 
 
-def _wish(found: Matched, chunked: Chunked) -> Wish | None:
-    """A match as a wish."""
-    targets: list[Target] = []
-    number, word, place = found.slots.get("number"), str(found.slots.get("word", "")), None
-    for name, value, said in found.entities:
-        match name:
-            case "t" | "room":
-                targets += value if isinstance(value, tuple) else [value]
-            case "it":
-                targets.append(value)
-            case "p":
-                place = value
-            case "n" | "pct" | "deg" | "kel" | "k":
-                number = value
-            case "c" | "s" | "m":
-                word = value
-            case "what":
-                if not (word := _as_said(said, chunked)):
-                    return None
-    name = found.intent
-    if name in ("start", "stop", "pause") and word and not targets:
-        targets = [Target(noun=word, said=word.replace("_", " "))]
-    if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
-        name = "change_temperature"
-    if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
-        name = "set_temperature"
-    return _meant(Wish(name, tuple(targets), number, word, place), chunked.words, chunked)
+def _is_whole(wish: Wish) -> bool:
+    """Whether it is a command or a question by itself, and of something."""
+    return (bool(wish.targets) or wish.place is not None) and wish.name not in _NO_WHOLE
 
 
-def _meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
-    """A wish as it is meant where its words say something else than they seem to."""
-    any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
-    if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
-        return replace(wish, name="is_state", word=_ASKED[wish.name])
-    if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
-        wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
-    said = {*words}
-    few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
-    if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
-        return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
-    return wish
+_NO_WHOLE = frozenset(("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again"))
 
 
-_PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
-_MOST_STEPS = 6  # degrees: nobody heats a room to five
-_UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
-_DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
-_ASKED = {"turn_on": "on", "turn_off": "off", "open": "open", "close": "closed"}
-_DIMS = frozenset(("dim", "brighten", "fade", "brightness"))
-
-
-def _is_warmth(targets: Sequence[Target], number: object, found: Matched, chunked: Chunked) -> bool:
-    """Whether a room is to be at a bare number that is one of degrees: "keep the bedroom at 18"."""
-    bare = (
-        isinstance(number, int | float)
-        and 14 <= number <= 28
-        and any(kind == "n" for kind, _, _ in found.entities)
-    )
-    rooms = bool(targets) and all(target.is_place for target in targets)
-    return bare and rooms and not _DIMS & {*chunked.words}
-
-
-def _as_said(text: str, chunked: Chunked) -> str:
-    """Free words as they were said; "" where they hold a number or a place that is no word any more."""
-    said = [
-        chunked.targets[word][0].said if word in chunked.targets and len(chunked.targets[word]) == 1 else word
-        for word in text.split()
-    ]
-    return "" if any(re.fullmatch(r"x[a-z]+\d+x", word) for word in said) else " ".join(said)
-
-
-def _sensible(wish: Wish) -> bool:
-    """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
-    targets, fits = wish.targets, True
-    match wish.name:
-        case "set_volume" | "change_volume":
-            fits = bool(targets)
-        case "arm_home" | "arm_away" | "arm_night":
-            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
-        case "disarm":
-            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
-        case "vacuum_locate":
-            fits = wish.place is None and not any(target.placed for target in targets)
-        case "change_position":
-            fits = all(target.noun in _COVERS or target.devices for target in targets)
-        case "name" | "move_room" | "hide":
-            fits = bool(targets) and not targets[0].is_place
-        case "turn_on" if wish.word == "light":
-            bought = ("a ", "an ", "another ", "new ")  # "we should get a light for the hall"
-            fits = all("light" in one.said and not one.said.startswith(bought) for one in targets)
-        case "change_brightness":
-            fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
-        case "value_of":
-            fits = len(targets) == 1 and len(targets[0].devices) == 1 and not targets[0].guessed
-    return fits
+def _is_scene(wish: Wish, book: NameBook) -> bool:
+    """Whether nothing but a scene was named: "movie time"."""
+    ids = [id_ for target in wish.targets for choice in target.devices for id_ in choice]
+    return wish.name == "fragment" and len(ids) == 1 and book.domains.get(ids[0]) == "scene"

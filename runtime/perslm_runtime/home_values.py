@@ -16,7 +16,15 @@ _UNITS = {
     "c": "deg",
 }
 
-_DEGREES = ((("a", "degree"), 1), (("half", "a", "degree"), 0.5))
+_DEGREES = (
+    (("a", "degree", "or", "two"), 2),
+    (("a", "degree"), 1),
+    (("half", "a", "degree"), 0.5),
+    (("a", "couple", "of", "degrees"), 2),
+    (("couple", "of", "degrees"), 2),
+    (("a", "couple", "degrees"), 2),
+    (("a", "few", "degrees"), 3),
+)
 
 
 def value_at(words: Sequence[str], at: int, known: Vocabulary) -> tuple[str, Number, int] | None:

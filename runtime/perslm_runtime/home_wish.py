@@ -55,7 +55,7 @@ class Wish:
 
     `name` is the intent ("turn_on", "set_brightness", "is_state", "again", "yes" …), `targets` what it is about,
     all of them. `number` is a value in percent, degrees or kelvin, `word` one in words (a colour, a mode, a state,
-    a new name, a fact). `place` is a target that only says where.
+    a new name, a fact). `place` is a target that only says where. A `hint` only said how a room is.
     """
 
     name: str
@@ -63,5 +63,6 @@ class Wish:
     number: Number | None = None
     word: str = ""
     place: Target | None = None
+    hint: bool = False
     reply: tuple[str, str] = ("", "")
     """The intent and the kind of answer that Home Assistant has for it, where the sentence is one of its."""

@@ -1,0 +1,113 @@
+"""What stands around a command and says nothing of it: why it is wanted, whom it is said to, how it is said.
+
+Gives the sentence again without such a clause or word, the least change first. Whoever asks has to find a whole
+command in what is left; a condition, a time and words of somebody else are never left out. English, pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from perslm_runtime.home_names import Kind, NameBook
+
+_LONGEST_REASON = 12
+_MOST_CALLED = 3
+_BEGUN = (
+    r"(?:because|cause|cos|coz|since|as|seeing (?:as|that)|so (?:that|i|we)|(?:it|that|this|he|she) is|(?:i|we|they|you) (?:are|am|was|were)|"
+    r"(?:i|we|they) (?:can ?not|need|want|have|had|feel|would|think|do not|keep|just|still|hate|love)|there is|there are|can ?not (?:see|sleep|hear|find|read|work|concentrate|feel)|"
+    r"(?:everyone|everybody|someone|somebody|nobody|no one|dinner|bedtime) is|it (?:has|gets?|feels|looks|was))"
+)
+_TOLD = r"(?:(?:(?:the|my|our|his|her) \w+(?: \w+)?|\w+)'s (?:asleep|sleeping|here|home|coming|back|awake|up|tired|cold|hot|gone|out|not|too|so|getting|going|trying|in|at)|(?:the|my|our|his|her) \w+(?: \w+)? (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?))"
+_BEHIND = re.compile(rf"(?:[,;.!:]*\s+(?:so )?(?={_BEGUN}\b)|[,;.!:]+\s+(?={_TOLD}\b))")
+_AHEAD = re.compile(
+    r"(?:\s*[,;.!?:]+\s+|\s+-+\s+|\s+(?:so|then|and so)\s+|\s+(?=(?:can|could|would|will) you\b|please\b|let us\b))"
+)
+_IS_REASON = re.compile(rf"^(?:oh |well |so |ugh |hmm |man |god |gosh |wow |right |okay )*(?:{_BEGUN}|{_TOLD})\b")
+_CONDITION = re.compile(
+    r"\b(if|unless|when|whenever|until|till|while|before|after|once|soon|later|tomorrow|tonight at|otherwise|"
+    r"whether|never|said|says|say|told|asked|asks|tell|heard|read|wrote|wish|wished|thought)\b"
+)
+_ADVERBS = frozenset(
+    """really super very just please pls now actually basically literally kinda simply quickly maybe perhaps like darn bloody
+    damn blasted stupid silly lovely nice precious good old dear gently slowly carefully right straight fully mate love
+    buddy pal dude man guys folks honey darling sweetheart ok okay hey yo yeah um uh er erm so well then also too
+    again immediately promptly kindly real quick way totally completely entirely all there whole entire""".split()
+)
+_PHRASES = re.compile(
+    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|on (?:your|my|our) way out|"
+    r"real quick|for a (?:bit|while|moment|minute|second|sec)|if you (?:can|could|would|like|want|please|do not mind)|"
+    r"if possible|if that is (?:ok|okay|alright|all right|possible)|would you(?: please)?|will you(?: please)?|"
+    r"could you(?: please)?|can you(?: please)?|thank you(?: very much| so much)?|thanks(?: a lot)?|"
+    r"as soon as possible|asap|right away|straight away|right now|at once|this instant|when you (?:can|get a \w+|have a \w+)|"
+    r"if it is not too much (?:trouble|bother|hassle)|go ahead and|do me a favou?r and|be (?:a|an) \w+ and)\b"
+)
+
+
+def shortened(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+    """The sentence (in lower case, written out) without a clause around it. `is_known` tells words of the home."""
+    seen = {spoken}
+    for text in _shorter(spoken, is_known):
+        text = re.sub(r"\s+", " ", text).strip(" ,;.!?:-")
+        if text and text not in seen:
+            seen.add(text)
+            yield text
+
+
+def _shorter(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+    plain = _PHRASES.sub(" ", spoken)
+    for text in dict.fromkeys((spoken, plain)):
+        yield text
+        yield _without_names(text, is_known)
+        for left in _without_reason(text):
+            yield left
+            yield from (other for other in _without_reason(left))
+            yield _without_names(left, is_known)
+    if (kept := [word for word in plain.split() if word.strip(",.!?") not in _ADVERBS]) and len(kept) > 1:
+        text = " ".join(kept)
+        yield text
+        yield from _without_reason(text)
+
+
+def _without_reason(text: str) -> Iterator[str]:
+    """Without a clause behind or before that says why."""
+    for found in _BEHIND.finditer(text):
+        left, why = text[: found.start()], text[found.end() :]
+        if left and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:
+            yield left
+    for found in _AHEAD.finditer(text):
+        why, left = text[: found.start()], text[found.end() :]
+        if left and _IS_REASON.search(why) and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:
+            yield left
+
+
+def _without_names(text: str, is_known: Callable[[str], bool]) -> str:
+    """Without a few words apart at an end that are nothing of this home: "switch it off, Jack"."""
+    parts = re.split(r"\s*[,;.!?]+\s+", text.rstrip(".!? "))
+    for at in (-1, 0):
+        words = parts[at].split()
+        if len(parts) > 1 and len(words) <= _MOST_CALLED and not any(map(is_known, words)):
+            parts.pop(at)
+    return ", ".join(parts)
+
+
+def spelled_out(words: Sequence[str], book: NameBook) -> list[str]:
+    """ "The front and back doors" as "the front door and back door", where those are names; else the same words."""
+    said = list(words)
+    for at in range(3, len(said)):
+        if not said[at].endswith("s") or said[at - 2] not in ("and", "&"):
+            continue
+        head = said[at].removesuffix("s")
+        firsts = (said[at - 3 : at - 2], said[at - 4 : at - 2] if at > 3 else [])
+        for first in firsts:
+            if first and _is_name([*first, head], book) and _is_name([said[at - 1], head], book):
+                begun = at - 2 - len(first)
+                before = said[:begun]
+                if before[-1:] == ["both"]:
+                    before.pop()
+                return [*before, *first, head, "and", said[at - 1], head, *said[at + 1 :]]
+    return said
+
+
+def _is_name(words: Sequence[str], book: NameBook) -> bool:
+    return any(hit.end == len(words) for hit in book.find(words, 0, (Kind.DEVICE,)))

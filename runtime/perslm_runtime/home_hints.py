@@ -1,0 +1,66 @@
+"""What somebody says of a room who wants it otherwise: "it's freezing in here", "I can't see a thing". English, pure.
+
+Only a sentence that says nothing else, of a room or of the speaker, and only where the room can be helped: the wish
+is marked as a hint, and one that nothing can be done for is talk.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from perslm_runtime.home_chunks import Chunked
+from perslm_runtime.home_wish import Target, Wish
+
+_VERY = r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite|getting|absolutely|kind|of|awfully|super|just) )*"
+_IS = r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|(?P<named>xtarget\d+x) is)"
+_SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
+_PLACE = r"(?: (?P<place>xplace\d+x))?"
+_COLD, _HOT = r"(?:cold|freezing|chilly|nippy|icy|frosty)", r"(?:hot|boiling|roasting|sweltering|baking|stifling|warm)"
+_DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
+_HINTS = tuple(
+    (re.compile(f"^{pattern}$"), name, noun, word)
+    for pattern, name, noun, word in (
+        (rf"(?:{_IS}|{_SELF}) {_VERY}{_COLD}{_PLACE}", "change_temperature", "climate", "up"),
+        (rf"(?:{_IS}|{_SELF}) {_VERY}{_HOT}{_PLACE}", "change_temperature", "climate", "down"),
+        (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
+        (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
+        (r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE, "lighten", "light", "up"),
+        (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
+        (rf"(?:it|that|this|music) is {_VERY}(?:quiet|low){_PLACE}", "change_volume", "media_player", "up"),
+        (rf"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music){_PLACE}", "change_volume", "media_player", "up"),
+        (rf"(?:there is|we have) (?:not enough|too little|hardly any) light{_PLACE}", "lighten", "light", "up"),
+    )
+)
+_MEANT = re.compile(rf"\b(?:i|we|too|so|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
+_TOO = re.compile(r"\b(?:too|so)\b")
+
+
+def hinted(chunked: Chunked) -> Wish | None:
+    """The wish of a sentence with marks that only says how a room is; None for any other."""
+    said = " ".join(word for word in chunked.words if word not in ("please", "now", "again", "still"))
+    for pattern, name, noun, word in _HINTS:
+        found = pattern.match(said)
+        if found is None:
+            continue
+        parts = found.groupdict()
+        named, place = parts.get("named"), parts.get("place")
+        if not (named or _MEANT.search(said)) or (word == "down" and not _is_plain(said, name)):
+            return None  # "it's cold" is about the weather, "it's warm in here" may be praise
+        where = chunked.places[place] if place else Target(here=True)
+        if named:
+            (where, *more) = chunked.targets[named]
+            if more or not where.is_place or place:
+                return None
+        if where.outside or where.anywhere:
+            return None
+        return Wish(name, (replace(where, noun=noun, many=True, said=_SAID[noun]),), word=word, hint=True)
+    return None
+
+
+def _is_plain(said: str, name: str) -> bool:
+    """Whether too much of it is complained of."""
+    return bool(_TOO.search(said)) or (name == "change_temperature" and not said.endswith("warm") and " warm " not in said)
+
+
+_SAID = {"climate": "heating", "light": "lights", "media_player": "music"}

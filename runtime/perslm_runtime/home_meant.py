@@ -1,0 +1,146 @@
+"""From a sentence that fits to the wish that is meant: slots become targets and values, and what only looks so goes.
+
+Pure. Knows the marks that home_chunks.py put into the sentence, and no sentence of the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from perslm_runtime.home_chunks import Chunked
+from perslm_runtime.home_wish import Target, Wish
+from perslm_runtime.intents import Matched
+
+_COVERS = frozenset(
+    ("blind", "shutter", "curtain", "shade", "awning", "cover", "garage", "gate", "window", "valve")
+)
+
+
+def wish_of(found: Matched, chunked: Chunked) -> Wish | None:
+    """A match as a wish."""
+    targets: list[Target] = []
+    number, word, place = found.slots.get("number"), str(found.slots.get("word", "")), None
+    for name, value, said in found.entities:
+        match name:
+            case "t" | "room":
+                targets += value if isinstance(value, tuple) else [value]
+            case "it":
+                targets.append(value)
+            case "p":
+                place = value
+            case "n" | "pct" | "deg" | "kel" | "k":
+                number = value
+            case "c" | "s" | "m":
+                word = value
+            case "what":
+                if not (word := _as_said(said, chunked)):
+                    return None
+    name = found.intent
+    if name in ("start", "stop", "pause") and word and not targets:
+        targets = [Target(noun=word, said=word.replace("_", " "))]
+    if name in ("raise", "lower") and any(kind == "deg" for kind, _, _ in found.entities):
+        name = "change_temperature"
+    if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
+        name = "set_temperature"
+    return meant(Wish(name, tuple(targets), number, word, place), chunked.words, chunked)
+
+
+def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
+    """A wish as it is meant where its words say something else than they seem to."""
+    any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
+    if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
+        return replace(wish, name="is_state", word=_ASKED[wish.name])
+    if wish.name == "fragment" and wish.targets and all(one.quantity == "no" and one.noun == "light" for one in wish.targets):
+        return replace(wish, name="turn_off")
+    if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
+        wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
+    said = {*words}
+    if wish.name == "change_brightness" and said & {"dark", "dim"} and "is" in said and wish.word == "up" and _rooms(wish):
+        return replace(wish, name="lighten")  # "the kitchen is too dark"
+    if wish.name == "start" and _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it has no rooms
+        return replace(wish, targets=tuple(Target(devices=one.devices, said=one.said) for one in wish.targets), place=None)
+    few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
+    if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
+        return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
+    return wish
+
+
+def _vacuums(wish: Wish, chunked: Chunked) -> bool:
+    ids = [id_ for one in wish.targets for choice in one.devices for id_ in choice]
+    return bool(ids) and all(chunked.domains.get(id_) == "vacuum" for id_ in ids) and all(
+        one.devices for one in wish.targets
+    )
+
+
+def _rooms(wish: Wish) -> bool:
+    return all(one.is_place for one in wish.targets)
+
+
+_PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
+_MOST_STEPS = 6  # degrees: nobody heats a room to five
+_UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
+_DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
+_ASKED = {"turn_on": "on", "turn_off": "off", "open": "open", "close": "closed"}
+_DIMS = frozenset(("dim", "brighten", "fade", "brightness"))
+
+
+def _is_warmth(targets: Sequence[Target], number: object, found: Matched, chunked: Chunked) -> bool:
+    """Whether a room is to be at a bare number that is one of degrees: "keep the bedroom at 18"."""
+    bare = (
+        isinstance(number, int | float)
+        and 14 <= number <= 28
+        and any(kind == "n" for kind, _, _ in found.entities)
+    )
+    rooms = bool(targets) and all(target.is_place for target in targets)
+    return bare and rooms and not _DIMS & {*chunked.words}
+
+
+def _as_said(text: str, chunked: Chunked) -> str:
+    """Free words as they were said; "" where they hold a number or a place that is no word any more."""
+    said = [
+        chunked.targets[word][0].said if word in chunked.targets and len(chunked.targets[word]) == 1 else word
+        for word in text.split()
+    ]
+    return "" if any(re.fullmatch(r"x[a-z]+\d+x", word) for word in said) else " ".join(said)
+
+
+def sensible(wish: Wish) -> bool:
+    """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
+    targets, fits = wish.targets, True
+    match wish.name:
+        case "set_volume" | "change_volume":
+            fits = bool(targets)
+        case "arm_home" | "arm_away" | "arm_night":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "disarm":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "vacuum_locate":
+            fits = wish.place is None and not any(target.placed for target in targets)
+        case "change_position":
+            fits = all(target.noun in _COVERS or target.devices for target in targets)
+        case "name" | "move_room" | "hide":
+            fits = bool(targets) and not targets[0].is_place
+        case "turn_on" if wish.word == "light":
+            bought = ("a ", "an ", "another ", "new ")  # "we should get a light for the hall"
+            fits = all("light" in one.said and not one.said.startswith(bought) for one in targets)
+        case "change_brightness":
+            fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
+        case "value_of":
+            fits = len(targets) == 1 and len(targets[0].devices) == 1 and not targets[0].guessed
+    return fits
+
+
+def but_kept(left: Wish, words: Sequence[str], rest: Sequence[Wish]) -> tuple[Wish, ...] | None:
+    """ "All lights off but leave the lamp on": the first wish without what is to be kept; None for any other."""
+    if words[0] not in ("leave", "keep") or rest[0].name != _OPPOSITE.get(left.name) or not left.targets:
+        return None
+    last = left.targets[-1]
+    if not (last.many or last.every or last.is_place):
+        return None
+    kept = replace(last, but=(*last.but, *rest[0].targets), many=True)
+    return (replace(left, targets=(*left.targets[:-1], kept)), *rest[1:])
+
+
+_OPPOSITE = {"turn_off": "turn_on", "turn_on": "turn_off", "close": "open", "open": "close", "lock": "unlock"}

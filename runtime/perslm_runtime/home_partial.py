@@ -1,0 +1,89 @@
+"""Names that were said in part or in other words: "the dinosaur" for the Dinosaur Lamp, "coffee maker" for a machine.
+
+A name fits where every word said is one of the device's own: of its name, an alias, its room or its kind, and at
+least one tells it apart from its kind and room. Several that fit are all given; nothing is ever guessed between them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from perslm_runtime.home_names import Entry, Hit, Kind
+from perslm_runtime.home_synonyms import plain
+
+_KINDS = {
+    "light": "light",
+    "switch": "plug switch",
+    "fan": "fan",
+    "lock": "lock door",
+    "climate": "heater",
+    "media_player": "speaker player",
+    "vacuum": "vacuum",
+    "lawn_mower": "mower",
+    "cover": "",
+    "siren": "siren",
+    "valve": "valve tap",
+    "humidifier": "humidifier",
+    "scene": "scene mode time mood routine",
+}
+_ARTICLES = frozenset(("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from"))
+_ALIKE = 0.99
+_SCENE_WORDS = 2
+_ONES = frozenset(("one", "ones"))
+
+
+@dataclass(slots=True)
+class _Known:
+    """One device by its words: `own` are those of its names, `heads` the last of each, `beside` room and kind."""
+
+    own: set[str] = field(default_factory=set)
+    heads: set[str] = field(default_factory=set)
+    beside: set[str] = field(default_factory=set)
+    domain: str = ""
+
+
+class PartNames:
+    """The devices of a home by the words of their names. `common` are words that alone name no device."""
+
+    def __init__(self, entries: Iterable[Entry], common: Iterable[str]) -> None:
+        self._common = {plain(word) for word in common}
+        self._known: dict[str, _Known] = defaultdict(_Known)
+        self._by_word: dict[str, set[str]] = defaultdict(set)
+        for entry in entries:
+            if entry.kind is not Kind.DEVICE or entry.rank > 0:
+                continue
+            one, words = self._known[entry.id], [plain(word) for word in entry.name.lower().split()]
+            words = [word for word in words if word not in _ARTICLES]
+            room = {plain(word) for word in entry.area.lower().split()}
+            one.own.update(words)
+            one.heads.update(words[-1:])
+            one.beside |= room | {*_KINDS.get(entry.domain, "").split()}
+            one.domain = entry.domain
+            for word in words:
+                self._by_word[word].add(entry.id)
+
+    def at(self, words: Sequence[str], start: int) -> Hit | None:
+        """The devices that words from `start` on name in part, as many words as can be; None where none."""
+        for end in range(min(len(words), start + 5), start, -1):
+            if words[start] in _ARTICLES or words[end - 1] in _ARTICLES:
+                continue
+            if ids := self._of(words[start:end]):
+                return Hit(end, Kind.DEVICE, ids, _ALIKE)
+        return None
+
+    def _of(self, said: Sequence[str]) -> tuple[str, ...]:
+        words = [plain(word) for word in said if word not in _ARTICLES]
+        one = len(words) > 1 and words[-1] in _ONES
+        words = [word for word in words if word not in _ONES]
+        telling = [word for word in words if word in self._by_word and (one or word not in self._common)]
+        if not telling or len(words) != len({*words}):
+            return ()
+        few = set.intersection(*(self._by_word[word] for word in telling))
+        fits = [id_ for id_ in few if all(word in self._known[id_].own | self._known[id_].beside for word in words)]
+        # Where "tree" is the end of one name and in the middle of another, the first is meant.
+        if len(words) < _SCENE_WORDS:  # "the movie" is no Movie Night
+            fits = [id_ for id_ in fits if self._known[id_].domain != "scene"]
+        heads = [id_ for id_ in fits if words[-1] in self._known[id_].heads]
+        return tuple(sorted(heads or fits))
