@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
@@ -14,9 +14,10 @@ from perslm_daemon.cli_session import Session, session_of
 from perslm_daemon.mqtt_connection import WrongProtocolError, connect
 from perslm_daemon.terminal import note, progress_bars, put, put_json
 from perslm_daemon.topics import Topics
-from perslm_daemon.update_send import Parcel, parcels, wish
-from perslm_daemon.update_send import send as send_one
 from perslm_runtime.fetch import Progress
+
+if TYPE_CHECKING:
+    from perslm_daemon.update_send import Parcel
 
 
 def send(
@@ -32,6 +33,8 @@ def send(
     install: Annotated[bool, typer.Option("--install", help="Have it take what is offered.")] = False,
 ) -> None:
     """Send what a host has signed to a board over the broker of `mqtt.broker`, going on after a break."""
+    from perslm_daemon.update_send import parcels  # noqa: PLC0415 - with it come the engines' libraries
+
     session = session_of(context)
     wanted = parcels(repository, session.config.sync.channel, whole=whole)
     told = anyio.run(_sent, session, wanted, node, "install" if install else "check")
@@ -56,6 +59,9 @@ async def _sent(session: Session, wanted: list[Parcel], node: str, action: str) 
 async def _over(
     session: Session, wanted: list[Parcel], node: str, action: str, protocol: Literal["5", "3.1.1"]
 ) -> dict[str, Any]:
+    from perslm_daemon.update_send import send as send_one  # noqa: PLC0415 - as above
+    from perslm_daemon.update_send import wish  # noqa: PLC0415 - as above
+
     config = session.config
     topics = Topics(config.mqtt.base, node)
     async with connect(

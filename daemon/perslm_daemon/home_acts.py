@@ -155,7 +155,11 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     by_action: dict[Action, list[str]] = {}
     for device in resolver.all(wish, alone):
         verb = _verb(device, wanted, wish) or wanted[0]
-        if wish.name == "lighten" and home.state(device.id).values.get("on") and "change_brightness" in device.capabilities:
+        if (
+            wish.name == "lighten"
+            and home.state(device.id).values.get("on")
+            and "change_brightness" in device.capabilities
+        ):
             verb = "change_brightness"
         by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())

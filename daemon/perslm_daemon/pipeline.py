@@ -444,10 +444,7 @@ class Pipeline:
             self._idling.begin()
 
     async def _rest(self) -> None:
-        """Summarise a long conversation, before the memory is seen to.
-
-        A skill's turn does not wait for that to end: then it may still be ending.
-        """
+        """Summarise a long conversation, before the memory is seen to. A skill's turn does not wait for its end."""
         if self.relief is not None:
             await self.relief()
         await self.parts.model.call(engine_calls.compact)

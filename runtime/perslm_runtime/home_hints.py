@@ -16,7 +16,10 @@ _VERY = r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite
 _IS = r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|(?P<named>xtarget\d+x) is)"
 _SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
-_COLD, _HOT = r"(?:cold|freezing|chilly|nippy|icy|frosty)", r"(?:hot|boiling|roasting|sweltering|baking|stifling|warm)"
+_COLD, _HOT = (
+    r"(?:cold|freezing|chilly|nippy|icy|frosty)",
+    r"(?:hot|boiling|roasting|sweltering|baking|stifling|warm)",
+)
 _DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
 _HINTS = tuple(
     (re.compile(f"^{pattern}$"), name, noun, word)
@@ -25,10 +28,20 @@ _HINTS = tuple(
         (rf"(?:{_IS}|{_SELF}) {_VERY}{_HOT}{_PLACE}", "change_temperature", "climate", "down"),
         (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
-        (r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE, "lighten", "light", "up"),
+        (
+            r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE,
+            "lighten",
+            "light",
+            "up",
+        ),
         (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:quiet|low){_PLACE}", "change_volume", "media_player", "up"),
-        (rf"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music){_PLACE}", "change_volume", "media_player", "up"),
+        (
+            rf"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music){_PLACE}",
+            "change_volume",
+            "media_player",
+            "up",
+        ),
         (rf"(?:there is|we have) (?:not enough|too little|hardly any) light{_PLACE}", "lighten", "light", "up"),
     )
 )
@@ -60,7 +73,9 @@ def hinted(chunked: Chunked) -> Wish | None:
 
 def _is_plain(said: str, name: str) -> bool:
     """Whether too much of it is complained of."""
-    return bool(_TOO.search(said)) or (name == "change_temperature" and not said.endswith("warm") and " warm " not in said)
+    return bool(_TOO.search(said)) or (
+        name == "change_temperature" and not said.endswith("warm") and " warm " not in said
+    )
 
 
 _SAID = {"climate": "heating", "light": "lights", "media_player": "music"}

@@ -52,15 +52,27 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
     if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
         return replace(wish, name="is_state", word=_ASKED[wish.name])
-    if wish.name == "fragment" and wish.targets and all(one.quantity == "no" and one.noun == "light" for one in wish.targets):
+    if (
+        wish.name == "fragment"
+        and wish.targets
+        and all(one.quantity == "no" and one.noun == "light" for one in wish.targets)
+    ):
         return replace(wish, name="turn_off")
     if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
         wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
     said = {*words}
-    if wish.name == "change_brightness" and said & {"dark", "dim"} and "is" in said and wish.word == "up" and _rooms(wish):
+    if (
+        wish.name == "change_brightness"
+        and said & {"dark", "dim"}
+        and "is" in said
+        and wish.word == "up"
+        and _rooms(wish)
+    ):
         return replace(wish, name="lighten")  # "the kitchen is too dark"
     if wish.name == "start" and _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it has no rooms
-        return replace(wish, targets=tuple(Target(devices=one.devices, said=one.said) for one in wish.targets), place=None)
+        return replace(
+            wish, targets=tuple(Target(devices=one.devices, said=one.said) for one in wish.targets), place=None
+        )
     few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
     if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
         return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
@@ -69,8 +81,10 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
 
 def _vacuums(wish: Wish, chunked: Chunked) -> bool:
     ids = [id_ for one in wish.targets for choice in one.devices for id_ in choice]
-    return bool(ids) and all(chunked.domains.get(id_) == "vacuum" for id_ in ids) and all(
-        one.devices for one in wish.targets
+    return (
+        bool(ids)
+        and all(chunked.domains.get(id_) == "vacuum" for id_ in ids)
+        and all(one.devices for one in wish.targets)
     )
 
 

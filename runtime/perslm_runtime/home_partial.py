@@ -28,7 +28,9 @@ _KINDS = {
     "humidifier": "humidifier",
     "scene": "scene mode time mood routine",
 }
-_ARTICLES = frozenset(("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from"))
+_ARTICLES = frozenset(
+    ("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from")
+)
 _ALIKE = 0.99
 _SCENE_WORDS = 2
 _ONES = frozenset(("one", "ones"))
@@ -81,7 +83,9 @@ class PartNames:
         if not telling or len(words) != len({*words}):
             return ()
         few = set.intersection(*(self._by_word[word] for word in telling))
-        fits = [id_ for id_ in few if all(word in self._known[id_].own | self._known[id_].beside for word in words)]
+        fits = [
+            id_ for id_ in few if all(word in self._known[id_].own | self._known[id_].beside for word in words)
+        ]
         # Where "tree" is the end of one name and in the middle of another, the first is meant.
         if len(words) < _SCENE_WORDS:  # "the movie" is no Movie Night
             fits = [id_ for id_ in fits if self._known[id_].domain != "scene"]

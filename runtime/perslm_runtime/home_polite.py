@@ -34,7 +34,9 @@ _CONTRACTIONS = (
         " ",
     ),
     (
-        re.compile(r"(?<=[a-z])'s (?=(?:(?:far|way|much|still|really|so) )?(too|on|off|open|closed|shut|locked|unlocked)\b)"),
+        re.compile(
+            r"(?<=[a-z])'s (?=(?:(?:far|way|much|still|really|so) )?(too|on|off|open|closed|shut|locked|unlocked)\b)"
+        ),
         " is ",
     ),
     (re.compile(r"\bdegs?\b|°"), " degrees"),

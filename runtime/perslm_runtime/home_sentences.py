@@ -148,7 +148,9 @@ class HomeSentences:
 
         texts = (self._words(text.replace(",", " ")) for text in shortened(spoken, is_known))
         readings = [self._words(spoken.replace(",", " ")), words_of(spoken), *texts]
-        readings = [list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS]
+        readings = [
+            list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS
+        ]
         if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
             return ()
         tried = [words for words in readings if words != readings[0]]
@@ -167,7 +169,10 @@ class HomeSentences:
     def _in_part(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
         """The names that were said in part or in other words."""
         if self._parts_of is None or self._parts_of[0] is not book:
-            self._parts_of = (book, PartNames(book.entries, self._grammar | self._known.noun_words | self._loose.words))
+            self._parts_of = (
+                book,
+                PartNames(book.entries, self._grammar | self._known.noun_words | self._loose.words),
+            )
         hits: dict[int, Hit] = {}
         at = 0
         while at < len(words):
@@ -407,7 +412,9 @@ def _is_whole(wish: Wish) -> bool:
     return (bool(wish.targets) or wish.place is not None) and wish.name not in _NO_WHOLE
 
 
-_NO_WHOLE = frozenset(("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again"))
+_NO_WHOLE = frozenset(
+    ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
+)
 
 
 def _is_scene(wish: Wish, book: NameBook) -> bool:
