@@ -47,7 +47,8 @@ def run(env: Environment, processes: int = 2) -> int:
     if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
         return beside or alone
     say(f"Failed, and tried once more with the machine to themselves: {', '.join(failed)}")
-    return _pytest(env, os.environ, "-m", DEFAULT, *failed)
+    unlisted = {name: value for name, value in os.environ.items() if name != FAILED_TO}  # may be another suite's
+    return _pytest(env, unlisted, "-m", DEFAULT, *failed)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

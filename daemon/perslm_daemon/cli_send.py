@@ -33,7 +33,7 @@ def send(
     install: Annotated[bool, typer.Option("--install", help="Have it take what is offered.")] = False,
 ) -> None:
     """Send what a host has signed to a board over the broker of `mqtt.broker`, going on after a break."""
-    from perslm_daemon.update_send import parcels  # noqa: PLC0415 - with it come the engines' libraries
+    from perslm_daemon.update_send import parcels  # here, because the engines' libraries come with it
 
     session = session_of(context)
     wanted = parcels(repository, session.config.sync.channel, whole=whole)
@@ -59,8 +59,8 @@ async def _sent(session: Session, wanted: list[Parcel], node: str, action: str) 
 async def _over(
     session: Session, wanted: list[Parcel], node: str, action: str, protocol: Literal["5", "3.1.1"]
 ) -> dict[str, Any]:
-    from perslm_daemon.update_send import send as send_one  # noqa: PLC0415 - as above
-    from perslm_daemon.update_send import wish  # noqa: PLC0415 - as above
+    from perslm_daemon.update_send import send as send_one
+    from perslm_daemon.update_send import wish
 
     config = session.config
     topics = Topics(config.mqtt.base, node)

@@ -444,7 +444,7 @@ class Pipeline:
             self._idling.begin()
 
     async def _rest(self) -> None:
-        """Summarise a long conversation, before the memory is seen to. A skill's turn does not wait for its end."""
+        """Summarise a long conversation, then see to the memory. A skill's turn does not wait for its end."""
         if self.relief is not None:
             await self.relief()
         await self.parts.model.call(engine_calls.compact)
