@@ -95,7 +95,8 @@ class Resolver:
                 device for ids in target.devices for id_ in ids if (device := self.home.device(id_)) is not None
             ]
         pool = self._in_place(self._pool, target)
-        return [device for device in pool if not target.noun or fits(device, target.noun)]
+        found = [device for device in pool if not target.noun or fits(device, target.noun)]
+        return (_called_so(found, target) or found) if target.noun and target.noun != "light" else found
 
     def _it(self) -> list[Device]:
         found = [device for id_ in self.where.it if (device := self.home.device(id_)) is not None]
@@ -159,7 +160,7 @@ class Resolver:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
         area = (self.where.area or "").lower()
         near = [device for device in able if area and (device.area or "").lower() == area]
-        near = _called_so(near, target) or near
+        near = _main_of(near, target) or _called_so(near, target) or near
         if target.quantity == "both":
             return _pair(target, near or able, able)
         everywhere = target.quantity == "all" or (target.quantity and self.query) or self.verb in _COUNTED
@@ -176,7 +177,9 @@ class Resolver:
             there = self._in_place(pool, target)
             none = f"there is no {_noun(target)} {self._place_words(target)}"
             raise NothingError(self._cannot(there) if there else none)
-        found = _called_so(found, target) or found
+        if target.quantity == "both" and len(found) > 1:  # noqa: PLR2004 - both are two
+            return _pair(target, found, found)
+        found = _main_of(found, target) or _called_so(found, target) or found
         return found if target.many or target.quantity or target.noun in _TOGETHER else self._single(found)
 
     def _single(self, found: list[Device]) -> list[Device]:
@@ -292,7 +295,7 @@ class Resolver:
 
 def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device]:
     """What "both lamps" are: the two that there are, here or in the house."""
-    word = (target.said.split() or [""])[-1].removesuffix("s")
+    word = (target.said.split(" in ")[0].split() or [""])[-1].removesuffix("s")
     for pool in (near, able):
         for found in (pool, [device for device in pool if word and word in device.name.lower()]):
             if len(found) == 2:
@@ -300,9 +303,24 @@ def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device
     raise UnclearError(_which(near or able), tuple((device.id,) for device in near or able))
 
 
+def _main_of(found: Sequence[Device], target: Target) -> list[Device]:
+    """The light of a room itself: "the big light", and "my light" in somebody's room."""
+    if target.noun != "light" or target.many or not _MAIN.search(target.said.split(" in ")[0]):
+        return []
+    plain = [device for device in found if _PLAIN.match(device.short_name) or _OWNED.match(device.name)]
+    return plain if len(plain) == 1 else []
+
+
+_MAIN = re.compile(r"\b(?:big|main|overhead|top) light$|^my light$")
+_PLAIN = re.compile(r"^(?:ceiling |main |big |overhead )?lights?$", re.IGNORECASE)
+_OWNED = re.compile(r"^\w+'s (?:ceiling |main )?light$", re.IGNORECASE)
+
+
 def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
     head = target.said.split(" in ")[0].split()
+    if head[-1:] == ["lamps"] and target.noun == "light":
+        return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     if not head or target.many or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     alike = (head[-1],) if target.noun == "light" else sorted(same_things(head[-1]))

@@ -35,7 +35,7 @@ _ADVERBS = frozenset(
     again immediately promptly kindly real quick way totally completely entirely all there whole entire""".split()
 )
 _PHRASES = re.compile(
-    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|on (?:your|my|our) way out|"
+    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|on (?:your|my|our) way out|"
     r"real quick|for a (?:bit|while|moment|minute|second|sec)|if you (?:can|could|would|like|want|please|do not mind)|"
     r"if possible|if that is (?:ok|okay|alright|all right|possible)|would you(?: please)?|will you(?: please)?|"
     r"could you(?: please)?|can you(?: please)?|thank you(?: very much| so much)?|thanks(?: a lot)?|"
@@ -54,8 +54,27 @@ def shortened(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
             yield text
 
 
+_SPARED = re.compile(
+    r"[, ]+(?:but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) (?=(?:the|my|our|\w+'s)\b)"
+    r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
+)
+_PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
+_TIMES = frozenset("second seconds minute minutes hour hours day days week now today tonight tomorrow morning evening night".split())
+
+
+def _without_purpose(text: str, is_known: Callable[[str], bool]) -> str:
+    """Without what it is for: "red for Halloween", where nothing at home and no time is called so."""
+    found = _PURPOSE.search(text)
+    if found is None or any(is_known(word) or word in _TIMES or word.isdigit() for word in found[1].split()):
+        return text
+    return text[: found.start()]
+
+
 def _shorter(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+    yield _SPARED.sub(r" except \1", spoken)
     plain = _PHRASES.sub(" ", spoken)
+    yield _without_purpose(spoken, is_known)
+    yield _without_purpose(plain, is_known)
     for text in dict.fromkeys((spoken, plain)):
         yield text
         yield _without_names(text, is_known)

@@ -17,6 +17,7 @@ from typing import Any
 
 from perslm_runtime.home_chunks import Chunked, chunk
 from perslm_runtime.home_clauses import shortened, spelled_out
+from perslm_runtime.home_corrections import corrected, halves
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
@@ -57,7 +58,8 @@ _CUTS = (
 
 
 _MOST_CALLED = 6
-_MOST_READINGS = 8
+_MOST_READINGS = 10
+_BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
@@ -125,6 +127,8 @@ class HomeSentences:
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
         spoken = self._spoken(text)
+        if (both := halves(spoken)) is not None and (found := self._corrected(*both, book)):
+            return found
         readings = [words for words in self._readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
         for loose in (False, True):
             for words in readings:
@@ -140,17 +144,36 @@ class HomeSentences:
                     return found
         return ()
 
+    def _corrected(self, first: str, second: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted after all, where somebody takes back a part of what was said."""
+        before = self.recognize(first, book)
+        if len(before) != 1 or not before[0].targets:
+            return ()
+        words = self._words(second.replace(",", " "))
+        chunked = chunk(words, self._known, book)
+        named = [target for targets in chunked.targets.values() for target in targets]
+        values = [value for one in chunked.values.values() for value in one.values()]
+        color = next((self._table["colors"][word] for word in words if word in self._table["colors"]), "")
+        marks = {*chunked.targets, *chunked.places, *(mark for one in chunked.values.values() for mark in one)}
+        rest = {word for word in chunked.words if word not in marks and word not in self._fillers and word != color}
+        whole = self.recognize(second, book)
+        if not named and chunked.places:
+            named = list(chunked.places.values())
+        wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color)
+        known = bool(whole) or not rest - _BESIDE
+        return (wish,) if wish is not None and known else ()
+
     def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted in a sentence without what stands around it, its names said exactly or else in part."""
 
         def is_known(word: str) -> bool:
-            return word in book.words or word in self._grammar or word in self._known.noun_words
+            return word in book.words or word in self._table["colors"] or word in self._grammar or word in self._known.noun_words
 
-        texts = (self._words(text.replace(",", " ")) for text in shortened(spoken, is_known))
-        readings = [self._words(spoken.replace(",", " ")), words_of(spoken), *texts]
-        readings = [
-            list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS
-        ]
+        texts = list(shortened(spoken, is_known))
+        raw = [words_of(text) for text in texts if text.endswith("night") or "good " in text]  # a scene may be called so
+        readings = [self._words(text.replace(",", " ")) for text in (spoken, *texts)]
+        readings[1:1] = [words_of(spoken), *raw]
+        readings = [list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS]
         if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
             return ()
         tried = [words for words in readings if words != readings[0]]

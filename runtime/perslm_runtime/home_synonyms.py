@@ -7,6 +7,7 @@ from __future__ import annotations
 
 _THINGS = (
     "light lamp bulb lighting",
+    "radio wireless",
     "tv television telly",
     "heater heating radiator thermostat",
     "blind shade shutter",

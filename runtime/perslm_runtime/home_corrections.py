@@ -1,0 +1,52 @@
+"""Somebody who takes back what was just said: "the hall, no wait, the landing light", "to 50, actually make that 30".
+
+Splits a sentence where it is corrected, and puts the two halves together again. Without it both would be done. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from perslm_runtime.home_wish import Target, Wish
+
+_MARK = (
+    r"(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|hang on|hold on|sorry|my mistake|scratch that|strike that|"
+    r"actually no|actually|rather|or rather|correction|i mean|i meant|i meant to say|make that|make it|oh no|not that|not that one)"
+)
+_CORRECTED = re.compile(
+    rf"(?:[,;.!-]+\s*|\s+(?=(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)\b))"
+    rf"{_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)"
+)
+_SAME_VALUE = frozenset(("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity"))
+
+
+def halves(spoken: str) -> tuple[str, str] | None:
+    """What was said first and what it is corrected to, in lower case; None where nothing is taken back."""
+    found = _CORRECTED.search(spoken)
+    if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
+        return None
+    return spoken[: found.start()].strip(" ,;.!-"), spoken[found.end() :].strip(" ,;.!?-")
+
+
+def corrected(first: Wish, second: Sequence[Wish], named: Sequence[Target], number: float | None, word: str) -> Wish | None:
+    """The first wish with what replaces it: another wish, other things that are `named`, another value."""
+    (one,) = second if len(second) == 1 and second[0].name not in _NO_WISH else (None,)
+    if one is not None:
+        of_it = bool(one.targets) and all(target.it for target in one.targets)
+        return replace(one, targets=first.targets, place=first.place) if of_it else one
+    if named and number is None and not word:
+        targets = tuple(named)
+        place = None if any(target.placed or target.devices for target in targets) else first.place
+        return replace(first, targets=targets, place=place)
+    if number is not None and not named and first.name in _SAME_VALUE:
+        return replace(first, number=number)
+    if word and not named and first.name == "set_color":
+        return replace(first, word=word)
+    return None
+
+
+_NO_WISH = frozenset(("fragment", "value_of", "scene", "choose", "yes", "no", "pct_only"))
+
+Reader = Callable[[str], Sequence[Wish]]
