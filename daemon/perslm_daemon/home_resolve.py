@@ -319,7 +319,7 @@ _OWNED = re.compile(r"^\w+'s (?:ceiling |main )?light$", re.IGNORECASE)
 def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
     head = target.said.split(" in ")[0].split()
-    if head[-1:] == ["lamps"] and target.noun == "light":
+    if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     if not head or target.many or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []

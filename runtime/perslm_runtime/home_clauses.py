@@ -35,7 +35,7 @@ _ADVERBS = frozenset(
     again immediately promptly kindly real quick way totally completely entirely all there whole entire""".split()
 )
 _PHRASES = re.compile(
-    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|on (?:your|my|our) way out|"
+    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|for (?:the )?night$|on (?:your|my|our) way out|"
     r"real quick|for a (?:bit|while|moment|minute|second|sec)|if you (?:can|could|would|like|want|please|do not mind)|"
     r"if possible|if that is (?:ok|okay|alright|all right|possible)|would you(?: please)?|will you(?: please)?|"
     r"could you(?: please)?|can you(?: please)?|thank you(?: very much| so much)?|thanks(?: a lot)?|"
@@ -59,7 +59,9 @@ _SPARED = re.compile(
     r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
 )
 _PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
-_TIMES = frozenset("second seconds minute minutes hour hours day days week now today tonight tomorrow morning evening night".split())
+_TIMES = frozenset(
+    "second seconds minute minutes hour hours day days week now today tonight tomorrow morning evening night".split()
+)
 
 
 def _without_purpose(text: str, is_known: Callable[[str], bool]) -> str:

@@ -19,7 +19,9 @@ _CORRECTED = re.compile(
     rf"(?:[,;.!-]+\s*|\s+(?=(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)\b))"
     rf"{_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)"
 )
-_SAME_VALUE = frozenset(("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity"))
+_SAME_VALUE = frozenset(
+    ("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity")
+)
 
 
 def halves(spoken: str) -> tuple[str, str] | None:
@@ -30,7 +32,9 @@ def halves(spoken: str) -> tuple[str, str] | None:
     return spoken[: found.start()].strip(" ,;.!-"), spoken[found.end() :].strip(" ,;.!?-")
 
 
-def corrected(first: Wish, second: Sequence[Wish], named: Sequence[Target], number: float | None, word: str) -> Wish | None:
+def corrected(
+    first: Wish, second: Sequence[Wish], named: Sequence[Target], number: float | None, word: str
+) -> Wish | None:
     """The first wish with what replaces it: another wish, other things that are `named`, another value."""
     (one,) = second if len(second) == 1 and second[0].name not in _NO_WISH else (None,)
     if one is not None:

@@ -16,7 +16,10 @@ _VERY = r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite
 _IS = r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|(?P<named>xtarget\d+x) is)"
 _SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
-_COLD, _HOT = r"(?:cold|freezing|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))", r"(?:hot|louder|quieter|boiling|roasting|sweltering|baking|stifling|like an oven|warm)"
+_COLD, _HOT = (
+    r"(?:cold|freezing|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))",
+    r"(?:hot|louder|quieter|boiling|roasting|sweltering|baking|stifling|like an oven|warm)",
+)
 _DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
 _HINTS = tuple(
     (re.compile(f"^{pattern}$"), name, noun, word)
@@ -25,7 +28,12 @@ _HINTS = tuple(
         (rf"(?:{_IS}|{_SELF}) {_VERY}{_HOT}{_PLACE}", "change_temperature", "climate", "down"),
         (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
-        (r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE, "lighten", "light", "up"),
+        (
+            r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE,
+            "lighten",
+            "light",
+            "up",
+        ),
         (rf"(?:{_VERY})louder{_PLACE}", "change_volume", "media_player", "up"),
         (rf"(?:{_VERY})quieter{_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
@@ -52,7 +60,9 @@ def hinted(chunked: Chunked) -> Wish | None:
             continue
         parts = found.groupdict()
         named, place = parts.get("named"), parts.get("place")
-        if not (named or _MEANT.search(said)) or (word == "down" and "quieter" not in said and not _is_plain(said, name)):
+        if not (named or _MEANT.search(said)) or (
+            word == "down" and "quieter" not in said and not _is_plain(said, name)
+        ):
             return None  # "it's cold" is about the weather, "it's warm in here" may be praise
         where = chunked.places[place] if place else Target(here=True)
         if named:

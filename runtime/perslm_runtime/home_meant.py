@@ -61,11 +61,22 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
         wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
     said = {*words}
-    if wish.name in ("set_position", "set_brightness") and "by" in said and said & (_UP | _DOWN) and _lights(wish, chunked):
+    if (
+        wish.name in ("set_position", "set_brightness")
+        and "by" in said
+        and said & (_UP | _DOWN)
+        and _lights(wish, chunked)
+    ):
         return replace(wish, name="change_brightness", word="up" if said & _UP else "down")
     if wish.name == "change_position" and _lights(wish, chunked):
         return replace(wish, name="change_brightness")
-    if wish.name == "change_brightness" and said & {"dark", "dim"} and "is" in said and wish.word == "up" and _rooms(wish):
+    if (
+        wish.name == "change_brightness"
+        and said & {"dark", "dim"}
+        and "is" in said
+        and wish.word == "up"
+        and _rooms(wish)
+    ):
         return replace(wish, name="lighten")  # "the kitchen is too dark"
     if wish.name == "start" and _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it has no rooms
         return replace(

@@ -35,12 +35,18 @@ _CONTRACTIONS = (
     ),
     (
         re.compile(
-            r"(?<=[a-z])'s (?=(?:(?:far|way|much|still|really|so) )?(too|on|off|open|closed|shut|locked|unlocked)\b)"
+            r"(?<=[a-z])'s (?=(?:(?:far|way|much|still|really|so) )?"
+            r"(too|on|off|open|closed|shut|locked|unlocked)\b)"
         ),
         " is ",
     ),
     (re.compile(r"\bdegs?\b|°"), " degrees"),
-    (re.compile(r",? (?:all|every one|each) of (?:them|those)(?=,? (?:except|but|apart|bar|other|save|excluding))"), ""),
+    (
+        re.compile(
+            r",? (?:all|every one|each) of (?:them|those)(?=,? (?:except|but|apart|bar|other|save|excluding))"
+        ),
+        "",
+    ),
     (re.compile(r"\bdouble[- ]check\b"), "check"),
     (re.compile(r"\bgo back (?:a|one|to the (?:previous|last)) (song|track|title|station)\b"), r"previous \1"),
     (re.compile(r"\bcolours?\b"), "color"),

@@ -18,6 +18,7 @@ from typing import Any
 from perslm_runtime.home_chunks import Chunked, chunk
 from perslm_runtime.home_clauses import shortened, spelled_out
 from perslm_runtime.home_corrections import corrected, halves
+from perslm_runtime.home_cuts import cuts, moved, within
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
@@ -44,19 +45,6 @@ _IT = (
     "those ones",
     "same one",
 )
-_CUTS = (
-    ("and", "then", "also"),
-    ("and", "also"),
-    ("and", "then"),
-    ("and",),
-    ("then",),
-    ("after", "that"),
-    ("but",),
-    ("while",),
-    ("plus",),
-)
-
-
 _MOST_CALLED = 6
 _MOST_READINGS = 10
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
@@ -155,7 +143,9 @@ class HomeSentences:
         values = [value for one in chunked.values.values() for value in one.values()]
         color = next((self._table["colors"][word] for word in words if word in self._table["colors"]), "")
         marks = {*chunked.targets, *chunked.places, *(mark for one in chunked.values.values() for mark in one)}
-        rest = {word for word in chunked.words if word not in marks and word not in self._fillers and word != color}
+        rest = {
+            word for word in chunked.words if word not in marks and word not in self._fillers and word != color
+        }
         whole = self.recognize(second, book)
         if not named and chunked.places:
             named = list(chunked.places.values())
@@ -167,13 +157,22 @@ class HomeSentences:
         """What is wanted in a sentence without what stands around it, its names said exactly or else in part."""
 
         def is_known(word: str) -> bool:
-            return word in book.words or word in self._table["colors"] or word in self._grammar or word in self._known.noun_words
+            return (
+                word in book.words
+                or word in self._table["colors"]
+                or word in self._grammar
+                or word in self._known.noun_words
+            )
 
         texts = list(shortened(spoken, is_known))
-        raw = [words_of(text) for text in texts if text.endswith("night") or "good " in text]  # a scene may be called so
+        raw = [
+            words_of(text) for text in texts if text.endswith("night") or "good " in text
+        ]  # a scene may be called so
         readings = [self._words(text.replace(",", " ")) for text in (spoken, *texts)]
         readings[1:1] = [words_of(spoken), *raw]
-        readings = [list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS]
+        readings = [
+            list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS
+        ]
         if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
             return ()
         tried = [words for words in readings if words != readings[0]]
@@ -284,17 +283,17 @@ class HomeSentences:
             return (whole,)
         if depth >= _MOST_PARTS:
             return ()
-        for start, end in _cuts(words, self._begin):
+        for start, end in cuts(words, self._begin):
             left = self._one(
                 without_politeness(words[:start], self._before, self._after),
                 book,
-                _within(repaired, 0, start),
+                within(repaired, 0, start),
                 loose=loose,
             )
             if left is None or left.name in ("fragment", "yes", "no", "choose"):
                 continue
             behind = without_politeness(words[end:], self._before, self._after)
-            rest = self._parts(behind, book, _moved(repaired, end), depth + 1, loose=loose)
+            rest = self._parts(behind, book, moved(repaired, end), depth + 1, loose=loose)
             if not rest and (begun := self._begun(words[:start])):  # "make sure this is off and that is closed"
                 rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
@@ -382,28 +381,6 @@ class HomeSentences:
     @cached_property
     def _verbs(self) -> frozenset[str]:
         return frozenset(self._table["words"]["commands"].split())
-
-
-def _cuts(words: Sequence[str], begin: frozenset[str]) -> Iterable[tuple[int, int]]:
-    """Where two commands may meet: (end of the first, start of the second, maybe with one of `begin`)."""
-    at = 1
-    while at < len(words) - 1:
-        length = next((len(cut) for cut in _CUTS if tuple(words[at : at + len(cut)]) == cut), 0)
-        if length:
-            yield at, at + length
-            at += length
-            continue
-        if words[at] in begin:
-            yield at, at
-        at += 1
-
-
-def _within(repaired: Mapping[int, Hit], start: int, end: int) -> dict[int, Hit]:
-    return {at: hit for at, hit in repaired.items() if start <= at and hit.end <= end}
-
-
-def _moved(repaired: Mapping[int, Hit], by: int) -> dict[int, Hit]:
-    return {at - by: replace(hit, end=hit.end - by) for at, hit in repaired.items() if at >= by}
 
 
 def _stray_place(words: list[str], chunked: Chunked) -> Iterator[tuple[str, Target | None]]:

@@ -56,7 +56,7 @@ _RISKY_ENDS = ("ss", "us", "is")
 
 
 def plain(word: str) -> str:
-    """A word as it is compared: without plural, and the first of those that mean the same. "Jack's" is not Jack."""
+    """A word as it is compared: without plural, the first of those that mean the same; "Jack's" is not Jack."""
     if word.endswith(("'s", "s'")):
         owner = word[:-2]
         return f"{_SAME.get(owner, owner)}'s"
