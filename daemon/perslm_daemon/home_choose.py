@@ -8,6 +8,7 @@ choose (`tools` in the catalogue) or that `home.tools` allows.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,18 @@ PROVEN_PERCENT = 80
 """Golden calls a model has to get right before it chooses unasked; the 135M gets 24 (docs/tools.md)."""
 
 _MOST_NAMES = 48  # more do not fit beside the examples in 2,048 tokens
+_TIMER = re.compile(r"\b(?:timer|remind|remember|wake|alarm)\b", re.IGNORECASE)  # those have calls
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 _OPENED = frozenset({"open", "close"})
+
+_NO_CALL = re.compile(
+    r"\b(?:except|excepting|apart from|but not|but the|other than|besides|bar|both|undo|revert|back to|volume|"
+    r"louder|quieter|mute|loud|quiet|sunset|sunrise|dusk|dawn|later|tomorrow|tonight|o'?clock|noon|midnight|until|"
+    r"when|if(?! you)|unless|not|never|don't|doesn't|no|wait|sorry|actually|i mean|"
+    r"(?:at|after|before) (?:\d|half|quarter|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve))\b",
+    re.IGNORECASE,
+)
+"""What no call can say: an exception, a time, a volume, what is taken back. The model took the nearest it had."""
 
 Do = Callable[[Intent, Ask], Awaitable[Answered | None]]
 """Carries out an everyday intent: a timer, something to be remembered."""
@@ -55,7 +66,7 @@ class Chooser:
 
     async def __call__(self, ask: Ask) -> Act | Answered | None:
         """Ask the router, then the model."""
-        if self.parts.embed is None:
+        if self.parts.embed is None or (_NO_CALL.search(ask.text) and not _TIMER.search(ask.text)):
             return None
         try:
             vectors = await self.parts.embed.call(engine_calls.embed, [ask.text])

@@ -177,7 +177,7 @@ class Resolver:
             there = self._in_place(pool, target)
             none = f"there is no {_noun(target)} {self._place_words(target)}"
             raise NothingError(self._cannot(there) if there else none)
-        if target.quantity == "both" and len(found) > 1:  # noqa: PLR2004 - both are two
+        if target.quantity == "both" and len(found) > 1:
             return _pair(target, found, found)
         found = _main_of(found, target) or _called_so(found, target) or found
         return found if target.many or target.quantity or target.noun in _TOGETHER else self._single(found)

@@ -242,9 +242,8 @@ class _Reading:
         """A place that stands as one: "in the kitchen", "upstairs", "here"; not the bare name of a room."""
         if found := longest(self._known.here, _without_the(self._words, at), 0):
             end = _end_with_the(self._words, at, found[1])
-            if self._words[end : end + 1] == ["mode"]:
-                return None  # "in home mode"
-            return Target(here=found[0] == "here", anywhere=found[0] == "anywhere"), end
+            where = Target(here=found[0] == "here", anywhere=found[0] == "anywhere")
+            return None if self._words[end : end + 1] == ["mode"] else (where, end)  # "in home mode"
         word = self._words[at] if at < len(self._words) else ""
         if word in self._known.adverbs and (place := self._place(at)) is not None:
             return place if trailing or not self._goes_on(place[1]) else None

@@ -13,15 +13,23 @@ from perslm_runtime.home_names import Kind, NameBook
 
 _LONGEST_REASON = 12
 _MOST_CALLED = 3
+_MINE = r"(?:the|my|our|his|her) \w+(?: \w+)?"
 _BEGUN = (
-    r"(?:because|cause|cos|coz|since|as|seeing (?:as|that)|so (?:that|i|we)|(?:it|that|this|he|she) is|(?:i|we|they|you) (?:are|am|was|were)|"
-    r"(?:i|we|they) (?:can ?not|need|want|have|had|feel|would|think|do not|keep|just|still|hate|love)|there is|there are|can ?not (?:see|sleep|hear|find|read|work|concentrate|feel)|"
-    r"(?:everyone|everybody|someone|somebody|nobody|no one|dinner|bedtime) is|it (?:has|gets?|feels|looks|was))"
+    r"(?:because|cause|cos|coz|since|as|seeing (?:as|that)|so (?:that|i|we)|(?:it|that|this|he|she) is|"
+    r"(?:i|we|they|you) (?:are|am|was|were)|there is|there are|it (?:has|gets?|feels|looks|was)|"
+    r"(?:i|we|they) (?:can ?not|need|want|have|had|feel|would|think|do not|keep|just|still|hate|love)|"
+    r"can ?not (?:see|sleep|hear|find|read|work|concentrate|feel)|"
+    r"(?:everyone|everybody|someone|somebody|nobody|no one|dinner|bedtime) is)"
 )
-_TOLD = r"(?:(?:(?:the|my|our|his|her) \w+(?: \w+)?|\w+)'s (?:asleep|sleeping|here|home|coming|back|awake|up|tired|cold|hot|gone|out|not|too|so|getting|going|trying|in|at)|(?:the|my|our|his|her) \w+(?: \w+)? (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?))"
+_TOLD = (
+    rf"(?:(?:{_MINE}|\w+)'s (?:asleep|sleeping|here|home|coming|back|awake|up|tired|cold|hot|gone|out|not|too|so|"
+    r"getting|going|trying|in|at)|"
+    rf"{_MINE} (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?))"
+)
 _BEHIND = re.compile(rf"(?:[,;.!:]*\s+(?:so )?(?={_BEGUN}\b)|[,;.!:]+\s+(?={_TOLD}\b))")
 _AHEAD = re.compile(
-    r"(?:\s*[,;.!?:]+\s+|\s+-+\s+|\s+(?:so|then|and so)\s+|\s+(?=(?:can|could|would|will) you\b|please\b|let us\b))"
+    r"(?:\s*[,;.!?:]+\s+|\s+-+\s+|\s+(?:so|then|and so)\s+|"
+    r"\s+(?=(?:can|could|would|will) you\b|please\b|let us\b))"
 )
 _IS_REASON = re.compile(rf"^(?:oh |well |so |ugh |hmm |man |god |gosh |wow |right |okay )*(?:{_BEGUN}|{_TOLD})\b")
 _CONDITION = re.compile(
@@ -29,18 +37,90 @@ _CONDITION = re.compile(
     r"whether|never|said|says|say|told|asked|asks|tell|heard|read|wrote|wish|wished|thought)\b"
 )
 _ADVERBS = frozenset(
-    """really super very just please pls now actually basically literally kinda simply quickly maybe perhaps like darn bloody
-    damn blasted stupid silly lovely nice precious good old dear gently slowly carefully right straight fully mate love
-    buddy pal dude man guys folks honey darling sweetheart ok okay hey yo yeah um uh er erm so well then also too
-    again immediately promptly kindly real quick way totally completely entirely all there whole entire""".split()
+    (
+        *(
+            "really",
+            "super",
+            "very",
+            "just",
+            "please",
+            "pls",
+            "now",
+            "actually",
+            "basically",
+            "literally",
+            "kinda",
+        ),
+        *("simply", "quickly", "maybe", "perhaps", "like", "darn", "bloody", "damn", "blasted", "stupid", "silly"),
+        *(
+            "lovely",
+            "nice",
+            "precious",
+            "good",
+            "old",
+            "dear",
+            "gently",
+            "slowly",
+            "carefully",
+            "right",
+            "straight",
+        ),
+        *(
+            "fully",
+            "mate",
+            "love",
+            "buddy",
+            "pal",
+            "dude",
+            "man",
+            "guys",
+            "folks",
+            "honey",
+            "darling",
+            "sweetheart",
+        ),
+        *(
+            "ok",
+            "okay",
+            "hey",
+            "yo",
+            "yeah",
+            "um",
+            "uh",
+            "er",
+            "erm",
+            "so",
+            "well",
+            "then",
+            "also",
+            "too",
+            "again",
+        ),
+        *("immediately", "promptly", "kindly", "real", "quick", "way", "totally", "completely", "entirely", "all"),
+        *("there", "whole", "entire"),
+    )
 )
 _PHRASES = re.compile(
-    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|for (?:the )?night$|on (?:your|my|our) way out|"
-    r"real quick|for a (?:bit|while|moment|minute|second|sec)|if you (?:can|could|would|like|want|please|do not mind)|"
-    r"if possible|if that is (?:ok|okay|alright|all right|possible)|would you(?: please)?|will you(?: please)?|"
-    r"could you(?: please)?|can you(?: please)?|thank you(?: very much| so much)?|thanks(?: a lot)?|"
-    r"as soon as possible|asap|right away|straight away|right now|at once|this instant|when you (?:can|get a \w+|have a \w+)|"
+    r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|"
+    r"behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|for (?:the )?night$|"
+    r"on (?:your|my|our) way out|real quick|for a (?:bit|while|moment|minute|second|sec)|"
+    r"if you (?:can|could|would|like|want|please|do not mind)|"
+    r"if possible|if that is (?:ok|okay|alright|all right|possible)|(?:would|will|could|can) you(?: please)?|"
+    r"thank you(?: very much| so much)?|thanks(?: a lot)?|as soon as possible|asap|right away|straight away|"
+    r"right now|at once|this instant|when you (?:can|get a \w+|have a \w+)|"
     r"if it is not too much (?:trouble|bother|hassle)|go ahead and|do me a favou?r and|be (?:a|an) \w+ and)\b"
+)
+_SPARED = re.compile(
+    r"[, ]+(?:but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) "
+    r"(?=(?:the|my|our|\w+'s)\b)"
+    r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
+)
+_PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
+_TIMES = frozenset(
+    (
+        *("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "week", "now", "today"),
+        *("tonight", "tomorrow", "morning", "evening", "night"),
+    )
 )
 
 
@@ -48,20 +128,10 @@ def shortened(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
     """The sentence (in lower case, written out) without a clause around it. `is_known` tells words of the home."""
     seen = {spoken}
     for text in _shorter(spoken, is_known):
-        text = re.sub(r"\s+", " ", text).strip(" ,;.!?:-")
-        if text and text not in seen:
-            seen.add(text)
-            yield text
-
-
-_SPARED = re.compile(
-    r"[, ]+(?:but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) (?=(?:the|my|our|\w+'s)\b)"
-    r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
-)
-_PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
-_TIMES = frozenset(
-    "second seconds minute minutes hour hours day days week now today tonight tomorrow morning evening night".split()
-)
+        left = re.sub(r"\s+", " ", text).strip(" ,;.!?:-")
+        if left and left not in seen:
+            seen.add(left)
+            yield left
 
 
 def _without_purpose(text: str, is_known: Callable[[str], bool]) -> str:
@@ -113,7 +183,7 @@ def _without_names(text: str, is_known: Callable[[str], bool]) -> str:
 
 
 def spelled_out(words: Sequence[str], book: NameBook) -> list[str]:
-    """ "The front and back doors" as "the front door and back door", where those are names; else the same words."""
+    """ "The front and back doors" as "the front door and back door", where those are names."""
     said = list(words)
     for at in range(3, len(said)):
         if not said[at].endswith("s") or said[at - 2] not in ("and", "&"):

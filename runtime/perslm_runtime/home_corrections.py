@@ -1,24 +1,23 @@
-"""Somebody who takes back what was just said: "the hall, no wait, the landing light", "to 50, actually make that 30".
+"""Somebody who takes back what was just said: "the hall, no wait, the landing light", "to 50, make that 30".
 
-Splits a sentence where it is corrected, and puts the two halves together again. Without it both would be done. Pure.
+Splits a sentence where it is corrected, and puts the halves together again. Without it both would be done. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_wish import Target, Wish
 
 _MARK = (
-    r"(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|hang on|hold on|sorry|my mistake|scratch that|strike that|"
-    r"actually no|actually|rather|or rather|correction|i mean|i meant|i meant to say|make that|make it|oh no|not that|not that one)"
+    r"(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|hang on|hold on|sorry|my mistake|"
+    r"scratch that|strike that|actually no|actually|rather|or rather|correction|i mean|i meant|i meant to say|"
+    r"make that|make it|oh no|not that|not that one)"
 )
-_CORRECTED = re.compile(
-    rf"(?:[,;.!-]+\s*|\s+(?=(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)\b))"
-    rf"{_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)"
-)
+_BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)"
+_CORRECTED = re.compile(rf"(?:[,;.!-]+\s*|\s+(?={_BARE}\b)){_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)")
 _SAME_VALUE = frozenset(
     ("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity")
 )
@@ -52,5 +51,3 @@ def corrected(
 
 
 _NO_WISH = frozenset(("fragment", "value_of", "scene", "choose", "yes", "no", "pct_only"))
-
-Reader = Callable[[str], Sequence[Wish]]

@@ -35,8 +35,10 @@ def cuts(words: Sequence[str], begin: frozenset[str]) -> Iterable[tuple[int, int
 
 
 def within(repaired: Mapping[int, Hit], start: int, end: int) -> dict[int, Hit]:
+    """What was repaired in words `start` to `end`."""
     return {at: hit for at, hit in repaired.items() if start <= at and hit.end <= end}
 
 
 def moved(repaired: Mapping[int, Hit], by: int) -> dict[int, Hit]:
+    """What was repaired behind the first `by` words, counted from there."""
     return {at - by: replace(hit, end=hit.end - by) for at, hit in repaired.items() if at >= by}

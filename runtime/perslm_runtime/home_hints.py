@@ -1,7 +1,7 @@
-"""What somebody says of a room who wants it otherwise: "it's freezing in here", "I can't see a thing". English, pure.
+"""What somebody says of a room who wants it otherwise: "it's freezing in here", "I can't see a thing". Pure.
 
-Only a sentence that says nothing else, of a room or of the speaker, and only where the room can be helped: the wish
-is marked as a hint, and one that nothing can be done for is talk.
+Only a sentence that says nothing else, of a room or of the speaker, in English. The wish is marked as a hint: one
+that nothing can be done for is talk.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from dataclasses import replace
 from perslm_runtime.home_chunks import Chunked
 from perslm_runtime.home_wish import Target, Wish
 
-_VERY = r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite|getting|absolutely|kind|of|awfully|super|just) )*"
-_IS = r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|(?P<named>xtarget\d+x) is)"
+_VERY = (
+    r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite|getting|absolutely|kind|of|awfully|"
+    r"super|just) )*"
+)
+_IS = (
+    r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|"
+    r"(?P<named>xtarget\d+x) is)"
+)
 _SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
 _COLD, _HOT = (
@@ -39,7 +45,7 @@ _HINTS = tuple(
         (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:quiet|low){_PLACE}", "change_volume", "media_player", "up"),
         (
-            rf"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music){_PLACE}",
+            r"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music)" + _PLACE,
             "change_volume",
             "media_player",
             "up",
@@ -47,7 +53,7 @@ _HINTS = tuple(
         (rf"(?:there is|we have) (?:not enough|too little|hardly any) light{_PLACE}", "lighten", "light", "up"),
     )
 )
-_MEANT = re.compile(rf"\b(?:i|we|too|so|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
+_MEANT = re.compile(r"\b(?:i|we|too|so|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
 _TOO = re.compile(r"\b(?:too|so)\b")
 
 

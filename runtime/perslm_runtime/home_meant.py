@@ -1,4 +1,4 @@
-"""From a sentence that fits to the wish that is meant: slots become targets and values, and what only looks so goes.
+"""From a sentence that fits to the wish that is meant: slots become targets and values.
 
 Pure. Knows the marks that home_chunks.py put into the sentence, and no sentence of the table.
 """
@@ -52,40 +52,33 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
     any_first = bool(wish.targets) and wish.targets[0].quantity == "any" and words[0] in chunked.targets
     if wish.name in _ASKED and any_first:  # "any lights on": nobody wants just any on
         return replace(wish, name="is_state", word=_ASKED[wish.name])
-    if (
-        wish.name == "fragment"
-        and wish.targets
-        and all(one.quantity == "no" and one.noun == "light" for one in wish.targets)
-    ):
-        return replace(wish, name="turn_off")
     if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
         wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
-    said = {*words}
-    if (
-        wish.name in ("set_position", "set_brightness")
-        and "by" in said
-        and said & (_UP | _DOWN)
-        and _lights(wish, chunked)
-    ):
-        return replace(wish, name="change_brightness", word="up" if said & _UP else "down")
-    if wish.name == "change_position" and _lights(wish, chunked):
-        return replace(wish, name="change_brightness")
-    if (
-        wish.name == "change_brightness"
-        and said & {"dark", "dim"}
-        and "is" in said
-        and wish.word == "up"
-        and _rooms(wish)
-    ):
-        return replace(wish, name="lighten")  # "the kitchen is too dark"
-    if wish.name == "start" and _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it has no rooms
-        return replace(
-            wish, targets=tuple(Target(devices=one.devices, said=one.said) for one in wish.targets), place=None
-        )
-    few = wish.number is not None and abs(wish.number) <= _MOST_STEPS
-    if wish.name == "set_temperature" and few and said & (_UP | _DOWN) and not said & {"to", "at", "on"}:
-        return replace(wish, name="change_temperature", word="up" if said & _UP else "down")  # "down two degrees"
-    return wish
+    return _by_its_words(wish, {*words}, chunked)
+
+
+def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
+    """A wish by the words around what it names: "no light", "up by ten percent", "the kitchen is too dark"."""
+    word = "up" if said & _UP else "down" if said & _DOWN else ""
+    name, by = wish.name, word and "by" in said
+    match wish.name:
+        case "fragment" if wish.targets and all(
+            one.quantity == "no" and one.noun == "light" for one in wish.targets
+        ):
+            return replace(wish, name="turn_off")
+        case "set_position" | "set_brightness" if by and _lights(wish, chunked):
+            return replace(wish, name="change_brightness", word=word)
+        case "change_position" if _lights(wish, chunked):
+            name = "change_brightness"
+        case "change_brightness" if wish.word == "up" and "is" in said and said & _TOO_DARK and _rooms(wish):
+            name = "lighten"
+        case "start" if _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it knows no rooms
+            bare = tuple(Target(devices=one.devices, said=one.said) for one in wish.targets)
+            return replace(wish, targets=bare, place=None)
+        case "set_temperature" if wish.number is not None and abs(wish.number) <= _MOST_STEPS:
+            if word and not said & {"to", "at", "on"}:
+                return replace(wish, name="change_temperature", word=word)  # "down two degrees"
+    return replace(wish, name=name)
 
 
 def _lights(wish: Wish, chunked: Chunked) -> bool:
@@ -108,6 +101,7 @@ def _rooms(wish: Wish) -> bool:
 
 
 _PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
+_TOO_DARK = frozenset(("dark", "dim"))
 _MOST_STEPS = 6  # degrees: nobody heats a room to five
 _UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
 _DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))

@@ -1,7 +1,7 @@
-"""Names that were said in part or in other words: "the dinosaur" for the Dinosaur Lamp, "coffee maker" for a machine.
+"""Names said in part or in other words: "the dinosaur" for the Dinosaur Lamp, "coffee maker" for a machine.
 
 A name fits where every word said is one of the device's own: of its name, an alias, its room or its kind, and
-at least one tells it apart from its kind and room. Several that fit are all given; nothing is guessed between them.
+at least one tells it apart from its kind and room. Several that fit are all given: nothing is guessed.
 """
 
 from __future__ import annotations
