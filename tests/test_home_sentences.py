@@ -130,8 +130,68 @@ def test_a_class_right_behind_a_name_is_no_second_thing_and_never_all_of_its_kin
 
 
 @pytest.mark.parametrize(
+    ("text", "wish", "device"),
+    [
+        ("I'm off to bed, so kill the reading lamp", "turn_off", "rl"),
+        ("turn on the reading lamp I can't see a thing", "turn_on", "rl"),
+        ("reading lamp off, Jack", "turn_off", "rl"),
+        ("make sure the reading lamp is off for the film", "turn_off", "rl"),
+        ("switch the tree on", "turn_on", "ct"),
+        ("turn the big telly off", "turn_off", "tv"),
+        ("the kitchen lamp's too bright", "change_brightness", "kl"),
+        ("turn on the kitchen lamp, no wait, the reading lamp", "turn_on", "rl"),
+        ("turn the reading lamp on, sorry, turn it off", "turn_off", "rl"),
+    ],
+)
+def test_what_stands_around_a_command_and_what_is_taken_back_changes_nothing_of_it(
+    english: HomeSentences, book: NameBook, text: str, wish: str, device: str
+) -> None:
+    found = one(english.recognize(text, book))
+    assert (found.name, [target.devices for target in found.targets]) == (wish, [((device,),)])
+
+
+def test_a_value_that_is_corrected_counts_once(english: HomeSentences, book: NameBook) -> None:
+    for text in ("reading lamp to 50, actually make that 30", "set the reading lamp to 50, no, 30 percent"):
+        found = one(english.recognize(text, book))
+        assert (found.name, found.number) == ("set_brightness", 30), text
+
+
+def test_what_is_to_be_left_on_is_left_out(english: HomeSentences, book: NameBook) -> None:
+    for text in (
+        "turn off all the lights but leave the reading lamp on",
+        "all lights off except the reading lamp",
+        "turn off all the lights, just keep the reading lamp on",
+    ):
+        found = one(english.recognize(text, book))
+        assert [but.devices for target in found.targets for but in target.but] == [(("rl",),)], text
+
+
+def test_a_word_that_two_names_share_is_given_as_both(english: HomeSentences) -> None:
+    book = NameBook([Entry("Star Projector", Kind.DEVICE, "1"), Entry("Star Lantern", Kind.DEVICE, "2")])
+    wish = one(english.recognize("turn the stars on", book))
+    assert [sorted(ids) for ids in wish.targets[0].devices] == [["1", "2"]]
+
+
+def test_how_a_room_is_counts_as_a_hint_and_the_weather_does_not(english: HomeSentences, book: NameBook) -> None:
+    for text in (
+        "it's freezing in the kitchen",
+        "I'm cold",
+        "it's too dark in the kitchen",
+        "I can't see a thing",
+    ):
+        assert one(english.recognize(text, book)).hint, text
+    for text in ("it's cold", "it's warm in the kitchen", "it's dark outside", "it was freezing in the kitchen"):
+        assert english.recognize(text, book) == (), text
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "if it gets dark turn on the reading lamp",
+        "he said it's dark, turn on the reading lamp",
+        "turn off the reading lamp and order a pizza, I'm hungry",
+        "turn on the sauna",
+        "the light at the end of the tunnel is near",
         "the reading lamp is on",
         "somebody switched the reading lamp off",
         "why is the reading lamp on",
@@ -171,6 +231,7 @@ def test_half_of_a_sentence_is_not_enough(english: HomeSentences, book: NameBook
 def test_a_time_makes_a_command_one_for_later(english: HomeSentences, book: NameBook) -> None:
     assert english.later("turn on the kitchen lamp in ten minutes", book)
     assert english.later("turn off the lights at seven", book)
+    assert english.later("switch the reading lamp on at sunset", book)
     assert not english.later("turn on the kitchen lamp", book)
     assert not english.later("what happened ten minutes ago", book)
 

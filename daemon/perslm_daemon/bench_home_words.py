@@ -29,9 +29,9 @@ from perslm_runtime.understanding import Understanding
 
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
-LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4))
-UNSEEN = _HERE / "benchmarks/home_sentences_5.jsonl"
-"""One sentence was learned from this one (a class behind a name); bench_home_model.py."""
+LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4, 5, 6))
+UNSEEN = _HERE / "benchmarks/home_sentences_7.jsonl"
+"""Nothing was learned from this one; bench_home_model.py."""
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 

@@ -20,9 +20,11 @@ from perslm_daemon.home_device import Action, Device, Risk
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import Answered, Ask, Parts
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.home_synonyms import plain
 from perslm_runtime.home_tools import EXAMPLES, TIMER_UNITS, HomeNames, home_system, home_text, home_tools
 from perslm_runtime.intent import Intent
 from perslm_runtime.router import Route, Router
+from perslm_runtime.time_words import words_of
 from perslm_runtime.tool_call import ToolCall
 from perslm_runtime.tool_grammar import ToolSet
 
@@ -35,6 +37,34 @@ _MOST_NAMES = 48  # more do not fit beside the examples in 2,048 tokens
 _TIMER = re.compile(r"\b(?:timer|remind|remember|wake|alarm)\b", re.IGNORECASE)  # those have calls
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 _OPENED = frozenset({"open", "close"})
+
+_TIMED = re.compile(r"\b(?:timer|countdown|seconds?|minutes?|hours?)\b", re.IGNORECASE)
+_TOLD = re.compile(r"\b(?:remember|forget|note|keep in mind|write down|memori[sz]e)\b", re.IGNORECASE)
+_KIND_WORDS = frozenset(
+    map(
+        plain,
+        (
+            *(
+                "light",
+                "lights",
+                "lamp",
+                "room",
+                "door",
+                "fan",
+                "switch",
+                "plug",
+                "the",
+                "a",
+                "of",
+                "my",
+                "and",
+                "in",
+            ),
+            *("blind", "curtain", "heater", "thermostat", "tv", "speaker", "radio", "window", "lock", "machine"),
+        ),
+    )
+)
+"""Words that say what kind of thing is meant and not which: a light is in every room."""
 
 _NO_CALL = re.compile(
     r"\b(?:except|excepting|apart from|but not|but the|other than|besides|bar|both|undo|revert|back to|volume|"
@@ -86,6 +116,10 @@ class Chooser:
         match call.tool:
             case "none":
                 return None
+            case "set_timer" if not _TIMED.search(ask.text):
+                return None
+            case "remember" if not _TOLD.search(ask.text):
+                return None
             case "set_timer":
                 unit = str(arguments["unit"])
                 seconds = int(arguments["amount"]) * _SECONDS[unit if unit in TIMER_UNITS else "minutes"]
@@ -94,8 +128,18 @@ class Chooser:
                 return await self.do(Intent("remember", {"what": str(arguments["fact"])}), ask)
         target = str(arguments["target"])
         value = arguments.get("percent", arguments.get("degrees"))
-        ids = self._ids(call.tool, target)
+        ids = self._ids(call.tool, target) if self._is_spoken_of(target, ask) else ()
         return Act(Action(call.tool, value), ids) if ids else None
+
+    def _is_spoken_of(self, target: str, ask: Ask) -> bool:
+        """Whether what was chosen was said: a word of its name or room that is not only its kind, or "here"."""
+        devices = self.home.find(target)
+        names = {target, *(word for one in devices for word in (one.area or "", *one.aliases))}
+        telling = {plain(word) for name in names for word in name.lower().split()} - _KIND_WORDS
+        said = {plain(word.lower()) for word in words_of(ask.text)}
+        room = (ask.area or self.area).lower()
+        here = "here" in said and bool(room) and any((one.area or "").lower() == room for one in devices)
+        return here or bool(telling & said)
 
     def _ids(self, verb: str, target: str) -> tuple[str, ...]:
         """The devices of a name that was offered: one of them, or a room's lights and what "everything" is."""

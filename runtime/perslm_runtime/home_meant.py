@@ -137,6 +137,8 @@ def sensible(wish: Wish) -> bool:
             fits = bool(targets)
         case "arm_home" | "arm_away" | "arm_night":
             fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+        case "is_state" if wish.word == "armed":
+            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
         case "disarm":
             fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
         case "vacuum_locate":
@@ -157,7 +159,7 @@ def sensible(wish: Wish) -> bool:
 
 def but_kept(left: Wish, words: Sequence[str], rest: Sequence[Wish]) -> tuple[Wish, ...] | None:
     """ "All lights off but leave the lamp on": the first wish without what is to be kept; None for any other."""
-    if words[0] not in ("leave", "keep") or rest[0].name != _OPPOSITE.get(left.name) or not left.targets:
+    if words[:1] not in (["leave"], ["keep"]) or rest[0].name != _OPPOSITE.get(left.name) or not left.targets:
         return None
     last = left.targets[-1]
     if not (last.many or last.every or last.is_place):

@@ -18,7 +18,7 @@ _LONGEST_WORDS = 12
 _SHORTEST_REPAIRED = 4  # letters; "tv" is near too much
 _ALIKE = 0.75  # of 1.0; below it more chat was "repaired" into names than names were found
 _SPELLED = 0.6
-_SHORT = 5  # letters
+_SHORT, _SPELLED_SHORT = 5, 0.65  # letters
 _CLEARLY = 0.08  # how much better the best has to be than the next
 
 
@@ -120,7 +120,7 @@ class NameBook:
         wanted = set(kinds)
         found = [one for one in self._near.to(key) if one[2] in wanted]
         if len(key) <= _SHORT:  # the sound of a short word says little: "sauna" is no Shaun
-            found = [one for one in found if likeness(key, one[1]) >= _ALIKE]
+            found = [one for one in found if likeness(key, one[1]) >= _SPELLED_SHORT]
         if not found or found[0][0] < _ALIKE:
             return None
         best, _, kind = found[0]

@@ -80,6 +80,9 @@ class PartNames:
         one = len(words) > 1 and words[-1] in _ONES
         words = [word for word in words if word not in _ONES]
         telling = [word for word in words if word in self._by_word and (one or word not in self._common)]
+        if len(telling) == 0 and len(words) > 1 and not one:
+            telling = [word for word in words if word in self._by_word]
+            telling = telling if len(telling) > 1 else []  # "the big telly": two words of one name
         if not telling or len(words) != len({*words}):
             return ()
         few = set.intersection(*(self._by_word[word] for word in telling))

@@ -298,7 +298,7 @@ class HomeSentences:
                 rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
                 continue
-            if (kept := but_kept(left, words[end:], rest)) is not None:
+            if (kept := but_kept(left, behind, rest)) is not None:
                 return kept
             if (
                 rest[0].name == "fragment"
