@@ -134,7 +134,10 @@ class AnswerModel(nn.Module):  # type: ignore[misc]  # torch has no types here
     def forward(self, batch: Batch) -> Tensor:
         """Logits [answers, vocabulary], at the answers alone: over all tokens they are a third of the work."""
         hidden = self.model.model(
-            input_ids=batch.tokens, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False,
+            input_ids=batch.tokens,
+            attention_mask=batch.mask(),
+            position_ids=batch.positions,
+            use_cache=False,
             packed=batch,
         ).last_hidden_state
         chosen = hidden.reshape(-1, hidden.shape[-1])[batch.sources]

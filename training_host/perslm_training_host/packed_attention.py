@@ -29,7 +29,7 @@ def install(model: Any) -> None:
     """
     AttentionInterface.register(_NAME, _attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    model.config._attn_implementation = _NAME  # noqa: SLF001 - the setter would look for a library of that name
+    model.config._attn_implementation = _NAME  # the setter would look for a library of that name
 
 
 def _attend(
@@ -43,7 +43,7 @@ def _attend(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """`query` [rows, heads, length, width]; `key` and `value` have fewer heads. Returns [rows, length, heads, width]."""
+    """`query` [rows, heads, length, width], `key` and `value` with fewer heads: [rows, length, heads, width]."""
     if packed is None:
         found, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
         return found, None

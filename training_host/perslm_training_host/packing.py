@@ -66,8 +66,8 @@ class Batch:
 
     `sources` [answers] index the flattened rows * length, as `heads` [rows, longest head] and `bodies` [dialogues,
     longest dialogue] do, which are filled up with 0; `head_sizes` [rows] says how much of a head is real. `rows`
-    [dialogues] tells whose a dialogue is, `order` [rows * length] where a token stands in heads and bodies one after
-    the other. `targets` and `owners` [answers] are the answers' tokens and their dialogues.
+    [dialogues] tells whose a dialogue is, `order` [rows * length] where a token stands in heads and then bodies.
+    `targets` and `owners` [answers] are the answers' tokens and their dialogues.
     """
 
     tokens: Tensor
@@ -91,13 +91,13 @@ class Batch:
         return Batch(*(getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)))
 
     def mask(self) -> Tensor:
-        """What dialogues see [dialogues, 1, longest dialogue, longest head + longest dialogue]: head, and what was."""
+        """What dialogues see: [dialogues, 1, longest dialogue, longest head + longest dialogue]."""
         longest = self.bodies.shape[1]
         past = torch.ones(longest, longest, dtype=torch.bool, device=self.tokens.device).tril()
         known = torch.arange(self.heads.shape[1], device=self.tokens.device) < self.head_sizes[self.rows][:, None]
-        return torch.cat(
-            [known[:, None].expand(-1, longest, -1), past[None].expand(len(known), -1, -1)], dim=2
-        )[:, None]
+        return torch.cat([known[:, None].expand(-1, longest, -1), past[None].expand(len(known), -1, -1)], dim=2)[
+            :, None
+        ]
 
 
 def collate(sequences: Sequence[Packed]) -> Batch:
