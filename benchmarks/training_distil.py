@@ -1,6 +1,7 @@
 """What distilling costs and brings: `python benchmarks/training_distil.py FOLDER [PART …]`.
 
-`step`: one step of our loop beside a bare PyTorch loop, same model (SmolLM2-135M teaching itself), batch and loss.
+`step`: one step of our loop beside a bare PyTorch loop, same model (SmolLM2-135M teaching itself), batch and loss,
+three processes of each in turn.
 `memory`: what the loss of 2,048 places takes beyond its inputs, whole and in chunks. `pruned`: SmolLM2-135M with
 27 of its 30 layers, measured in llama.cpp before and after a lesson, on text that nobody learned. `cached`: bytes
 and seconds of a teacher's kept words. Keeps benchmarks/training/distil.json; `.venv-train/bin/python` runs it.
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -205,13 +207,30 @@ def main() -> None:
         "model": "SmolLM2-135M-Instruct, catalogue",
     }
     for part in options.parts:
-        if part in ("step", "memory"):
-            kinds = ("bare", "ours") if part == "step" else ("whole", "chunks")
-            found[part] = {kind: _apart(options.folder, f"{part}:{kind}") for kind in kinds}
+        if part == "step":
+            found[part] = steps_in_turn(options.folder)
+        elif part == "memory":
+            found[part] = {kind: _apart(options.folder, f"memory:{kind}") for kind in ("whole", "chunks")}
         else:
             found[part] = pruned(options.folder) if part == "pruned" else cached(options.folder)
         print(part, json.dumps(found[part], indent=1))
         RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def steps_in_turn(folder: Path, rounds: int = 3) -> dict[str, Any]:
+    """Both loops by turns, so that a machine that is shared burdens both alike; the ratio of their medians."""
+    told: dict[str, list[dict[str, float]]] = {"bare": [], "ours": []}
+    for _ in range(rounds):
+        for kind, found in told.items():
+            found.append(_apart(folder, f"step:{kind}"))
+    medians = {kind: statistics.median(one["cpu_s"] for one in found) for kind, found in told.items()}
+    return {
+        "bare": medians["bare"],
+        "ours": medians["ours"],
+        "ratio": round(medians["ours"] / medians["bare"], 3),
+        "all": told,
+        "tokens": ROWS * LENGTH,
+    }
 
 
 def _apart(folder: Path, one: str) -> Any:

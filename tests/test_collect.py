@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -229,6 +231,42 @@ def test_a_teachers_wording_is_kept_where_it_still_says_what_the_call_names(tmp_
         )
     )
     assert [type(one) for one in talk] == [Line, Unread]
+
+
+class _Server(BaseHTTPRequestHandler):
+    """A teacher's server that is busy twice before each answer."""
+
+    tries: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.tries.append(body["messages"][-1]["content"])
+        if len(self.tries) % 3:
+            self.send_error(503)
+            return
+        said = {"choices": [{"message": {"content": "I am fine."}, "finish_reason": "stop"}]}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(said).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Say nothing."""
+
+
+def test_a_busy_server_is_asked_again_and_an_answer_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perslm_training_host.text_teachers._WAIT_S", 0.01)
+    with HTTPServer(("127.0.0.1", 0), _Server) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        url = f"http://127.0.0.1:{listening.server_port}/v1#some-model"
+        for _ in range(2):
+            assert perslm_host(["--json", "collect", "--talk", "3", "--teacher", url, "--out", str(tmp_path)]) == 0
+        listening.shutdown()
+        thread.join()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["read"] == 3
+    assert len(_Server.tries) == 9, "three times each, and nothing in the second run"
 
 
 def test_what_boards_shared_is_in_the_data_set_until_it_is_taken_back(

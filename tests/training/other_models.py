@@ -22,6 +22,7 @@ _SHAPE = {
     "max_position_embeddings": 512,
     "rms_norm_eps": 1e-5,
 }
+_HEAD = {"phi3": 16, "gemma2": 256}  # Gemma 2 divides by the root of 256, whatever the file says
 _NAMES = {
     "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_proj": "attn_q",
@@ -50,7 +51,7 @@ def make(kind: str) -> Any:
     model = (
         Phi3ForCausalLM(Phi3Config(**_SHAPE, pad_token_id=0, tie_word_embeddings=False))
         if kind == "phi3"
-        else Gemma2ForCausalLM(Gemma2Config(**_SHAPE, head_dim=16))
+        else Gemma2ForCausalLM(Gemma2Config(**_SHAPE, head_dim=_HEAD["gemma2"]))
     )
     for parameter in model.parameters():
         parameter.data += (0.1 if parameter.ndim == 1 else 0.05) * torch.randn(parameter.shape)
@@ -81,9 +82,9 @@ def _about(writer: GGUFWriter, config: Any, kind: str) -> None:
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(16)
-    writer.add_key_length(16)
-    writer.add_value_length(16)
+    writer.add_rope_dimension_count(_HEAD[kind])
+    writer.add_key_length(_HEAD[kind])
+    writer.add_value_length(_HEAD[kind])
     writer.add_file_type(0)
     writer.add_sliding_window(512)
     if kind == "gemma2":

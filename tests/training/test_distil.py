@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import forked
 import pytest
 import small_model
 import torch
@@ -23,7 +20,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from conftest import Small
 from perslm_runtime.errors import InputError
-from perslm_training_host import base_model, gguf_file, lineage
+from perslm_training_host import base_model, chat_replies, gguf_file, lineage
 from perslm_training_host.cli import run
 from perslm_training_host.divergence import DIVERGENCES, with_rest
 from perslm_training_host.lessons import Dense, Lesson, Likeliest, mean_loss
@@ -31,26 +28,25 @@ from perslm_training_host.llama_scores import Scorer, compare
 from perslm_training_host.logit_cache import LogitCache
 from perslm_training_host.student_model import StudentModel, rollout
 
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
-    "OMP_NUM_THREADS": "1",
-}
 
-
-@pytest.fixture(scope="module")
-def folder(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model as a Hugging Face folder."""
-    found = tmp_path_factory.mktemp("hf")
-    model = base_model.load(small.parent).model
-    LlamaForCausalLM.from_pretrained(None, config=model.config, state_dict=model.state_dict()).save_pretrained(
-        found
-    )
-    raw = small_model.make_tokenizer(small_model.train_text())
+def save_folder(path: Path, found: Path) -> Path:
+    """The model of a GGUF file as a Hugging Face folder, with its own tokenizer."""
+    loaded = base_model.load(path)
+    LlamaForCausalLM.from_pretrained(
+        None, config=loaded.model.config, state_dict=loaded.model.state_dict()
+    ).save_pretrained(found)
+    raw = loaded.prompts.tokenizer.backend_tokenizer
     wrapped = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>")  # noqa: S106 - a token of text
     wrapped.chat_template = small_model.TEMPLATE
     wrapped.save_pretrained(found)
     (found / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     return found
+
+
+@pytest.fixture(scope="module")
+def folder(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model as a Hugging Face folder."""
+    return save_folder(small.parent, tmp_path_factory.mktemp("hf"))
 
 
 @pytest.mark.parametrize("name", sorted(DIVERGENCES))
@@ -185,24 +181,21 @@ def test_a_cache_is_made_once_and_a_second_run_needs_no_teacher(
     assert "is damaged" in told(capsys, *command, code=3)["error"]["message"]
 
 
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
+def test_a_run_killed_or_interrupted_in_the_middle_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        more = ["--steps", "8", "--keep-every", "1", "--accumulate", "2", "--on-policy", "0.5", "--lora", "4",
-                    "--length", "24"]  # fmt: skip
+        more = ["--steps", "6", "--keep-every", "1", "--accumulate", "2", "--on-policy", "0.5", "--lora", "4",
+                    "--length", "16"]  # fmt: skip
         return list(map(str, distil(small, out, *more)))
 
     assert run(command(tmp_path / "whole")) == 0
-    argv = [sys.executable, "-m", "perslm_training_host.cli", *command(tmp_path / "killed")]
-    log = tmp_path / "killed" / "log.jsonl"
-    with subprocess.Popen(argv, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT) as child:
-        while child.poll() is None and not (log.exists() and log.read_text().count("\n") >= 2):
-            pass
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "student-f32.gguf").exists()
-    assert run(command(tmp_path / "killed")) == 0
-    for name in ("student-f32.gguf", "lora/adapter_model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    forked.killed_after(2, tmp_path / "killed" / "log.jsonl", command(tmp_path / "killed"))
+    assert forked.interrupted_after(1, tmp_path / "stopped" / "log.jsonl", command(tmp_path / "stopped")) == 130
+    for ended in ("killed", "stopped"):
+        assert torch.load(tmp_path / ended / "state.pt", weights_only=True)["step"] < 6
+        assert not (tmp_path / ended / "student-f32.gguf").exists()
+        assert run(command(tmp_path / ended)) == 0
+        for name in ("student-f32.gguf", "lora/adapter_model.safetensors"):
+            assert (tmp_path / ended / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_the_written_adapter_is_the_change_that_was_learned(
@@ -259,7 +252,7 @@ def server() -> Iterator[str]:
 def test_a_server_that_goes_away_ends_by_name_and_nothing_is_asked_twice(
     small: Small, tmp_path: Path, server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perslm_training_host.teacher_texts._WAIT_S", 0.01)
+    monkeypatch.setattr("perslm_training_host.text_teachers._WAIT_S", 0.01)
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"word {n}"}) + "\n" for n in range(12)))
     command = [
@@ -278,17 +271,48 @@ def test_a_server_that_goes_away_ends_by_name_and_nothing_is_asked_twice(
     assert Path(report["written"][0]).exists()
 
 
-def test_a_teacher_of_another_tokenizer_teaches_by_its_answers(
-    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = tmp_path / "other.gguf"
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher with another tokenizer, which ends its answers after some words."""
+    path = tmp_path_factory.mktemp("another") / "other.gguf"
     tokenizer = small_model.make_tokenizer(small_model.train_text()[:3000] + "quite other words " * 400)
-    small_model.write_gguf(small_model.make_model(1), tokenizer, other)
+    model = small_model.make_model(1)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[2] *= 2.5  # the word that ends an answer is more often the likeliest
+    small_model.write_gguf(model, tokenizer, path)
+    return path
+
+
+def test_a_teacher_of_another_tokenizer_is_no_teacher_of_probabilities(
+    small: Small, another: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = distil(small, tmp_path / "run", "--steps", "3")
-    command[1] = other
+    command[1] = another
     refused = told(capsys, *command, code=3)["error"]
     assert refused["kind"] == "OtherTokenizer"
     assert "--prompts" in refused["message"]
+
+
+def test_a_file_and_a_folder_of_another_tokenizer_teach_by_the_same_answers(
+    small: Small, another: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"Tell me of {n}"}) + "\n" for n in range(12)))
+    as_folder = save_folder(another, tmp_path / "folder")
+    answers: dict[str, dict[str, str]] = {}
+    for name, teacher in (("file", another), ("folder", as_folder)):
+        out = tmp_path / name
+        report = told(
+            capsys, "distill", teacher, small.parent, "--prompts", prompts, "--out", out, "--steps", "12",
+            "--answer-tokens", "12", *COMMON, "--length", "256",
+        )  # fmt: skip
+        answers[name] = dict(chat_replies.read(out / "answers.jsonl"))
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
+        assert Path(report["written"][0]).exists()
+    assert answers["file"]
+    assert answers["file"] == answers["folder"]
+    assert 0 < len(answers["file"]) < 12  # what did not come to an end is no answer
 
 
 @pytest.mark.parametrize(

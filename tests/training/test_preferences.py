@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -108,6 +109,23 @@ def test_people_get_the_answers_they_wanted_and_replay_keeps_the_rest(
     about = json.loads((tmp_path / "kept" / "run.json").read_text())
     assert about["recipe"]["sources"] == {"thumb": 12, "correction": 12}
     assert Path(loose["written"][0]).exists()
+
+
+def test_a_killed_prefer_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path / "pairs.jsonl")
+
+    def command(out: str) -> list[str]:
+        return list(map(str, [
+            "prefer", small.parent, pairs, "--steps", "6", "--rows", "2", "--rate", "3e-3", "--lora", "4",
+            "--no-bf16", "--keep-every", "2", "--validate-every", "0", "--kind", "F32", "--out", tmp_path / out,
+        ]))  # fmt: skip
+
+    assert run(command("whole")) == 0
+    forked.killed_after(3, tmp_path / "killed" / "log.jsonl", command("killed"))
+    assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] in (2, 4)
+    assert run(command("killed")) == 0
+    for name in ("student-f32.gguf", "lora/adapter_model.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_bad_thumb_with_a_better_answer_is_a_pair_and_other_lines_of_a_data_set_are_none(tmp_path: Path) -> None:

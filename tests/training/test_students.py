@@ -77,7 +77,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_loaded() -> None
 
 
 @pytest.mark.parametrize("kind", ["phi3", "gemma2"])
-def test_other_architectures_are_read_to_the_bit_and_learn(
+def test_other_architectures_are_read_to_the_bit_learn_and_run_in_llama_cpp(
     tmp_path: Path, small: Small, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     model, path = other_models.make(kind), tmp_path / "model" / "model.gguf"
@@ -94,7 +94,11 @@ def test_other_architectures_are_read_to_the_bit_and_learn(
         "distill", path, path, "--text", small.train, "--out", tmp_path / "run", "--steps", "2", "--loss", "ce",
         *COMMON,
     ]  # fmt: skip
-    written = Path(told(capsys, *command)["written"][0])  # a folder: no GGUF file is written of these
+    written = Path(told(capsys, *command)["written"][0])
+    assert written.suffix == ".gguf"
     with torch.no_grad():
-        learnt = base_model.load(written).model(input_ids=tokens).logits
-        assert 0 < float((learnt - model(input_ids=tokens).logits).abs().max()) < 1
+        learnt = base_model.load(written).model(input_ids=tokens).logits[0]
+        assert 0 < float((learnt - model(input_ids=tokens).logits[0]).abs().max()) < 1
+    with Scorer(written, threads=1) as scorer:
+        shipped = torch.from_numpy(scorer.logits(tokens[0].tolist(), 0))
+    assert float((shipped.softmax(-1) - learnt.softmax(-1)).abs().max()) < 1e-3

@@ -27,6 +27,8 @@ from perslm_training_host.phrases import in_words, lines, resolve
 from perslm_training_host.preflight import TooLittleMemory
 from perslm_training_host.recollections import UNKNOWN, recollection, turned
 from perslm_training_host.student_training import prepared_recipe, train_student
+from perslm_training_host.talk_apart import held_out_talk, talk_apart
+from perslm_training_host.talk_questions import questions
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden/tools.jsonl"
@@ -164,6 +166,25 @@ def test_one_recipe_ends_in_files_that_the_boards_engine_runs(small: Path, tmp_p
         assert "answers" in chat.prove()
     finally:
         chat.close()
+
+
+def test_talk_is_no_way_from_itself_and_some_way_from_other_weights(tmp_path: Path) -> None:
+    text = train_text()
+    files = [tmp_path / name for name in ("base.gguf", "other.gguf")]
+    for path, noise in zip(files, (0.0, 0.01), strict=True):
+        model = make_model(1)
+        with torch.no_grad():
+            model.model.embed_tokens.weight[2] *= 4.0  # a random model would hardly ever end its answer
+            model.model.layers[0].mlp.up_proj.weight.add_(
+                noise * torch.randn(512, 128, generator=torch.Generator().manual_seed(0))
+            )
+        write_gguf(model, make_tokenizer(text), path)
+    same, other = (talk_apart(files[0], path, 12) for path in files)
+    assert same.answers > 3
+    assert (same.kl, same.same_top) == (0.0, 1.0)
+    assert other.kl_95[1] > other.kl > 1e-4
+    assert other.tokens == same.tokens
+    assert not set(held_out_talk(60)) & set(questions(2000, 0))
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -219,19 +221,93 @@ def test_two_processes_distil_what_one_distils(small: Small, tmp_path: Path, kin
     if kind.startswith("zero") and find_spec("deepspeed") is None:
         pytest.skip("extra `deepspeed`")
     assert perslm_host(distil_command(small, tmp_path / "alone" / "run", *more)) == 0
-    environment = os.environ | {
+    argv = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", *CLI]
+    ended = subprocess.run(
+        [*argv, *distil_command(small, tmp_path / "two" / "run", *more), "--distributed", kind],
+        env=environment(), capture_output=True, text=True, check=False, timeout=380,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert_same(small, tmp_path / "alone" / "run", tmp_path / "two" / "run")
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+CLI = ["-m", "perslm_training_host.cli"]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {
         "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
         "OMP_NUM_THREADS": "1",
     }
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    argv = [*torchrun, "-m", "perslm_training_host.cli", *distil_command(small, tmp_path / "two" / "run", *more)]
-    ended = subprocess.run(
-        [*argv, "--distributed", kind], env=environment, capture_output=True, text=True, check=False, timeout=380
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    one, two = (gguf_file.read(tmp_path / name / "run" / "student-f32.gguf") for name in ("alone", "two"))
+
+
+def assert_same(small: Small, alone: Path, together: Path) -> None:
+    one, two = (gguf_file.read(folder / "student-f32.gguf") for folder in (alone, together))
     moved = 0.0
     for name in one.tensors:
         assert np.allclose(one.values(name), two.values(name), atol=2e-5), name
         moved += float(np.abs(one.values(name) - gguf_file.read(small.quantized("Q4_0")).values(name)).max())
     assert moved > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_nodes_that_meet_by_their_address_distil_what_one_process_distils(
+    small: Small, tmp_path: Path, kind: str
+) -> None:
+    assert perslm_host(distil_command(small, tmp_path / "alone")) == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nodes = [
+        subprocess.Popen(
+            [
+                *TORCHRUN, "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1",
+                "--master-addr", "127.0.0.1", "--master-port", str(port), *CLI,
+                *distil_command(small, tmp_path / "nodes"), "--distributed", kind,
+            ],
+            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    complaints = [node.communicate(timeout=380)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], complaints
+    assert_same(small, tmp_path / "alone", tmp_path / "nodes")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", ["fsdp", "zero2", "zero3"])
+def test_a_group_that_was_killed_goes_on_to_what_it_would_have_become(
+    small: Small, tmp_path: Path, kind: str
+) -> None:
+    if kind.startswith("zero") and find_spec("deepspeed") is None:
+        pytest.skip("extra `deepspeed`")
+    argv = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", *CLI]
+    more = ["--steps", "12", "--keep-every", "1", "--distributed", kind]
+
+    def command(out: Path) -> list[str]:
+        return [*argv, *distil_command(small, out, *more)]
+
+    whole = subprocess.run(
+        command(tmp_path / "whole"), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert whole.returncode == 0, whole.stderr[-4000:]
+    killed = subprocess.Popen(
+        command(tmp_path / "killed"), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    log, by = tmp_path / "killed" / "log.jsonl", time.monotonic() + 300
+    while not (log.exists() and log.read_text().count("\n") >= 3):
+        assert killed.poll() is None
+        assert time.monotonic() < by
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert 1 <= torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] < 12
+    again = subprocess.run(
+        command(tmp_path / "killed"), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert_same(small, tmp_path / "whole", tmp_path / "killed")

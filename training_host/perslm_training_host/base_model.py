@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from perslm_runtime.errors import EngineError, InputError
 from perslm_runtime.prompt import CHATML, Conversation, chat_format, start_conversation
-from perslm_training_host import gguf_file, gguf_model, model_facts
+from perslm_training_host import gguf_file, gguf_model, model_facts, packed_attention
 from perslm_training_host.packing import Batch, Dialogue
 from perslm_training_host.preflight import TooLittleMemory
 
@@ -128,12 +128,17 @@ class AnswerModel(nn.Module):  # type: ignore[misc]  # torch has no types here
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        packed_attention.install(model)
         self.model = model
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [answers, vocabulary], at the answers alone: over all tokens they are a third of the work."""
         hidden = self.model.model(
-            input_ids=batch.tokens, attention_mask=batch.mask(), position_ids=batch.positions, use_cache=False
+            input_ids=batch.tokens,
+            attention_mask=batch.mask(),
+            position_ids=batch.positions,
+            use_cache=False,
+            packed=batch,
         ).last_hidden_state
         chosen = hidden.reshape(-1, hidden.shape[-1])[batch.sources]
         logits: Tensor = self.model.lm_head(chosen)

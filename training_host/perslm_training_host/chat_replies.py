@@ -7,7 +7,7 @@ base model's own probabilities. Questions come from the training file's talk, ne
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -31,25 +31,31 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
 
     Some 1 s an answer with a 135M model on two cores.
     """
+    kept = dict(read(file)) if file.exists() else {}
+    wanted = [question for question in questions(count, seed) if question not in kept]
+    progress = Progress("replies", len(wanted))
+    for number, (question, reply) in enumerate(answered(model, wanted), start=1):
+        if reply:
+            kept[question] = reply
+        if number % 50 == 0 or number == len(wanted):
+            write(file, kept)
+        progress.at(number)
+
+
+def answered(model: Path, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each question with what the GGUF file `model` answers on a board, "" where that did not come to an end."""
     from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - llama.cpp is not on every machine that trains
     from perslm_runtime.model import ChatModel, ReplyEnd  # noqa: PLC0415 - as above
 
-    kept = dict(read(file)) if file.exists() else {}
-    wanted = [question for question in questions(count, seed) if question not in kept]
     if not wanted:
         return
     options = LlamaOptions(context_tokens=_CONTEXT_TOKENS)
     chat = ChatModel(model, options, system=SYSTEM, examples=EXAMPLES, max_reply_tokens=_REPLY_TOKENS)
-    progress = Progress("replies", len(wanted))
     try:
-        for number, question in enumerate(wanted, start=1):
+        for question in wanted:
             chat.begin(Stop())
-            for piece in chat.reply(Stop(), user_text(question)):
-                if isinstance(piece, ReplyEnd) and piece.why == "end" and piece.text.strip():
-                    kept[question] = piece.text
-            if number % 50 == 0 or number == len(wanted):
-                write(file, kept)
-            progress.at(number)
+            ends = [piece for piece in chat.reply(Stop(), user_text(question)) if isinstance(piece, ReplyEnd)]
+            yield question, ends[-1].text.strip() if ends and ends[-1].why == "end" else ""
     finally:
         chat.close()
 

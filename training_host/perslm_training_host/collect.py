@@ -11,8 +11,7 @@ import msgspec
 import typer
 
 from perslm_runtime.errors import InputError
-from perslm_training_host import dataset_card, generated, sources
-from perslm_training_host.answering_teachers import teacher
+from perslm_training_host import dataset_card, generated, sources, text_teachers
 from perslm_training_host.cleaning import Wanted
 from perslm_training_host.collecting import Rules, build
 from perslm_training_host.console import Progress, note, put, put_json, session_of
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 _FORGOTTEN = "forgotten.txt"
 _CACHE = "teacher.jsonl"
+_REPLY_TOKENS = 96
 
 
 def register(app: typer.Typer) -> None:
@@ -147,10 +147,10 @@ def _lines(
     yield from generated.home_lines(home, seed)
     yield from generated.memory_lines(memories, seed)
     if talk or reword:
-        name, answer = stack.enter_context(teacher(teacher_named))
+        name, teacher = stack.enter_context(text_teachers.opened(teacher_named, _REPLY_TOKENS))
         cache = out / f"{name.replace('/', '_').replace(':', '_')}.{_CACHE}"
-        yield from generated.talk_lines(questions(talk, seed), answer, cache)
-        yield from generated.reworded_lines(reword, seed, answer, cache)
+        yield from generated.talk_lines(questions(talk, seed), teacher.ask, cache)
+        yield from generated.reworded_lines(reword, seed, teacher.ask, cache)
 
 
 def _shared(repository: Path) -> list[Kept]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from perslm_training_host import (
     preflight,
     pruning,
     teacher_texts,
+    text_teachers,
     texts,
     weights,
 )
@@ -73,7 +75,7 @@ class Recipe:
         self.taught.check()
         if self.by_text == bool(self.text):
             raise InputError("give --text to learn a teacher's probabilities, or --prompts to learn its answers")
-        if teacher_texts.is_server(self.teacher) and not self.by_text:
+        if text_teachers.is_server(self.teacher) and not self.by_text:
             raise InputError("a server gives text alone: give --prompts for what it shall answer")
 
 
@@ -141,7 +143,7 @@ def _look(recipe: Recipe, licence: str, *, checked: bool) -> _Looked:
     source = recipe.prompts if recipe.prompts is not None else None
     learned = "\n".join(teacher_texts.read_prompts(source)) if source else texts.read(recipe.text)
     hashes["text"] = lineage.sha256_of_text(learned)
-    if teacher_texts.is_server(recipe.teacher):
+    if text_teachers.is_server(recipe.teacher):
         _tell(preflight.check_licence(licence, recipe.teacher, checked=checked))
         return _Looked(student, None, hashes | {"teacher": recipe.teacher_model}, 0)
     path = Path(recipe.teacher)
@@ -319,20 +321,17 @@ class _Parts:
         recipe, tokens = self._recipe, self._recipe.answer_tokens
         if file.exists() and not set(prompts) - {question for question, _ in chat_replies.read(file)}:
             return
+        found: text_teachers.TextTeacher
         if self._looked.teacher is None:
-            server = teacher_texts.Server(recipe.teacher, recipe.teacher_model, recipe.system, tokens)
-            teacher_texts.ask_all(server, prompts, file, quiet=self._quiet)
-            return
-        path = self._looked.teacher.path
-        answer, close = (
-            teacher_texts.from_gguf(path, recipe.system, tokens)
-            if path.is_file()
-            else teacher_texts.from_folder(path, recipe.system, tokens, recipe.device)
-        )
+            found = text_teachers.Server(recipe.teacher, recipe.teacher_model, tokens)
+        elif (path := self._looked.teacher.path).is_file():
+            found = text_teachers.Gguf(path, tokens)
+        else:
+            found = text_teachers.Folder(path, tokens, recipe.device)
         try:
-            teacher_texts.ask_all(answer, prompts, file, quiet=self._quiet)
+            teacher_texts.ask_all(partial(found.ask, recipe.system), prompts, file, quiet=self._quiet)
         finally:
-            close()
+            found.close()
 
     def estimate(self, price: float) -> Estimate:
         """Time one micro-batch of what will be trained."""

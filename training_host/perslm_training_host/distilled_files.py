@@ -40,7 +40,7 @@ def write(base: Path, model: Any, state: Mapping[str, Tensor], folder: Path, kin
     if base.is_dir():
         return _write_folder(base, model, state, folder / "student")
     file = gguf_file.read(base)
-    if file.architecture not in gguf_model.MAPPED:
+    if file.architecture not in gguf_model.WRITTEN:
         return _write_folder(base, model, state, folder / "student")
     if kind not in _KINDS:
         raise InputError(f"--kind {kind}: a student is written in F16 or F32; `perslm-host quantize` goes on")

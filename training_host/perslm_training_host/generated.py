@@ -20,8 +20,8 @@ from perslm_training_host.phrases import in_words
 from perslm_training_host.recollections import recollection
 from perslm_training_host.sources import Line, Unread
 
-Answer = Callable[[str, str], str]
-"""A teacher: system text and question in, reply out."""
+Answer = Callable[[str, str], str | None]
+"""A teacher: system text and question in, reply out, None where it did not come to an end."""
 
 _SENTENCES_A_HOME = 12
 _LIKE_ENOUGH = 0.5  # words in common, of a sentence whose call names nothing that it says
@@ -114,7 +114,7 @@ def _asked(teacher: Answer, cache: Path, system: str, question: str) -> str:
     key = sha256(f"{system}\0{question}".encode()).hexdigest()[:24]
     known = _cached(cache)
     if key not in known:
-        known[key] = teacher(system, question)
+        known[key] = teacher(system, question) or ""
         with cache.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "reply": known[key]}, ensure_ascii=False) + "\n")
     return known[key]

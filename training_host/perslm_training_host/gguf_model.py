@@ -1,7 +1,8 @@
 """A GGUF model as a torch model, and a torch model's weights as GGUF tensors: one table of names, both ways.
 
-Maps the llama, qwen2 and qwen3 architectures. GGUF keeps the query and key rows of llama in another order than
-Hugging Face (pairs of the rotary halves side by side); the order is changed here and nowhere else.
+Reads and writes llama, qwen2 and qwen3; phi3 and the gemmas, which transformers reads, are written. GGUF keeps the
+query and key rows of llama in another order than Hugging Face (pairs of the rotary halves side by side), and of
+gemma's norms one more than their weights; both are changed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -37,20 +38,51 @@ _IN_BLOCK = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+_GEMMA_2 = _IN_BLOCK | {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_OTHERS = {
+    "phi3": {
+        "attn_norm": "input_layernorm",
+        "ffn_norm": "post_attention_layernorm",
+        "attn_qkv": "self_attn.qkv_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_up": "mlp.gate_up_proj",
+        "ffn_down": "mlp.down_proj",
+    },
+    "gemma": _IN_BLOCK,
+    "gemma2": _GEMMA_2,
+    "gemma3": _GEMMA_2,
+}
 _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 MAPPED = frozenset({"llama", "qwen2", "qwen3"})
-"""Architectures that are read and written here; others are read by transformers, and not written as GGUF."""
+"""Architectures that are read and written here; others are read by transformers."""
+WRITTEN = MAPPED | _OTHERS.keys()
+"""Architectures that are written as GGUF."""
+_ONE_MORE = {
+    "gemma",
+    "gemma2",
+    "gemma3",
+}  # architectures whose norms multiply by 1 + weight, and hold that in a file
 _PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
 
 
-def torch_name(name: str) -> str:
+def is_learned(name: str) -> bool:
+    """Whether a GGUF tensor is one of the model's weights; tables of positions stay the base's."""
+    return not name.startswith("rope_")
+
+
+def torch_name(name: str, architecture: str = "llama") -> str:
     """The Hugging Face name of a GGUF tensor. Raises InputError for one that has none."""
+    known = _OTHERS.get(architecture, _IN_BLOCK)
     if name in _TOP:
         return _TOP[name]
     found = _BLOCK.fullmatch(name)
-    if found is None or found[2] not in _IN_BLOCK:
-        raise InputError(f"tensor {name} has no place in a llama or qwen model: this architecture is not mapped")
-    return f"model.layers.{found[1]}.{_IN_BLOCK[found[2]]}.{found[3]}"
+    if found is None or found[2] not in known:
+        raise InputError(f"tensor {name} has no place in a {architecture} model: its architecture is not mapped")
+    return f"model.layers.{found[1]}.{known[found[2]]}.{found[3]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +182,16 @@ def gguf_arrays(
     """
     found: dict[str, NDArray[np.float32]] = {}
     for name, tensor in file.tensors.items():
-        if reshaped is not None and name in reshaped.without:
+        if not is_learned(name) or (reshaped is not None and name in reshaped.without):
             continue
         wanted = tensor.shape if reshaped is None else reshaped.shapes.get(name, tensor.shape)
-        values = state.get(torch_name(name))
+        known_as = torch_name(name, file.architecture)
+        values = state.get(known_as)
         if values is None or tuple(values.shape) != wanted:
             shape = None if values is None else tuple(values.shape)
-            raise InputError(f"{torch_name(name)} is {shape} in the model and {wanted} in {file.path}")
+            raise InputError(f"{known_as} is {shape} in the model and {wanted} in {file.path}")
         array = values.detach().to("cpu", torch.float32).numpy()
+        if "norm" in name and file.architecture in _ONE_MORE:
+            array = array + np.float32(1)
         found[name] = row_order(file, name).to_gguf(array)
     return found

@@ -1,19 +1,18 @@
 """Many short dialogues with one head in one sequence: the head is computed once, no dialogue sees another.
 
 A home's names take 100 to 400 tokens, a command with its call 30. Packed behind one head, with positions that
-start again and a mask that hides the other dialogues, 24 commands cost what 3 would cost apart, with the same
-gradients (tested). Knows tokens, not what they mean.
+start again and an attention that knows who belongs to whom (packed_attention.py), 24 commands cost what 3 would
+cost apart, with the same gradients (tested). Knows tokens, not what they mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-_PAD = -1
 _ROUND = 64  # lengths in steps, so that the memory allocator sees few different shapes
 
 
@@ -63,66 +62,88 @@ def pack(head: Sequence[int], dialogues: Sequence[Dialogue], limit: int) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences [rows, length] with one mask [rows, 1, length, length]; answers flat over all of them.
+    """Sequences [rows, length]; answers flat over all of them, dialogues numbered over the whole batch.
 
-    `sources` [answers] index the flattened rows * length; `targets` [answers]; `owners` [answers] number the
-    dialogues over the whole batch, of which there are `dialogues`.
+    `sources` [answers] index the flattened rows * length, as `heads` [rows, longest head] and `bodies` [dialogues,
+    longest dialogue] do, which are filled up with 0; `head_sizes` [rows] says how much of a head is real. `rows`
+    [dialogues] tells whose a dialogue is, `order` [rows * length] where a token stands in heads and then bodies.
+    `targets` and `owners` [answers] are the answers' tokens and their dialogues.
     """
 
     tokens: Tensor
     positions: Tensor
-    groups: Tensor
+    heads: Tensor
+    head_sizes: Tensor
+    bodies: Tensor
+    rows: Tensor
+    order: Tensor
     sources: Tensor
     targets: Tensor
     owners: Tensor
-    dialogues: int
+
+    @property
+    def dialogues(self) -> int:
+        """How many there are."""
+        return len(self.rows)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch in a device's memory."""
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        return Batch(
-            move(self.tokens),
-            move(self.positions),
-            move(self.groups),
-            move(self.sources),
-            move(self.targets),
-            move(self.owners),
-            self.dialogues,
-        )
+        return Batch(*(getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)))
 
     def mask(self) -> Tensor:
-        """Who sees whom, true where seen: the head, and what is before in the same dialogue."""
-        length = self.tokens.shape[1]
-        groups = self.groups
-        past = torch.ones(length, length, dtype=torch.bool, device=groups.device).tril()
-        seen = (groups[:, None, :] == 0) | (groups[:, None, :] == groups[:, :, None])
-        return (past & seen)[:, None]
+        """What dialogues see: [dialogues, 1, longest dialogue, longest head + longest dialogue]."""
+        longest = self.bodies.shape[1]
+        past = torch.ones(longest, longest, dtype=torch.bool, device=self.tokens.device).tril()
+        known = torch.arange(self.heads.shape[1], device=self.tokens.device) < self.head_sizes[self.rows][:, None]
+        return torch.cat([known[:, None].expand(-1, longest, -1), past[None].expand(len(known), -1, -1)], dim=2)[
+            :, None
+        ]
 
 
 def collate(sequences: Sequence[Packed]) -> Batch:
     """Make one batch of sequences, padded at the end to the longest."""
-    longest = max(len(sequence.tokens) for sequence in sequences)
-    length = -(-longest // _ROUND) * _ROUND
+    length = -(-max(len(sequence.tokens) for sequence in sequences) // _ROUND) * _ROUND
+    heads: list[list[int]] = []
+    bodies: list[list[int]] = []
+    rows: list[int] = []
     sources: list[int] = []
     owners: list[int] = []
-    dialogues = 0
     for row, sequence in enumerate(sequences):
         sources += [row * length + source for source in sequence.sources]
-        owners += [dialogues + owner for owner in sequence.owners]
-        dialogues += max(sequence.owners, default=-1) + 1
-
-    def rows(values: Sequence[list[int]], padding: int) -> Tensor:
-        return torch.tensor([row + [padding] * (length - len(row)) for row in values])
-
+        owners += [len(bodies) + owner for owner in sequence.owners]
+        members: list[list[int]] = [[] for _ in range(max(sequence.groups) + 1)]
+        for place, group in enumerate(sequence.groups):
+            members[group].append(row * length + place)
+        heads.append(members[0])
+        bodies += members[1:]
+        rows += [row] * (len(members) - 1)
     return Batch(
-        rows([sequence.tokens for sequence in sequences], 0),
-        rows([sequence.positions for sequence in sequences], 0),
-        rows([sequence.groups for sequence in sequences], _PAD),
+        _filled([sequence.tokens for sequence in sequences], length),
+        _filled([sequence.positions for sequence in sequences], length),
+        _filled(heads),
+        torch.tensor([len(head) for head in heads]),
+        _filled(bodies),
+        torch.tensor(rows),
+        _order(heads, bodies, length * len(sequences)),
         torch.tensor(sources),
         torch.tensor([target for sequence in sequences for target in sequence.targets]),
         torch.tensor(owners),
-        dialogues,
     )
+
+
+def _filled(values: Sequence[list[int]], length: int = 0) -> Tensor:
+    """Lists as rows of the longest's length, or of `length`; 0 behind their end."""
+    longest = max(length, *map(len, values))
+    return torch.tensor([value + [0] * (longest - len(value)) for value in values])
+
+
+def _order(heads: Sequence[list[int]], bodies: Sequence[list[int]], tokens: int) -> Tensor:
+    order = [0] * tokens  # what only fills up may come from anywhere
+    start = 0
+    for parts in (heads, bodies):
+        longest = max(map(len, parts))
+        for number, part in enumerate(parts):
+            for place, token in enumerate(part):
+                order[token] = start + number * longest + place
+        start += longest * len(parts)
+    return torch.tensor(order)

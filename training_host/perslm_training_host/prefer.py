@@ -38,6 +38,7 @@ def prefer(
     replay_weight: Annotated[float, typer.Option(help="Weight of the replay.")] = 1.0,
     low_rank: Annotated[int, typer.Option("--lora", help="Train a change of this rank; 0 trains all.")] = 16,
     seed: Annotated[int, typer.Option(help="Which pairs come when.")] = 0,
+    keep_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 25,
     patience: Annotated[int, typer.Option(help="End after so many validations without a better one.")] = 0,
     bf16: Annotated[bool | None, typer.Option(help="Multiply in bfloat16; by itself where the CPU can.")] = None,
@@ -54,7 +55,7 @@ def prefer(
     use_bf16 = (device == "cuda" or fast_bf16()) if bf16 is None else bf16
     plan = Plan(
         steps=steps, rate=rate, accumulate=accumulate, warm_up_steps=min(20, max(1, steps // 10)), bf16=use_bf16,
-        seed=seed, keep_every=50, validate_every=validate_every, patience=patience,
+        seed=seed, keep_every=keep_every, validate_every=validate_every, patience=patience,
     )  # fmt: skip
     wish = Wish(beta, anchor, replay_weight, rows, seed=seed)
     if replay is None and not session.json:

@@ -83,12 +83,12 @@ def reshaped(file: GgufFile, config: Any, state: Mapping[str, Tensor]) -> Reshap
 
     `state` holds its plain weights, `config` its shape.
     """
-    from perslm_training_host.gguf_model import torch_name  # noqa: PLC0415 - torch and transformers
+    from perslm_training_host.gguf_model import is_learned, torch_name  # noqa: PLC0415 - torch and transformers
 
     shapes: dict[str, tuple[int, ...]] = {}
     gone = {name for name in file.tensors if _block(name) >= config.num_hidden_layers}
-    for name in file.tensors.keys() - gone:
-        values = state.get(torch_name(name))
+    for name in filter(is_learned, file.tensors.keys() - gone):
+        values = state.get(torch_name(name, file.architecture))
         if values is not None and tuple(values.shape) != file.tensors[name].shape:
             shapes[name] = tuple(values.shape)
     numbers = {

@@ -8,6 +8,7 @@ finish.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,7 @@ def make(
         low_rank=low_rank, seed=seed, workers=workers, rows=rows, fold=fold,
     )  # fmt: skip
     write(context, base, folder)
-    score(context, [folder / "student-q4_0.gguf"])
+    score(context, [folder / "student-q4_0.gguf"], base=base)
 
 
 def replies(
@@ -146,14 +147,27 @@ def score(
     examples: Annotated[
         bool, typer.Option(help="Put the example turns into the prompt: for models not taught here.")
     ] = False,
+    base: Annotated[
+        Path | None, typer.Option(help="The base's GGUF file: how far plain talk has gone from it.")
+    ] = None,
 ) -> None:
     """Score files as the board uses them: calls under the grammar, answers from memories, in llama.cpp."""
     from perslm_training_host.student_score import Scores, score_file  # noqa: PLC0415 - llama.cpp
+    from perslm_training_host.talk_apart import Apart, talk_apart  # noqa: PLC0415 - as above
 
     found: dict[str, Scores] = {str(model): score_file(model, homes, with_examples=examples) for model in models}
+    apart: dict[str, Apart] = {} if base is None else {str(model): talk_apart(base, model) for model in models}
     if session_of(context).json:
-        put_json({name: scores.as_dict() for name, scores in found.items()})
+        put_json(
+            {
+                name: scores.as_dict() | ({"talk": asdict(apart[name])} if name in apart else {})
+                for name, scores in found.items()
+            }
+        )
         return
     kinds = sorted({kind for scores in found.values() for kind in scores.by_kind})
-    rows = [[name, *scores.row(kinds)] for name, scores in found.items()]
-    put_table(["file", "calls", "memories", *kinds], rows)
+    rows = [
+        [name, *scores.row(kinds)[:2], f"{apart[name].kl:.4f}" if name in apart else "", *scores.row(kinds)[2:]]
+        for name, scores in found.items()
+    ]
+    put_table(["file", "calls", "memories", "talk KL", *kinds], rows)

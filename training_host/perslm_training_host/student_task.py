@@ -42,6 +42,24 @@ class Mixture:
     fold: str = LEARN
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A micro-batch; which of its answers' tokens are `talk` [answers]; and its rows of talk once more, alone.
+
+    Only these the base model reads: it says nothing about calls.
+    """
+
+    batch: Batch
+    talk: Tensor
+    alone: Batch | None
+
+    def to(self, device: torch.device) -> Made:
+        """The same in a device's memory."""
+        return Made(
+            self.batch.to(device), self.talk.to(device), None if self.alone is None else self.alone.to(device)
+        )
+
+
 class Kitchen:
     """Makes micro-batches out of their numbers. Holds the tokenizer and the replies, no model."""
 
@@ -49,16 +67,18 @@ class Kitchen:
         self._prompts, self._replies, self.mixture = prompts, tuple(replies), mixture
         self.chat = prompts.head(SYSTEM, EXAMPLES)
 
-    def batch(self, number: int) -> tuple[Batch, Tensor]:
-        """Micro-batch `number`, and for each of its answers' tokens whether it is talk [answers]."""
+    def batch(self, number: int) -> Made:
+        """Micro-batch `number`."""
         rows: list[Packed] = []
         talk: list[bool] = []
+        talks: list[Packed] = []
         for row in range(number * self.mixture.rows, (number + 1) * self.mixture.rows):
             kind = _PATTERN[row % len(_PATTERN)]
             packed = self._row(kind, row)
             rows.append(packed)
             talk += [kind == _TALK] * len(packed.targets)
-        return collate(rows), torch.tensor(talk)
+            talks += [packed] if kind == _TALK else []
+        return Made(collate(rows), torch.tensor(talk), collate(talks) if talks else None)
 
     def _row(self, kind: str, number: int) -> Packed:
         mixture = self.mixture
@@ -112,7 +132,7 @@ def _open(kitchen: Kitchen) -> None:
     torch.set_num_threads(1)
 
 
-def _cook(number: int) -> tuple[Batch, Tensor]:
+def _cook(number: int) -> Made:
     assert _kitchen is not None  # noqa: S101 - set when the worker began
     return _kitchen.batch(number)
 
@@ -137,7 +157,7 @@ class StudentObjective:
         self._device = next(base.parameters()).device
         self._homes = homes
         self._pool = _pool(workers, kitchen) if workers else None
-        self._coming: dict[int, Future[tuple[Batch, Tensor]]] = {}
+        self._coming: dict[int, Future[Made]] = {}
         self.shift = 0  # steps of an earlier part: its homes are not seen again
         self._stride = 1
         self._last = -1
@@ -152,20 +172,22 @@ class StudentObjective:
 
     def loss(self, step: int, micro: int) -> tuple[Tensor, Mapping[str, float]]:
         """Cross-entropy of calls and answers plus the divergence of talk from the base model, per token."""
-        batch, talk = self._made((self.shift + step) * self._accumulate + micro)
-        batch, talk = batch.to(self._device), talk.to(self._device)
+        made = self._made((self.shift + step) * self._accumulate + micro).to(self._device)
+        batch, talk = made.batch, made.talk
         logits = self._model(batch)
-        with torch.no_grad():
-            before = self._base(batch)[talk]
         zero = logits.sum() * 0.0
         task = cross_entropy(logits[~talk], batch.targets[~talk]).mean() if bool((~talk).any()) else zero
-        kept = forward_kl(logits[talk], before).mean() if bool(talk.any()) else zero
+        kept = zero
+        if made.alone is not None:
+            with torch.no_grad():
+                before = self._base(made.alone)
+            kept = forward_kl(logits[talk], before).mean()
         return task + self._kitchen.mixture.talk_weight * kept, {
             "task": float(task.detach()),
             "talk kl": float(kept.detach()),
         }
 
-    def _made(self, number: int) -> tuple[Batch, Tensor]:
+    def _made(self, number: int) -> Made:
         if self._pool is None:
             return self._kitchen.batch(number)
         self._stride = number - self._last if self._last >= 0 and number > self._last else 1

@@ -58,7 +58,9 @@ class Recipe:
 
 
 RECIPES = {
-    "cpu": Recipe(steps=260, grid_steps=90, rate=4e-4, grid_rate=1e-4, rows=4, validate_every=130, homes=8),
+    "cpu": Recipe(
+        steps=360, grid_steps=60, rate=3.5e-4, grid_rate=1e-4, rows=2, validate_every=120, homes=8, replies=160
+    ),
     "cuda": Recipe(
         steps=1600,
         grid_steps=700,

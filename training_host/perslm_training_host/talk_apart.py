@@ -1,0 +1,87 @@
+"""How far a student's plain talk has gone from its base: divergence on held-out talk, in llama.cpp, on whole files.
+
+The base answers what home_data/test.toml says in plain talk, as a board would; at every token of these answers the
+two files' odds are compared. Nothing of it was trained on.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perslm_runtime.errors import InputError
+from perslm_runtime.prompt import CHATML, EXAMPLES, Conversation, chat_format, start_conversation
+from perslm_training_host import bootstrap, gguf_file
+from perslm_training_host.chat_replies import SYSTEM, answered
+from perslm_training_host.home_made import data
+from perslm_training_host.llama_scores import PIECE, Scorer
+from perslm_training_host.phrases import lines, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """`kl` from the base in nats a token, its 95 % interval over answers, how often both name the same word."""
+
+    answers: int
+    tokens: int
+    kl: float
+    kl_95: tuple[float, float]
+    same_top: float
+
+
+def talk_apart(base: Path, model: Path, count: int = 60) -> Apart:
+    """Compare two GGUF files of one tokenizer on up to `count` answers.
+
+    Raises InputError where the base ends none of its answers.
+    """
+    pairs = [(question, reply) for question, reply in answered(base, held_out_talk(count)) if reply]
+    found: list[NDArray[np.float64]] = []
+    same: list[NDArray[np.bool_]] = []
+    with Scorer(base) as before, Scorer(model) as after:
+        talk = _talk(base, before)
+        for question, reply in pairs:
+            asked = [*talk.head, *before.tokens(question), *talk.opening]
+            tokens = [*asked, *before.tokens(reply), talk.closing[0]]
+            if len(tokens) > PIECE:
+                continue
+            one, other = (_logs(scorer.logits(tokens[:-1], len(asked) - 1)) for scorer in (before, after))
+            found.append((np.exp(one) * (one - other)).sum(axis=1))
+            same.append(one.argmax(axis=1) == other.argmax(axis=1))
+    if not found:
+        raise InputError(f"{base} ended none of its answers: there is no talk to compare")
+    spread = bootstrap.interval([float(answer.mean()) for answer in found])
+    together = np.concatenate(found)
+    return Apart(
+        len(found), len(together), round(float(together.mean()), 5), (round(spread.low, 5), round(spread.high, 5)),
+        round(float(np.concatenate(same).mean()), 4),
+    )  # fmt: skip
+
+
+def held_out_talk(count: int) -> list[str]:
+    """The first `count` things to say that ask for no action, of the test file."""
+    dice = random.Random("held-out talk")  # noqa: S311 - draws sentences, no secrets
+    templates = [line for line in lines(data("test")["none"]["any"]) if "<" not in line]
+    return [resolve(line, dice) for line in templates][:count]
+
+
+def _talk(base: Path, scorer: Scorer) -> Conversation:
+    about = gguf_file.read(base).metadata
+
+    def tokens(text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        adds = begin and bool(about.get("tokenizer.ggml.add_bos_token"))
+        first = [int(str(about["tokenizer.ggml.bos_token_id"]))] if adds else []
+        return [*first, *scorer.tokens(text, special=special)]
+
+    form = chat_format(str(about.get("tokenizer.chat_template") or CHATML))
+    return start_conversation(tokens, form, SYSTEM, EXAMPLES, PIECE)
+
+
+def _logs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    logs: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    return logs
