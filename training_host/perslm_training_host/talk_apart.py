@@ -1,4 +1,4 @@
-"""How far a student's plain talk has gone from its base: divergence on held-out talk, in llama.cpp, on whole files.
+"""How far a student's plain talk has gone from its base: divergence on talk held out, in llama.cpp, whole files.
 
 The base answers what home_data/test.toml says in plain talk, as a board would; at every token of these answers the
 two files' odds are compared. Nothing of it was trained on.
