@@ -1,4 +1,4 @@
-"""How far a student's plain talk has gone from its base: divergence on talk held out, in llama.cpp, whole files.
+"""How far a student's plain talk has gone from its base: divergence on held-out talk, in llama.cpp, of files.
 
 The base answers what home_data/test.toml says in plain talk, as a board would; at every token of these answers the
 two files' odds are compared. Nothing of it was trained on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,13 @@ from perslm_runtime.errors import InputError
 from perslm_runtime.prompt import CHATML, EXAMPLES, Conversation, chat_format, start_conversation
 from perslm_training_host import bootstrap, gguf_file
 from perslm_training_host.chat_replies import SYSTEM, answered
+from perslm_training_host.held_out import TOO_LIKE, likeness, words_of
 from perslm_training_host.home_made import data
 from perslm_training_host.llama_scores import PIECE, Scorer
 from perslm_training_host.phrases import lines, resolve
+from perslm_training_host.talk_questions import questions
+
+_LEARNED = 4000  # drawn of what may be trained on, to leave out what is like it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,12 @@ def talk_apart(base: Path, model: Path, count: int = 60) -> Apart:
 
 
 def held_out_talk(count: int) -> list[str]:
-    """The first `count` things to say that ask for no action, of the test file."""
+    """Up to `count` things to say that ask for no action, of the test file, none too like what is trained on."""
     dice = random.Random("held-out talk")  # noqa: S311 - draws sentences, no secrets
-    templates = [line for line in lines(data("test")["none"]["any"]) if "<" not in line]
-    return [resolve(line, dice) for line in templates][:count]
+    learned = [words_of(question) for question in questions(_LEARNED, 0)]
+    said = (resolve(line, dice) for line in lines(data("test")["none"]["any"]) if "<" not in line)
+    new = (text for text in said if max(likeness(words_of(text), other) for other in learned) < TOO_LIKE)
+    return list(islice(new, count))
 
 
 def _talk(base: Path, scorer: Scorer) -> Conversation:
