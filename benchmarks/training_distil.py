@@ -62,7 +62,15 @@ def step_time(which: str, folder: Path) -> dict[str, float]:
         model = StudentModel(student)
         device = torch.device("cpu")
         objective = Probabilities(
-            model, TorchTeacher(teacher), None, pieces, None, Taught(rows=ROWS, length=LENGTH), 1, 49_152, device
+            model,
+            TorchTeacher(teacher, bf16=fast_bf16()),
+            None,
+            pieces,
+            None,
+            Taught(rows=ROWS, length=LENGTH),
+            1,
+            49_152,
+            device,
         )
         run = Run(folder / f"step-{os.getpid()}", mark)
         run.begin("step", {})

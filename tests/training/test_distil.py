@@ -397,6 +397,16 @@ def test_a_run_in_bfloat16_ends_when_held_out_text_gets_no_better(
     assert "<polyline" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_in_bfloat16_the_teacher_multiplies_as_its_student_does(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*distil(small, tmp_path / "run", "--steps", "1", student=small.parent), "--bf16"]
+    command.remove("--no-bf16")
+    told(capsys, *command)
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    assert abs(first["loss"]) < 1e-7  # the same weights: a teacher in float32 would be some 1e-4 away
+
+
 def test_what_a_student_was_made_of_is_told_back_to_the_first(
     small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -274,7 +274,9 @@ class _Parts:
             teacher = LlamaTeacher(facts.path, taught.likeliest, temperature=taught.temperature)
         else:
             loaded = base_model.load(facts.path, self._recipe.device).model
-            teacher = TorchTeacher(loaded, likeliest=taught.likeliest, temperature=taught.temperature)
+            teacher = TorchTeacher(
+                loaded, likeliest=taught.likeliest, temperature=taught.temperature, bf16=self._recipe.plan.bf16
+            )
         self._stack.callback(teacher.close)
         return teacher
 
@@ -291,6 +293,8 @@ class _Parts:
             "temperature": taught.temperature,
             "seed": taught.seed,
         }
+        if plan.bf16 and self._looked.teacher is not None and not self._in_llama(self._looked.teacher):
+            about["bf16"] = True
         return LogitCache(
             self._folder.parent / "logits", about, pieces.numbers(0, min(pieces.count, visits)), taught.length - 1
         )

@@ -39,9 +39,9 @@ class Dense:
     def beside(self, logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Both over the words that both have: files pad their vocabulary differently."""
         with torch.no_grad():
-            wanted = self.head(self.hidden[part]).float() / self.temperature
+            wanted = _cooled(self.head(self.hidden[part]).float(), self.temperature)
         words = min(logits.shape[-1], wanted.shape[-1])
-        return logits[:, :words] / self.temperature, wanted[:, :words]
+        return _cooled(logits, self.temperature)[:, :words], wanted[:, :words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,12 @@ class Likeliest:
 
     def beside(self, logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Both as log-probabilities of k words and of all others together."""
-        return with_rest(logits / self.temperature, self.ids[part]), self.logs[part]
+        return with_rest(_cooled(logits, self.temperature), self.ids[part]), self.logs[part]
+
+
+def _cooled(logits: Tensor, temperature: float) -> Tensor:
+    """Logits at a temperature; at 1 nothing is done: a chunk's are 25 MB, and every pass over them counts."""
+    return logits if temperature == 1 else logits / temperature
 
 
 @dataclass(frozen=True, slots=True)
