@@ -21,22 +21,30 @@ def interrupted_after(lines: int, log: Path, arguments: list[str]) -> int:
     return _signalled(signal.SIGINT, lines, log, arguments)
 
 
-def _signalled(number: signal.Signals, lines: int, log: Path, arguments: list[str]) -> int:
-    child = _forked(arguments)
+def interrupted_when_told(words: str, told: Path, arguments: list[str]) -> int:
+    """Run a command whose standard error goes to `told`, and press Ctrl-C at its words; returns its exit code."""
+    return _signalled(signal.SIGINT, 1, told, arguments, words)
+
+
+def _signalled(number: signal.Signals, times: int, log: Path, arguments: list[str], words: str = "") -> int:
+    told = log if words else None
+    child = _forked(arguments, told)
     by = time.monotonic() + 240
-    while not (log.exists() and log.read_text(encoding="utf-8").count("\n") >= lines):
+    while not (log.exists() and log.read_text(encoding="utf-8").count(words or "\n") >= times):
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended too early"
-        assert time.monotonic() < by, f"{log} did not get {lines} lines"
+        assert time.monotonic() < by, f"{log} did not get so far"
         time.sleep(0.002)
     os.kill(child, number)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _forked(arguments: list[str]) -> int:
+def _forked(arguments: list[str], told: Path | None) -> int:
     child = os.fork()
     if child == 0:
         code = 99
         try:
+            if told is not None:
+                sys.stderr = told.open("w", encoding="utf-8")
             code = run(arguments)
         finally:
             sys.stdout.flush()

@@ -10,12 +10,12 @@ import contextlib
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from conftest import Small
@@ -146,20 +146,13 @@ def test_ctrl_c_keeps_the_run_and_the_same_command_ends_in_the_same_bytes(small:
 
     def command(out: Path) -> list[str | Path]:
         return [
-            "qad", small.parent, base, "--text", small.train, "--out", out, "--steps", "12", "--rows", "2",
+            "qad", small.parent, base, "--text", small.train, "--out", out, "--steps", "24", "--rows", "2",
             "--length", "32", "--rate", "3e-4", "--no-bf16",
         ]  # fmt: skip
 
     assert run(list(map(str, command(tmp_path / "whole.gguf")))) == 0
-    argv = [sys.executable, "-m", "perslm_training_host.cli", *map(str, command(tmp_path / "stopped.gguf"))]
-    with subprocess.Popen(
-        argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENVIRONMENT
-    ) as run_:
-        assert run_.stderr is not None
-        for line in run_.stderr:
-            if line.startswith("distilling: 1/12"):
-                run_.send_signal(signal.SIGINT)
-        assert run_.wait() == 130
+    stopped = list(map(str, command(tmp_path / "stopped.gguf")))
+    assert forked.interrupted_when_told("distilling: 1/24", tmp_path / "said", stopped) == 130
     assert (tmp_path / "stopped.gguf.run").exists()
     assert not (tmp_path / "stopped.gguf").exists()
     assert run(list(map(str, command(tmp_path / "stopped.gguf")))) == 0

@@ -130,7 +130,7 @@ def test_forward_kl_is_what_torch_computes_and_cross_entropy_goes_in_chunks_too(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_what_two_processes_began_one_ends_as_if_alone_when_a_worker_was_killed(tmp_path: Path, kind: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
