@@ -24,7 +24,7 @@ _SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
 _COLD, _HOT = (
     r"(?:cold|freezing|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))",
-    r"(?:hot|louder|quieter|boiling|roasting|sweltering|baking|stifling|like an oven|warm)",
+    r"(?:hot|boiling|roasting|sweltering|baking|stifling|like an oven|warm)",
 )
 _DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
 _HINTS = tuple(
@@ -83,9 +83,7 @@ def hinted(chunked: Chunked) -> Wish | None:
 
 def _is_plain(said: str, name: str) -> bool:
     """Whether too much of it is complained of."""
-    return bool(_TOO.search(said)) or (
-        name == "change_temperature" and not said.endswith("warm") and " warm " not in said
-    )
+    return bool(_TOO.search(said)) or (name == "change_temperature" and "warm" not in said.split())
 
 
 _SAID = {"climate": "heating", "light": "lights", "media_player": "music"}
