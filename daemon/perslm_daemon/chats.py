@@ -134,27 +134,21 @@ class Chats:
 
     async def _thought(self, chat: Chat, told: TellText, end: ChatEnd) -> None:
         """Have the model answer, with what helps before the newest message, and name the document it is from."""
-        found = await self._recalled(chat, end)
+        found, lines = await self._recalled(chat, end)
         end.recalled = len(found)
-        await self._answered(with_memories(chat, found, await self._lines(chat)), told, end)
+        await self._answered(with_memories(chat, found, lines), told, end)
         named = source_sentence(chat.question, end.text, found)
         if named and end.why == "end" and not chat.completion.gbnf:
             await told(f" {named}")
 
-    async def _recalled(self, chat: Chat, end: ChatEnd) -> tuple[Recalled, ...]:
-        """What tools have read for it, and the person's memories."""
+    async def _recalled(self, chat: Chat, end: ChatEnd) -> tuple[tuple[Recalled, ...], tuple[Line, ...]]:
+        """What tools have read for it and the person's memories; what is known of them near the newest message."""
         recollection = self._pipeline.recollection
         if not chat.recalls or not recollection.serves(chat.person):
-            return end.gathered
-        found = await recollection.recall(chat.question, _RECALLED, chat.person)
-        return (*end.gathered, *without_echoes(found))
-
-    async def _lines(self, chat: Chat) -> tuple[Line, ...]:
-        """What is known of who asks that is near the newest message."""
-        recollection = self._pipeline.recollection
-        if not chat.recalls or not recollection.gives_lines or not recollection.serves(chat.person):
-            return ()
-        return await recollection.lines(chat.question, await recollection.embed(chat.question), chat.person)
+            return end.gathered, ()
+        vector, found = await recollection.found(chat.question, _RECALLED, chat.person)
+        lines = await recollection.lines(chat.question, vector, chat.person)
+        return (*end.gathered, *without_echoes(found)), lines
 
     async def _answered(self, wanted: Completion, told: TellText, end: ChatEnd) -> None:
         """Have the reply written, and hand it on beside that: who is slow to read it holds up no engine."""

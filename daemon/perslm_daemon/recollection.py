@@ -125,10 +125,12 @@ class Recollection:
 
     async def recall(self, text: str, k: int, person: str = "owner") -> list[Recalled]:
         """At most `k` memories that answer `text`, best first; none for a guest."""
-        if person == GUEST:
-            return []
-        _, vector = await self.looking(text, person)
-        return await self.lane.call(engine_calls.recall, text, vector, k, person)
+        return [] if person == GUEST else (await self.found(text, k, person))[1]
+
+    async def found(self, text: str, k: int, person: str) -> tuple[Vector | None, list[Recalled]]:
+        """A question's own vector, and at most `k` memories that answer it, best first."""
+        vector, by = await self.looking(text, person)
+        return vector, await self.lane.call(engine_calls.recall, text, by, k, person)
 
     async def forget_in_copies(self, wanted: Wanted) -> Forgetting:
         """Choose what is wanted, and erase it from backups and other copies; the memory goes on meanwhile.

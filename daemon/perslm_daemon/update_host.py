@@ -53,9 +53,8 @@ class HostLink:
             mirrors = [account.url, *mirrors]
         if self._config.sync.over_mqtt_mb:
             mirrors.append((self._config.data_dir / MAILBOX).absolute().as_uri())
-        connections = self._connections(account)
         folder = self._config.data_dir / "trust"
-        return Trust(folder, anchor, mirrors, now=now, stop=stop, tls=connections.tls, connections=connections)
+        return Trust(folder, anchor, mirrors, now=now, stop=stop, connections=self._connections(account))
 
     def report(self, told: dict[str, Any]) -> None:
         """Tell the host how this board is, and renew the certificate when due; one that is away costs nothing."""

@@ -26,10 +26,14 @@ from perslm_runtime.snapshot import load_snapshot, save_snapshot
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an answer has to look like: `gbnf` with a rule `root`; `forced` says what has to follow a beginning."""
+    """What an answer has to look like: `gbnf` with a rule `root`; `forced` says what has to follow a beginning.
+
+    Of a `weighed` one the choice tells how sure the model was.
+    """
 
     gbnf: str
     forced: Callable[[str], str] | None = None
+    weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,9 @@ class Written:
 class Choice:
     """What the model chose, and what that cost, in tokens and milliseconds.
 
-    `sure` is how likely the model held the token that the text begins with, 0 to 1. `head_from` is "memory",
-    "snapshot" or "prefill"; `aside_ms` is what it took to put a conversation's cache
-    aside and to take it back.
+    `sure` is how likely the model held the token that the text begins with, 0 to 1, and 0 where the form is not
+    weighed. `head_from` is "memory", "snapshot" or "prefill"; `aside_ms` is what it took to put a conversation's
+    cache aside and to take it back.
     """
 
     written: Written
@@ -114,7 +118,7 @@ def choose(
     headed = time.perf_counter()
     llama.decode(prompt[head_tokens:], stop)
     read = time.perf_counter()
-    likely = _probabilities(llama)
+    likely = _probabilities(llama) if form.weighed else None
     written = write(llama, form, limit, stop)
     return Choice(
         written,
@@ -124,7 +128,7 @@ def choose(
         len(prompt) - head_tokens,
         (read - headed) * 1000,
         (time.perf_counter() - read) * 1000,
-        sure=float(likely[written.first]),
+        sure=0.0 if likely is None else float(likely[written.first]),
     )
 
 

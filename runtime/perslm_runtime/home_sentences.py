@@ -155,6 +155,9 @@ class HomeSentences:
 
     def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted in a sentence without what stands around it, its names said exactly or else in part."""
+        words_said = {*words_of(spoken)}
+        if self._loose.words.isdisjoint(words_said) and self._all.words.isdisjoint(words_said):
+            return ()
 
         def is_known(word: str) -> bool:
             return (
@@ -165,31 +168,27 @@ class HomeSentences:
             )
 
         texts = list(shortened(spoken, is_known))
-        raw = [
-            words_of(text) for text in texts if text.endswith("night") or "good " in text
-        ]  # a scene may be called so
-        readings = [self._words(text.replace(",", " ")) for text in (spoken, *texts)]
-        readings[1:1] = [words_of(spoken), *raw]
-        readings = [
-            list(words) for words in dict.fromkeys(map(tuple, readings)) if 0 < len(words) <= _LONGEST_WORDS
-        ]
-        if not readings or not (self._loose.words | self._all.words) & {*words_of(spoken)}:
-            return ()
-        tried = [words for words in readings if words != readings[0]]
+        # A scene may be called so.
+        scenes = [words_of(text) for text in texts if text.endswith("night") or "good " in text]
+        whole, *shorter = (self._words(text.replace(",", " ")) for text in (spoken, *texts))
+        ways = dict.fromkeys(map(tuple, (whole, words_of(spoken), *scenes, *shorter)))
+        readings = [list(words) for words in ways if 0 < len(words) <= _LONGEST_WORDS][:_MOST_READINGS]
         for exactly in (True, False):
-            for words in readings[:_MOST_READINGS]:
+            for words in readings:
                 said = spelled_out(words, book)
-                if exactly and words not in tried and said == words:
-                    continue  # which did not fit
-                for repaired in ({},) if exactly else self._in_part(said, book):
-                    for loose in (False, True):
-                        found = self._parts(said, book, repaired, loose=loose)
-                        if found and all(_is_whole(wish) or _is_scene(wish, book) for wish in found):
-                            return found
+                repaired = {} if exactly else self._in_part(said, book)
+                if exactly and said == words and words is readings[0]:
+                    continue  # which did not fit before
+                if not exactly and not repaired:
+                    continue
+                for loose in (False, True):
+                    found = self._parts(said, book, repaired, loose=loose)
+                    if found and all(_is_whole(wish) or _is_scene(wish, book) for wish in found):
+                        return found
         return ()
 
-    def _in_part(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
-        """The names that were said in part or in other words."""
+    def _in_part(self, words: list[str], book: NameBook) -> dict[int, Hit]:
+        """The names that were said in part or in other words, by where they begin."""
         if self._parts_of is None or self._parts_of[0] is not book:
             self._parts_of = (
                 book,
@@ -204,8 +203,7 @@ class HomeSentences:
                 at = hit.end
                 continue
             at = said[0].end if said else at + 1
-        if hits:
-            yield hits
+        return hits
 
     def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""
@@ -419,5 +417,5 @@ _NO_WHOLE = frozenset(
 
 def _is_scene(wish: Wish, book: NameBook) -> bool:
     """Whether nothing but a scene was named: "movie time"."""
-    ids = [id_ for target in wish.targets for choice in target.devices for id_ in choice]
+    ids = [id_ for target in wish.targets for id_ in target.ids]
     return wish.name == "fragment" and len(ids) == 1 and book.domains.get(ids[0]) == "scene"

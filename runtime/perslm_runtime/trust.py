@@ -72,8 +72,8 @@ class Trust:
 
     `folder` keeps the metadata and the clock's floor, `anchor` is the root metadata (bytes) that came with the
     board or by enrolment. `now` gives Unix seconds. Setting `stop` ends what is under way with Cancelled.
-    `tls`: who is trusted and what is shown, where that is not the system's; `connections` go on with TLS sessions
-    of earlier looks.
+    `tls`: who is trusted and what is shown, where that is not the system's. `connections` bring their own, and
+    go on with TLS sessions of earlier looks.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Trust:
         self._folder, self._anchor, self._now = folder, anchor, now
         self._mirrors = [Mirror(url) for url in mirrors]
         self.stop = Stop() if stop is None else stop
-        self._fetcher = _Fetcher(folder, connections or Connections(tls, timeout_s), lambda: self.stop)
-        self._tls = tls
+        self._connections = connections or Connections(tls, timeout_s)
+        self._fetcher = _Fetcher(folder, self._connections, lambda: self.stop)
         self._updater: Updater | None = None
 
     def trusted_now(self) -> datetime:
@@ -164,9 +164,8 @@ class Trust:
                 if url.startswith(_LOCAL):
                     _copy(url, target, arrived, self.stop)
                 else:
-                    download(
-                        url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=self._tls
-                    )
+                    tls = self._connections.tls
+                    download(url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=tls)
             except FetchError as error:
                 failed.append(error)
                 continue
