@@ -363,10 +363,10 @@ def test_what_a_build_leaves_behind_is_seen(tmp_path: Path) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
     assert image_full.traces(tmp_path) == set()
-    (tmp_path / "proc/self/mounts").write_text("proc /root/.cache/perslm/image/.root-x/proc proc rw 0 0\n")
+    (tmp_path / "proc/self/mounts").write_text("proc /var/cache/perslm/image/.root-x/proc proc rw 0 0\n")
     (tmp_path / "proc/sys/fs/binfmt_misc").mkdir(parents=True)
     (tmp_path / "proc/sys/fs/binfmt_misc/qemu-aarch64").touch()
     assert image_full.traces(tmp_path) == {
-        "mount /root/.cache/perslm/image/.root-x/proc",
+        "mount /var/cache/perslm/image/.root-x/proc",
         "registered qemu-aarch64",
     }

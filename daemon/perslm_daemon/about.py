@@ -13,6 +13,7 @@ from perslm_daemon import engine_calls
 from perslm_daemon.home import Home
 from perslm_daemon.recollection import TELLS, Recollection
 from perslm_daemon.turn import GUEST, Answered, Ask
+from perslm_daemon.wording import stopped
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
@@ -49,7 +50,7 @@ class About:
             return Answered(intent, "What I remember belongs to the people who live here.") if answers else None
         if intent.name == "remember":
             if not TELLS.match(ask.text):  # else it is stored with the turn
-                await self.recollection.remember(_stop(what[:1].upper() + what[1:]), ask.person)
+                await self.recollection.remember(stopped(what[:1].upper() + what[1:]), ask.person)
             return Answered(intent, "I will remember that.")
         said = await self._known(what, ask.person)
         return None if said is None else Answered(intent, said)
@@ -57,11 +58,11 @@ class About:
     async def _known(self, what: str, person: str) -> str | None:
         """The facts that are remembered, or those about something; None where the model has to answer."""
         if not what:
-            facts = await self.recollection.lane.call(lambda memory, _stop: memory.list("fact", 200, 0, person))
+            facts = await self.recollection.lane.call(lambda memory, stopped: memory.list("fact", 200, 0, person))
             if not facts:
                 return "You have not asked me to remember anything yet."
             more = f" And {len(facts) - _MOST_KNOWN} more." if len(facts) > _MOST_KNOWN else ""
-            return " ".join(_stop(fact.text) for fact in facts[:_MOST_KNOWN]) + more
+            return " ".join(stopped(fact.text) for fact in facts[:_MOST_KNOWN]) + more
         found = await self.recollection.recall(what, _MOST_KNOWN, person)
         words = {word.lower() for word in what.split() if not _ORDINARY.fullmatch(word)}
         about = [
@@ -69,7 +70,7 @@ class About:
             for one in found
             if one.kind == "fact" and words & set(re.findall(r"[\w']+", one.text.lower()))
         ]
-        return " ".join(map(_stop, about)) or None
+        return " ".join(map(stopped, about)) or None
 
     def _help(self) -> str:
         """What can be said, with names of this home."""
@@ -81,7 +82,3 @@ class About:
             said.append("is any window open, or turn everything off.")
         said.append("Say: set a timer for ten minutes, or: what do you know about me.")
         return " ".join(said)
-
-
-def _stop(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."

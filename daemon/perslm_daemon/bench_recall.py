@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from perslm_daemon.bench_dialogue import Asked, Dialogue
 from perslm_runtime import recall
-from perslm_runtime.memory import Memory, embedding_text
+from perslm_runtime.memory import Memory, Recalled, embedding_text
 from perslm_runtime.memory_db import Database
 from perslm_runtime.memory_lines import FORMAT, VERSION
 from perslm_runtime.memory_search import candidates, understand
@@ -85,16 +85,16 @@ class Store:
 
     def ours(self, asked: Asked, by: Vector) -> list[int]:
         """The product's order."""
-        self.now = asked.at
-        known = self.known(asked.at)
-        found = self.memory.search(asked.text, vector=by, k=_DEEP)
-        return [place for item in found if (place := self.places[item.id]) < known]
+        return self._placed(asked, by, self.memory.search)
 
     def recalled(self, asked: Asked, by: Vector) -> list[int]:
         """What the product puts before its model: in its order, and only what reaches the floor."""
+        return self._placed(asked, by, self.memory.recall)
+
+    def _placed(self, asked: Asked, by: Vector, look: Callable[..., list[Recalled]]) -> list[int]:
         self.now = asked.at
         known = self.known(asked.at)
-        found = self.memory.recall(asked.text, vector=by, k=_DEEP)
+        found = look(asked.text, vector=by, k=_DEEP)
         return [place for item in found if (place := self.places[item.id]) < known]
 
     def known(self, at: datetime) -> int:

@@ -169,7 +169,7 @@ def _of_room(wish: Wish, home: Home) -> Wish:
     """A command to a thermometer is one to the heating of its room: "raise the bedroom temperature to 22"."""
     if len(wish.targets) != 1 or not wish.targets[0].devices or wish.name not in _BY_DEGREES:
         return wish
-    named = [device for ids in wish.targets[0].devices for id_ in ids if (device := home.device(id_)) is not None]
+    named = [device for id_ in wish.targets[0].ids if (device := home.device(id_)) is not None]
     rooms = {device.area for device in named if device.domain == "sensor" and device.kind == "temperature"}
     if len(rooms) != 1 or any(device.capabilities for device in named) or (area := rooms.pop()) is None:
         return wish

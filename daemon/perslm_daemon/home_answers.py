@@ -47,9 +47,7 @@ def answer(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
 
 def value_wish(wish: Wish, home: Home) -> Wish:
     """The name of a sensor alone as the question for its value."""
-    kinds = {
-        device.kind for ids in wish.targets[0].devices for id_ in ids if (device := home.device(id_)) is not None
-    }
+    kinds = {device.kind for id_ in wish.targets[0].ids if (device := home.device(id_)) is not None}
     asked = next((name for name in SENSED if kinds == {name}), "state_of")
     return replace(wish, name=asked)
 
@@ -285,7 +283,7 @@ def _sensed(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]
 
 def _of_sensor(wish: Wish, home: Home) -> Wish:
     """ "The temperature of the fridge": the sensor of the apparatus that is named."""
-    ids = [id_ for target in wish.targets for names in target.devices for id_ in names]
+    ids = [id_ for target in wish.targets for id_ in target.ids]
     near = {device.physical for id_ in ids if (device := home.device(id_)) is not None and device.physical}
     beside = tuple(device.id for device in home.devices() if device.physical in near)
     if not beside:

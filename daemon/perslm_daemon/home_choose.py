@@ -41,28 +41,12 @@ _OPENED = frozenset({"open", "close"})
 _TIMED = re.compile(r"\b(?:timer|countdown|seconds?|minutes?|hours?)\b", re.IGNORECASE)
 _TOLD = re.compile(r"\b(?:remember|forget|note|keep in mind|write down|memori[sz]e)\b", re.IGNORECASE)
 _KIND_WORDS = frozenset(
-    map(
-        plain,
-        (
-            *(
-                "light",
-                "lights",
-                "lamp",
-                "room",
-                "door",
-                "fan",
-                "switch",
-                "plug",
-                "the",
-                "a",
-                "of",
-                "my",
-                "and",
-                "in",
-            ),
-            *("blind", "curtain", "heater", "thermostat", "tv", "speaker", "radio", "window", "lock", "machine"),
-        ),
+    plain(word)
+    for line in (
+        "light lights lamp room door fan switch plug the a of my and in",
+        "blind curtain heater thermostat tv speaker radio window lock machine",
     )
+    for word in line.split()
 )
 """Words that say what kind of thing is meant and not which: a light is in every room."""
 

@@ -100,11 +100,11 @@ class HomeIntents:
 
     def _helps(self, wish: Wish, ask: Ask, talk: Talk) -> bool:
         """Whether a hint is one that something can be done for: in a room without heating it is talk."""
+        if not wish.hint:
+            return True
         where = self._where(ask, talk)
-        if not wish.hint or (
-            where.area is None and not any(target.placed and not target.here for target in wish.targets)
-        ):
-            return not wish.hint
+        if where.area is None and not any(target.placed and not target.here for target in wish.targets):
+            return False
         try:
             return bool(acts_of(wish, self.home, where))
         except (UnclearError, NothingError):

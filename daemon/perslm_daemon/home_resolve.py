@@ -91,9 +91,7 @@ class Resolver:
     def _left_out(self, target: Target) -> Sequence[Device]:
         """What "except ..." names; nothing that is not there is asked about."""
         if target.devices:
-            return [
-                device for ids in target.devices for id_ in ids if (device := self.home.device(id_)) is not None
-            ]
+            return [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
         pool = self._in_place(self._pool, target)
         found = [device for device in pool if not target.noun or fits(device, target.noun)]
         return (_called_so(found, target) or found) if target.noun and target.noun != "light" else found

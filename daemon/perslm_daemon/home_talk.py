@@ -141,7 +141,7 @@ def _picked(fragment: Wish, talk: Talk) -> Wish | None:
     waiting, options = talk.choice
     offered = {id_ for option in options for id_ in option}
     for target in fragment.targets:
-        named = [id_ for ids in target.devices for id_ in ids if id_ in offered]
+        named = [id_ for id_ in target.ids if id_ in offered]
         if len(named) == 1 or (named and target.placed):
             return replace(waiting, targets=(replace(target, devices=(tuple(named),)),), place=None)
         if target.is_place and target.placed:

@@ -270,8 +270,7 @@ class Pipeline:
         await now.tell(Remembered(now.recalled))
 
     async def _found(self, text: str, person: str) -> _Found:
-        vector, by = await self.recollection.looking(text, person)
-        found = await self.recollection.lane.call(engine_calls.recall, text, by, self._recall_k, person)
+        vector, found = await self.recollection.found(text, self._recall_k, person)
         return vector, without_echoes(found)
 
     async def _answer(self, now: Progress) -> None:
@@ -444,7 +443,7 @@ class Pipeline:
             self._idling.begin()
 
     async def _rest(self) -> None:
-        """Summarise a long conversation, then see to the memory. A skill's turn does not wait for its end."""
+        """Summarise a long conversation; the memory comes after. A skill's turn does not wait for its end."""
         if self.relief is not None:
             await self.relief()
         await self.parts.model.call(engine_calls.compact)

@@ -12,6 +12,7 @@ from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Action, Device, Happened
 from perslm_daemon.home_words import state_words
 from perslm_daemon.tools import Caller, Manifest, NeedsYes, Risk, Told, Tools
+from perslm_daemon.wording import stopped
 from perslm_runtime.errors import ToolRefused
 from perslm_runtime.tool_call import Names, Value, Whole, Words
 
@@ -99,5 +100,4 @@ def add_home(tools: Tools, home: Home) -> None:
 
 
 def _stop(text: str) -> str:
-    said = text[:1].upper() + text[1:]
-    return said if said.endswith((".", "?", "!")) else f"{said}."
+    return stopped(text[:1].upper() + text[1:])

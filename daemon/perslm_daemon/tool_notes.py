@@ -12,6 +12,7 @@ from typing import Any
 
 from perslm_daemon.notebook import Notebook, list_name
 from perslm_daemon.tool_world import ToolError, World
+from perslm_daemon.wording import stopped
 
 _MOST_NOTES_TOLD = 12
 _MOST_TOLD_CHARACTERS = 20_000  # of a list's items for programs: what a message holds, in any script
@@ -33,7 +34,7 @@ def notes_read(arguments: Mapping[str, Any], world: World) -> dict[str, Any]:
     if not found:
         return {"text": "There are no notes." if about in ("", "everything") else "No note is about that."}
     more = f" And {len(found) - _MOST_NOTES_TOLD} more." if len(found) > _MOST_NOTES_TOLD else ""
-    told = " ".join(_stop(one.text) for one in found[:_MOST_NOTES_TOLD])
+    told = " ".join(stopped(one.text) for one in found[:_MOST_NOTES_TOLD])
     return {"text": told + more, "data": {"count": len(found)}}
 
 
@@ -113,7 +114,3 @@ def _damage(book: Notebook) -> str:
 
 def _and(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _stop(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -14,6 +14,7 @@ from perslm_daemon.recollection import Recollection
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.schedule_file import Kind
 from perslm_daemon.tools import Caller, Manifest, Risk, Told, Tools
+from perslm_daemon.wording import stopped
 from perslm_runtime.tool_call import Names, Value, Whole, Words
 
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -57,13 +58,13 @@ def add_memory(tools: Tools, recollection: Recollection) -> None:
         found = await recollection.recall(str(arguments["about"]), _RECALLED, caller.person)
         if not found:
             return Told("Nothing is remembered of that.")
-        return Told(" ".join(_stop(one.text) for one in found), data={"ids": [one.id for one in found]})
+        return Told(" ".join(stopped(one.text) for one in found), data={"ids": [one.id for one in found]})
 
     async def remember(arguments: Mapping[str, Value], caller: Caller) -> Told:
         fact = str(arguments["fact"])
         read = tools.has_read(caller.turn)
         source = f"tool {', '.join(read)}"[:200] if read else "told"
-        await recollection.remember(_stop(fact[:1].upper() + fact[1:]), caller.person, source=source)
+        await recollection.remember(stopped(fact[:1].upper() + fact[1:]), caller.person, source=source)
         return Told("I will remember that.")
 
     tools.register(
@@ -89,7 +90,3 @@ def add_memory(tools: Tools, recollection: Recollection) -> None:
         ),
         remember,
     )
-
-
-def _stop(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 import re
 import shutil
 import threading
@@ -21,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from perslm_runtime.errors import CatalogError, InputError
-from perslm_runtime.fingerprint import sync, write_json
+from perslm_runtime.fingerprint import read_json, sha256_of, sync, write_json
 
 FOLDER = "mailbox"
 LONGEST_CHUNK = 96 << 10
@@ -67,7 +65,7 @@ class Mailbox:
         whole, part = self.folder / path, self.folder / ".parts" / sha256
         note = part.with_suffix(".json")
         if not note.is_file():
-            if whole.is_file() and whole.stat().st_size == size and _sum_of(whole) == sha256:
+            if whole.is_file() and whole.stat().st_size == size and sha256_of(whole) == sha256:
                 return _told(path, size, [(0, size)])
             if not piece:
                 return _told(path, size, [])
@@ -85,7 +83,7 @@ class Mailbox:
         return _told(path, size, have)
 
     def _finish(self, part: Path, note: Path, whole: Path, sha256: str) -> None:
-        right = part.is_file() and _sum_of(part) == sha256
+        right = part.is_file() and sha256_of(part) == sha256
         if right:
             whole.parent.mkdir(parents=True, exist_ok=True)
             sync(part)
@@ -103,7 +101,8 @@ class Mailbox:
                 note.unlink(missing_ok=True)
                 note.with_suffix("").unlink(missing_ok=True)
             notes = []
-        coming = sum(int(_read(note).get("size", 0)) for note in notes)
+        begun: list[dict[str, Any]] = [read_json(note) for note in notes]
+        coming = sum(int(one.get("size", 0)) for one in begun)
         here = sum(file.stat().st_size for file in self.folder.glob("[mt]*/**/*") if file.is_file())
         if here + coming + size > self._most_bytes:
             raise CatalogError(f"{size / 1e6:.1f} MB more are more than sync.over_mqtt_mb allows")
@@ -135,17 +134,10 @@ def _check(path: str, sha256: str, size: int, at: int, piece: bytes) -> None:
 
 def _noted(note: Path, path: str, size: int) -> list[Gap]:
     """What is here by the note; nothing where it is of another file, or cannot be read."""
-    told = _read(note)
+    told: dict[str, Any] = read_json(note)
     if (told.get("path"), told.get("size")) != (path, size):
         return []
     return [(int(start), int(end)) for start, end in told.get("have", [])]
-
-
-def _read(note: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(note.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def _with(have: Sequence[Gap], new: Gap) -> list[Gap]:
@@ -168,8 +160,3 @@ def _told(path: str, size: int, have: Sequence[Gap]) -> dict[str, Any]:
         "have_bytes": sum(end - start for start, end in have),
         "missing": gaps[:_TOLD_GAPS],
     }
-
-
-def _sum_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

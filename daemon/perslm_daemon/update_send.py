@@ -7,7 +7,6 @@ the manifests of what it offers, and of each file the smallest difference, or th
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 import tempfile
@@ -27,6 +26,7 @@ from perslm_daemon.verbs import STOPPED
 from perslm_runtime.bundle import FILES, channel_path, manifest_path, read_channel
 from perslm_runtime.bundles import look_up
 from perslm_runtime.errors import InputError
+from perslm_runtime.fingerprint import sha256_of
 
 _PATIENCE_S = 20.0
 _TRIES = 5
@@ -154,8 +154,7 @@ def _metadata(repository: Path) -> Iterator[str]:
 
 def _parcel(repository: Path, path: str) -> Parcel:
     file = repository / path
-    with file.open("rb") as opened:
-        return Parcel(path, file, file.stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest())
+    return Parcel(path, file, file.stat().st_size, sha256_of(file))
 
 
 def _read(file: Path, start: int, end: int) -> bytes:

@@ -21,6 +21,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from perslm_runtime import fingerprint
 from perslm_runtime.errors import InputError
 
 MAGIC = b"PERSLMD1"
@@ -88,14 +89,10 @@ def read_header(file: BinaryIO) -> Header:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file. Raises InputError where it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return fingerprint.sha256_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def apply(base: Path, delta: Path, target: Path) -> Applied:

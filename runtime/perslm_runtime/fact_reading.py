@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from perslm_runtime.choosing import Form
 from perslm_runtime.facts import Statement, believable
+from perslm_runtime.profile import in_first_person
 from perslm_runtime.profile import said as words_of
 from perslm_runtime.recall import only_asks
 from perslm_runtime.relations import ROLES, role_of
@@ -64,7 +65,7 @@ CHECK_EXAMPLES = (
     ("Sentence: My aunt and I visited Turin.\nNote: my aunt lives in Turin.", "no;"),
     ("Sentence: Onions make Bruno's throat swell.\nNote: Bruno is allergic to Onions.", "yes;"),
 )
-YES_OR_NO = Form('root ::= "yes;" | "no;"\n')
+YES_OR_NO = Form('root ::= "yes;" | "no;"\n', weighed=True)
 TOKENS = 48
 LEAST_SURE = 0.85
 """How likely "yes" has to be. Of the development dialogues all that passes is right, from 0.6 on."""
@@ -141,9 +142,7 @@ def read(written: str, sentence: str, names: Collection[str]) -> Reading | None:
     named = who if who in _named(sentence, names) else None
     subject = () if who == "I" or named else (who.removeprefix("my "),)
     statement = Statement(subject, relation, value, sentence.strip(), CONFIDENCE, named=named)
-    note = words_of("you" if who == "I" else who, relation, value)
-    if who == "I":
-        note = note.replace("you are ", "I am ", 1).replace("you ", "I ", 1).replace("your ", "my ", 1)
+    note = in_first_person(words_of("you", relation, value)) if who == "I" else words_of(who, relation, value)
     return Reading(statement, f"Sentence: {sentence}\nNote: {note}.")
 
 

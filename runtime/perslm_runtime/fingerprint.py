@@ -68,6 +68,12 @@ def write_stamp(folder: Path, prints: Mapping[str, Fingerprint]) -> None:
     write_json(folder / STAMP, {path: asdict(print_) for path, print_ in prints.items()})
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON object that `write_json` wrote; a missing or damaged file counts as empty."""
     try:

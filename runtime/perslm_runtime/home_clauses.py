@@ -37,68 +37,15 @@ _CONDITION = re.compile(
     r"whether|never|said|says|say|told|asked|asks|tell|heard|read|wrote|wish|wished|thought)\b"
 )
 _ADVERBS = frozenset(
-    (
-        *(
-            "really",
-            "super",
-            "very",
-            "just",
-            "please",
-            "pls",
-            "now",
-            "actually",
-            "basically",
-            "literally",
-            "kinda",
-        ),
-        *("simply", "quickly", "maybe", "perhaps", "like", "darn", "bloody", "damn", "blasted", "stupid", "silly"),
-        *(
-            "lovely",
-            "nice",
-            "precious",
-            "good",
-            "old",
-            "dear",
-            "gently",
-            "slowly",
-            "carefully",
-            "right",
-            "straight",
-        ),
-        *(
-            "fully",
-            "mate",
-            "love",
-            "buddy",
-            "pal",
-            "dude",
-            "man",
-            "guys",
-            "folks",
-            "honey",
-            "darling",
-            "sweetheart",
-        ),
-        *(
-            "ok",
-            "okay",
-            "hey",
-            "yo",
-            "yeah",
-            "um",
-            "uh",
-            "er",
-            "erm",
-            "so",
-            "well",
-            "then",
-            "also",
-            "too",
-            "again",
-        ),
-        *("immediately", "promptly", "kindly", "real", "quick", "way", "totally", "completely", "entirely", "all"),
-        *("there", "whole", "entire"),
+    word
+    for line in (
+        "really super very just please pls now actually basically literally kinda simply quickly maybe",
+        "perhaps like darn bloody damn blasted stupid silly lovely nice precious good old dear gently slowly",
+        "carefully right straight fully mate love buddy pal dude man guys folks honey darling sweetheart ok",
+        "okay hey yo yeah um uh er erm so well then also too again immediately promptly kindly real quick way",
+        "totally completely entirely all there whole entire",
     )
+    for word in line.split()
 )
 _PHRASES = re.compile(
     r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|"
@@ -152,7 +99,7 @@ def _shorter(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
         yield _without_names(text, is_known)
         for left in _without_reason(text):
             yield left
-            yield from (other for other in _without_reason(left))
+            yield from _without_reason(left)
             yield _without_names(left, is_known)
     if (kept := [word for word in plain.split() if word.strip(",.!?") not in _ADVERBS]) and len(kept) > 1:
         text = " ".join(kept)

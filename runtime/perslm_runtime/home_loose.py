@@ -236,7 +236,7 @@ def _is_apposed(targets: Sequence[Target]) -> bool:
 def _may_be(named: Sequence[Target], noun: str, domains: Mapping[str, str]) -> bool:
     """Whether what was named may be called so: a light may hang on a switch."""
     kinds = (noun, "switch") if noun == "light" else (noun,)
-    ids = [id_ for target in named for choice in target.devices for id_ in choice]
+    ids = [id_ for target in named for id_ in target.ids]
     return bool(ids) and all(domains.get(id_) in kinds for id_ in ids)
 
 

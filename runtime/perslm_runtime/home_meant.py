@@ -82,18 +82,13 @@ def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
 
 
 def _lights(wish: Wish, chunked: Chunked) -> bool:
-    ids = [id_ for one in wish.targets for choice in one.devices for id_ in choice]
-    named = all(one.devices or one.noun == "light" for one in wish.targets) and bool(wish.targets)
-    return named and all(chunked.domains.get(id_) == "light" for id_ in ids)
+    named = bool(wish.targets) and all(one.devices or one.noun == "light" for one in wish.targets)
+    return named and all(chunked.domains.get(id_) == "light" for one in wish.targets for id_ in one.ids)
 
 
 def _vacuums(wish: Wish, chunked: Chunked) -> bool:
-    ids = [id_ for one in wish.targets for choice in one.devices for id_ in choice]
-    return (
-        bool(ids)
-        and all(chunked.domains.get(id_) == "vacuum" for id_ in ids)
-        and all(one.devices for one in wish.targets)
-    )
+    named = bool(wish.targets) and all(one.ids for one in wish.targets)
+    return named and all(chunked.domains.get(id_) == "vacuum" for one in wish.targets for id_ in one.ids)
 
 
 def _rooms(wish: Wish) -> bool:
@@ -135,11 +130,9 @@ def sensible(wish: Wish) -> bool:
     match wish.name:
         case "set_volume" | "change_volume":
             fits = bool(targets)
-        case "arm_home" | "arm_away" | "arm_night":
+        case "arm_home" | "arm_away" | "arm_night" | "disarm":
             fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
         case "is_state" if wish.word == "armed":
-            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
-        case "disarm":
             fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
         case "vacuum_locate":
             fits = wish.place is None and not any(target.placed for target in targets)

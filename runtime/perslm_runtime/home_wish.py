@@ -36,6 +36,11 @@ class Target:
     but: tuple[Target, ...] = ()
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Every device that the names may mean."""
+        return tuple(id_ for choice in self.devices for id_ in choice)
+
+    @property
     def is_place(self) -> bool:
         """Whether nothing but a place was named: "the kitchen", "upstairs"."""
         return not (self.devices or self.noun or self.every or self.it)

@@ -131,9 +131,8 @@ class Database:
         with self._errors():
             try:
                 return list(self._connection.execute(sql, tuple(bindings)))
-            except (
-                OverflowError
-            ):  # of whoever sent it, not of this engine, which would be given up for three of them
+            except OverflowError:
+                # Whoever sent it is wrong, and not this engine, which would be given up for three of them.
                 raise InputError("that number is too large: ids have at most 19 digits") from None
 
     def value(self, sql: str, bindings: Sequence[SQLValue] = ()) -> Any:

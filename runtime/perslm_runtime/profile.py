@@ -106,7 +106,7 @@ def lines_of(known: Iterable[Known], quotes: Mapping[int, Sequence[str]]) -> tup
             continue
         role = roles.get(claim.subject, "")
         about = f"my {role} {claim.about}" if role and not claim.about.startswith("your ") else claim.about
-        text = _in_first_person(said(about, claim.relation, claim.value.strip()))
+        text = f"{_capital(in_first_person(said(about, claim.relation, claim.value.strip()))).rstrip('.')}."
         named = f"{role} {claim.about if claim.about != 'you' else ''}"
         if claim.object is not None:
             named += f" {claim.relation} {claim.value}"
@@ -115,13 +115,12 @@ def lines_of(known: Iterable[Known], quotes: Mapping[int, Sequence[str]]) -> tup
     return tuple(found)
 
 
-def _in_first_person(text: str) -> str:
-    """A sentence to the person ("you live in Rome") as their own ("I live in Rome.")."""
+def in_first_person(text: str) -> str:
+    """What is said to the person ("you live in Rome") as they would say it ("I live in Rome")."""
     for theirs, own in _FIRST_PERSON:
         if text.startswith(theirs):
-            text = own + text.removeprefix(theirs)
-            break
-    return f"{_capital(text).rstrip('.')}."
+            return own + text.removeprefix(theirs)
+    return text
 
 
 def _capital(text: str) -> str:

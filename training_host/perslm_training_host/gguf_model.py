@@ -61,11 +61,8 @@ MAPPED = frozenset({"llama", "qwen2", "qwen3"})
 """Architectures that are read and written here; others are read by transformers."""
 WRITTEN = MAPPED | _OTHERS.keys()
 """Architectures that are written as GGUF."""
-_ONE_MORE = {
-    "gemma",
-    "gemma2",
-    "gemma3",
-}  # architectures whose norms multiply by 1 + weight, and hold that in a file
+# Architectures whose norms multiply by 1 + weight, and hold that in a file.
+_ONE_MORE = {"gemma", "gemma2", "gemma3"}
 _PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
 
 

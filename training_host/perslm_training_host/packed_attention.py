@@ -52,27 +52,22 @@ def _attend(
     shared = heads // key.shape[1]
     queries, keys, values = _flat(query), _flat(key), _flat(value)
 
-    def of_heads(tensor: Tensor) -> Tensor:
-        """[rows, heads, longest head, width]"""
-        return _taken(tensor, packed.heads, width).transpose(1, 2)
-
-    def of_dialogues(tensor: Tensor) -> Tensor:
-        """[dialogues, heads, longest dialogue, width]"""
-        return _taken(tensor, packed.bodies, width).transpose(1, 2)
-
     # Query heads that share a key head stand one after the other as if they were more places of one head: no key
     # is copied for them.
     def shared_by(tensor: Tensor) -> Tensor:
         return tensor.reshape(len(tensor), heads // shared, -1, width)
 
-    head_keys, head_values = of_heads(keys), of_heads(values)
+    head_keys, head_values = (_taken(tensor, packed.heads, width) for tensor in (keys, values))
+    body_keys, body_values = (_taken(tensor, packed.bodies, width) for tensor in (keys, values))
     longest = packed.heads.shape[1]
     past = torch.ones(longest, longest, dtype=torch.bool, device=query.device).tril()
-    head = _weighed(shared_by(of_heads(queries)), head_keys, head_values, past.repeat(shared, 1), scaling)
+    head = _weighed(
+        shared_by(_taken(queries, packed.heads, width)), head_keys, head_values, past.repeat(shared, 1), scaling
+    )
     body = _weighed(
-        shared_by(of_dialogues(queries)),
-        cat([head_keys.index_select(0, packed.rows), of_dialogues(keys)], dim=2),
-        cat([head_values.index_select(0, packed.rows), of_dialogues(values)], dim=2),
+        shared_by(_taken(queries, packed.bodies, width)),
+        cat([head_keys.index_select(0, packed.rows), body_keys], dim=2),
+        cat([head_values.index_select(0, packed.rows), body_values], dim=2),
         attention_mask.repeat(1, 1, shared, 1),
         scaling,
     )
@@ -100,5 +95,5 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _taken(tokens: Tensor, places: Tensor, width: int) -> Tensor:
-    """The lines at `places` [many, longest] as [many, longest, heads, width]."""
-    return tokens.index_select(0, places.view(-1)).view(*places.shape, -1, width)
+    """The lines at `places` [many, longest] as [many, heads, longest, width]."""
+    return tokens.index_select(0, places.view(-1)).view(*places.shape, -1, width).transpose(1, 2)

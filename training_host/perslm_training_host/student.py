@@ -166,8 +166,8 @@ def score(
         )
         return
     kinds = sorted({kind for scores in found.values() for kind in scores.by_kind})
-    rows = [
-        [name, *scores.row(kinds)[:2], f"{apart[name].kl:.4f}" if name in apart else "", *scores.row(kinds)[2:]]
-        for name, scores in found.items()
-    ]
+    rows = []
+    for name, scores in found.items():
+        calls, memories, *of_kinds = scores.row(kinds)
+        rows.append([name, calls, memories, f"{apart[name].kl:.4f}" if name in apart else "", *of_kinds])
     put_table(["file", "calls", "memories", "talk KL", *kinds], rows)

@@ -20,7 +20,7 @@ from perslm_training_host import bootstrap, gguf_file
 from perslm_training_host.chat_replies import SYSTEM, answered
 from perslm_training_host.held_out import TOO_LIKE, likeness, words_of
 from perslm_training_host.home_made import data
-from perslm_training_host.llama_scores import PIECE, Scorer
+from perslm_training_host.llama_scores import PIECE, Scorer, log_softmax
 from perslm_training_host.phrases import lines, resolve
 from perslm_training_host.talk_questions import questions
 
@@ -44,7 +44,7 @@ def talk_apart(base: Path, model: Path, count: int = 60) -> Apart:
     Raises InputError where the base ends none of its answers.
     """
     pairs = [(question, reply) for question, reply in answered(base, held_out_talk(count)) if reply]
-    found: list[NDArray[np.float64]] = []
+    found: list[NDArray[np.float32]] = []
     same: list[NDArray[np.bool_]] = []
     with Scorer(base) as before, Scorer(model) as after:
         talk = _talk(base, before)
@@ -53,7 +53,7 @@ def talk_apart(base: Path, model: Path, count: int = 60) -> Apart:
             tokens = [*asked, *before.tokens(reply), talk.closing[0]]
             if len(tokens) > PIECE:
                 continue
-            one, other = (_logs(scorer.logits(tokens[:-1], len(asked) - 1)) for scorer in (before, after))
+            one, other = (log_softmax(scorer.logits(tokens[:-1], len(asked) - 1)) for scorer in (before, after))
             found.append((np.exp(one) * (one - other)).sum(axis=1))
             same.append(one.argmax(axis=1) == other.argmax(axis=1))
     if not found:
@@ -85,10 +85,3 @@ def _talk(base: Path, scorer: Scorer) -> Conversation:
 
     form = chat_format(str(about.get("tokenizer.chat_template") or CHATML))
     return start_conversation(tokens, form, SYSTEM, EXAMPLES, PIECE)
-
-
-def _logs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    logs: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
-    return logs
