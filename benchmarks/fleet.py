@@ -14,16 +14,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +37,7 @@ from perslm_runtime.trust import Trust  # noqa: E402 - as above
 from perslm_training_host.boards import Boards  # noqa: E402 - as above
 from perslm_training_host.repository import Repository  # noqa: E402 - as above
 from perslm_training_host.signing_keys import SigningKeys  # noqa: E402 - as above
+from relays import Crossed, relayed  # noqa: E402 - as above
 from updates import bundle  # noqa: E402 - as above
 
 RESULT = ROOT / "benchmarks/results/fleet.json"
@@ -66,8 +64,8 @@ def measured(folder: Path, stack: ExitStack) -> dict[str, Any]:
     repository.promote("home", 2, "stable", percent=50)
     host_port, mirror_ports = free_port(), [free_port(), free_port()]
     host, mirrors = played(folder, host_port, mirror_ports, stack)
-    seen_host = stack.enter_context(relay(host_port))
-    seen_mirror = stack.enter_context(relay(mirror_ports[0]))
+    seen_host = stack.enter_context(relayed(host_port))
+    seen_mirror = stack.enter_context(relayed(mirror_ports[0]))
     urls = [f"http://127.0.0.1:{port}" for port in (seen_mirror.port, mirror_ports[1])]
     boards = [Board(folder, number, f"https://127.0.0.1:{seen_host.port}", urls) for number in range(BOARDS)]
     idle_s = cpu_s(host)
@@ -118,10 +116,14 @@ def measured(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 def spread(
-    boards: list[Board], pool: ThreadPoolExecutor, host: subprocess.Popen[str], at_host: _Seen, at_mirror: _Seen
+    boards: list[Board],
+    pool: ThreadPoolExecutor,
+    host: subprocess.Popen[str],
+    at_host: Crossed,
+    at_mirror: Crossed,
 ) -> dict[str, float]:
     """All boards look, one after the other: seconds, the host's CPU seconds, and bytes."""
-    host_bytes, mirror_bytes, http_bytes, before = at_host.seen, at_mirror.seen, _Counted.seen, cpu_s(host)
+    host_bytes, mirror_bytes, http_bytes, before = at_host.bytes, at_mirror.bytes, _Counted.seen, cpu_s(host)
     began, looks = time.monotonic(), []
     for number, board in enumerate(boards):
         time.sleep(max(0.0, began + number * _SPREAD_S / BOARDS - time.monotonic()))
@@ -131,9 +133,9 @@ def spread(
     return {
         "wall_s": round(time.monotonic() - began, 1),
         "host_cpu_s": round(cpu_s(host) - before, 2),
-        "host_bytes": at_host.seen - host_bytes,
+        "host_bytes": at_host.bytes - host_bytes,
         "host_http_bytes": _Counted.seen - http_bytes,
-        "mirror_bytes": at_mirror.seen - mirror_bytes,
+        "mirror_bytes": at_mirror.bytes - mirror_bytes,
     }
 
 
@@ -244,44 +246,6 @@ def cpu_s(process: subprocess.Popen[str]) -> float:
     """CPU seconds of a running process."""
     fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class _Seen:
-    """Bytes that crossed a relay, both ways."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.seen = port, 0
-        self.lock = threading.Lock()
-
-
-@contextmanager
-def relay(to: int) -> Iterator[_Seen]:
-    """A port that hands everything on to another, and counts."""
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
-        seen = _Seen(listening.getsockname()[1])
-
-        def pump(source: socket.socket, sink: socket.socket) -> None:
-            try:
-                while data := source.recv(1 << 16):
-                    with seen.lock:
-                        seen.seen += len(data)
-                    sink.sendall(data)
-                sink.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
-
-        def accept() -> None:
-            while True:
-                try:
-                    near, _ = listening.accept()
-                except OSError:
-                    return
-                far = socket.create_connection(("127.0.0.1", to))
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield seen
 
 
 if __name__ == "__main__":

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,66 +19,8 @@ from perslm_runtime.lane import Stop
 from perslm_runtime.trust import Trust
 from perslm_training_host.boards import Boards
 from perslm_training_host.service import Service
+from relays import relayed
 from updates import bundle, repository
-
-
-class Crossed:
-    """Connections and bytes, both ways, that went through a relay."""
-
-    def __init__(self) -> None:
-        self.connections = self.bytes = 0
-        self.lock = threading.Lock()
-
-    def since(self) -> tuple[int, int]:
-        """Connections and bytes since the last call."""
-        with self.lock:
-            found = (self.connections, self.bytes)
-            self.connections = self.bytes = 0
-        return found
-
-
-@contextmanager
-def relayed(port: int) -> Iterator[tuple[int, Crossed]]:
-    """A port that hands everything on to another, and counts."""
-    crossed, serving_threads = Crossed(), list[threading.Thread]()
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                with crossed.lock:
-                    crossed.bytes += len(data)
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def serve(near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", port)) as far:
-            back = threading.Thread(target=pump, args=(far, near))
-            back.start()
-            pump(near, far)
-            back.join()
-
-    def accept(listening: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listening.accept()
-            except OSError:
-                return
-            with crossed.lock:
-                crossed.connections += 1
-            serving_threads.append(threading.Thread(target=serve, args=(near,)))
-            serving_threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=accept, args=(listening,))
-        thread.start()
-        try:
-            yield listening.getsockname()[1], crossed
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            for one in (thread, *serving_threads):
-                one.join()
 
 
 class Looks:
@@ -107,7 +47,8 @@ def test_an_idle_look_with_its_report_is_one_connection_and_less_than_5_kb_with_
     repo.promote("home", 1, "stable")
     boards = Boards(tmp_path / "host/tls")
     service = Service(repo.folder, boards, "127.0.0.1", 0, ["127.0.0.1"])
-    with service.running() as served, relayed(served) as (port, crossed):
+    with service.running() as served, relayed(served) as crossed:
+        port = crossed.port
         plant(tmp_path / "board", boards.seed("kitchen", f"https://127.0.0.1:{port}", repo.anchor.read_bytes()))
         account = HostAccount.of(tmp_path / "board")
         assert account is not None
