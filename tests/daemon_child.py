@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from real_models import models_dir
+from real_models import models_dir, with_heads
 
 COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()", "--json", "run", "--profile", "dev"]
 
@@ -40,7 +40,7 @@ def daemon(
 ) -> Iterator[subprocess.Popen[str]]:
     """A node "kitchen" without voice; `more` are configuration keys with __ for the dot. Killed at the end."""
     with subprocess.Popen(
-        [*command, "--data-dir", str(folder), *settings_of(broker, **more)],
+        [*command, "--data-dir", str(with_heads(folder)), *settings_of(broker, **more)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

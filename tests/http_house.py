@@ -8,10 +8,10 @@ from pathlib import Path
 
 import anyio
 
-from perslm_daemon.config import Flags, load
+from perslm_daemon.config import Flags
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.ways import Running
-from real_models import models_dir
+from real_models import load_with_heads, models_dir
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def house(folder: Path, *more: str, voice: bool = False) -> AsyncIterator[
 
     async def run() -> None:
         flags = Flags(data_dir=folder, profile="dev", settings=settings)
-        await serve(lambda: load(flags), wishes, on_ready=on_ready)
+        await serve(lambda: load_with_heads(flags), wishes, on_ready=on_ready)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
 from perslm_runtime.llama import LlamaOptions
 from perslm_runtime.model import ChatModel
@@ -27,7 +29,28 @@ def model_path(model: str, *parts: str) -> Path:
     return path
 
 
-def build_model(file: Path, snapshots: Path | None = None, **changes: int | str) -> ChatModel:
+HEADS = Path.home() / ".cache/perslm/tests/heads"
+"""Snapshots of prompt heads that several tests share: reading a head costs half a second of both cores."""
+
+
+def with_heads(data: Path) -> Path:
+    """A data folder whose daemon need not read its prompt's head when another test has. Returns it."""
+    place = data / "snapshots"
+    if not place.exists():
+        HEADS.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(HEADS)
+    return data
+
+
+def load_with_heads(flags: Flags, environ: Mapping[str, str] | None = None, *, with_kept: bool = False) -> Config:
+    """The configuration, as a daemon in this process loads it, of a data folder as `with_heads` makes it."""
+    assert flags.data_dir is not None
+    with_heads(flags.data_dir)
+    return load(flags, environ, with_kept=with_kept)
+
+
+def build_model(file: Path, snapshots: Path | None = HEADS, **changes: int | str) -> ChatModel:
     """The small model as the `dev` profile opens it."""
     options = LlamaOptions(
         context_tokens=int(changes.get("context_tokens", 1024)),

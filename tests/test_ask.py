@@ -15,7 +15,7 @@ import pytest
 from perslm_runtime.audio import read_wav, write_wav
 from perslm_runtime.lane import Stop
 from perslm_runtime.tts import Piper
-from real_models import model_path, models_dir
+from real_models import model_path, models_dir, with_heads
 
 COMMAND = [sys.executable, "-c", "from perslm_daemon.cli import main; main()"]
 
@@ -32,7 +32,15 @@ def needed_models() -> None:
 
 
 def perslm(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "--data-dir", str(folder), "--profile", "dev", "--set", f"models_dir={models_dir()}"]
+    command = [
+        *COMMAND,
+        "--data-dir",
+        str(with_heads(folder)),
+        "--profile",
+        "dev",
+        "--set",
+        f"models_dir={models_dir()}",
+    ]
     return subprocess.run(
         [*command, *arguments], input=typed, capture_output=True, text=True, timeout=60, check=False
     )
@@ -96,7 +104,15 @@ def test_a_missing_model_says_which_command_gets_it(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_an_ask_cleanly(tmp_path: Path) -> None:
-    command = [*COMMAND, "--data-dir", str(tmp_path), "--profile", "dev", "--set", f"models_dir={models_dir()}"]
+    command = [
+        *COMMAND,
+        "--data-dir",
+        str(with_heads(tmp_path)),
+        "--profile",
+        "dev",
+        "--set",
+        f"models_dir={models_dir()}",
+    ]
     with subprocess.Popen(
         [*command, "ask", "Tell me a long story about a cat."],
         stdout=subprocess.PIPE,

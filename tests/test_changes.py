@@ -22,7 +22,7 @@ from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request, Response
 from perslm_daemon.ways import Running
 from perslm_runtime.errors import ConfigError, InputError
-from real_models import models_dir
+from real_models import load_with_heads, models_dir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 BROKEN = "qwen3-0.6b-q4_k_m"
@@ -39,7 +39,7 @@ class Daemon:
         self._online = anyio.Event()
 
     def load(self) -> Config:
-        return load(self._flags, environ={}, with_kept=True)
+        return load_with_heads(self._flags, {}, with_kept=True)
 
     async def run(self) -> None:
         await serve(self.load, self.wishes, on_ready=self._came)
@@ -101,7 +101,7 @@ async def test_a_value_that_is_set_is_in_force_and_survives_a_restart(tmp_path: 
         assert "Rome" in (await ask(after, "ask", {"text": "What is the capital of Italy?"})).data["text"]
         await after.settings.change("memory", "off")
     flags = Flags(data_dir=tmp_path)
-    config = await anyio.to_thread.run_sync(lambda: load(flags, environ={}, with_kept=True))
+    config = await anyio.to_thread.run_sync(lambda: load_with_heads(flags, environ={}, with_kept=True))
     assert (config.model.temperature, config.memory.remember) == (0.5, False)
     assert config.sources["model.temperature"] == kept.SOURCE
     async with daemon(tmp_path) as one:

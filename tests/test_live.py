@@ -37,7 +37,7 @@ from perslm_runtime.errors import DeviceError, InputError
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Stop
 from perslm_runtime.vad import Silero
-from real_models import model_path, models_dir
+from real_models import model_path, models_dir, with_heads
 from sound_files import FileMicrophone, FileSpeaker
 from wer import word_error_rate
 
@@ -138,7 +138,7 @@ async def house(
 def _config(folder: Path) -> Config:
     model_path("smollm2-135m-q4_1", "model.gguf")
     settings = (f"models_dir={models_dir()}", "discovery.enabled=false", "mouth.thinking_after_s=0")
-    return configuration.load(Flags(data_dir=folder, profile="dev", settings=settings), environ={})
+    return configuration.load(Flags(data_dir=with_heads(folder), profile="dev", settings=settings), environ={})
 
 
 async def _keep(here: House) -> None:

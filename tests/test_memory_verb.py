@@ -14,14 +14,14 @@ import pytest
 
 from command_line import Ended, environment
 from perslm_daemon import cli
-from perslm_daemon.config import Flags, load
+from perslm_daemon.config import Flags
 from perslm_daemon.recollection import TELLS
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event
 from perslm_daemon.verbs import Request, Response
 from perslm_daemon.ways import Running
 from perslm_runtime.memory import EVERYBODY, Memory
-from real_models import models_dir
+from real_models import load_with_heads, models_dir
 
 
 async def ask(running: Running, verb: str, person: str | None = None, **arguments: object) -> Response:
@@ -52,7 +52,7 @@ async def test_each_person_sees_and_tends_what_is_theirs(tmp_path: Path) -> None
         online.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(serve, lambda: load(flags), wishes, on_ready=on_ready))
+        tasks.start_soon(partial(serve, lambda: load_with_heads(flags), wishes, on_ready=on_ready))
         await online.wait()
         running = seen[0]
         gate = (await ask(running, "remember", "ana", text="The gate code is 4711.", shared=True)).data["id"]
@@ -111,7 +111,7 @@ async def test_a_backup_is_restored_while_the_daemon_runs_and_the_way_back_is_to
         online.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(serve, lambda: load(flags), wishes, on_ready=on_ready))
+        tasks.start_soon(partial(serve, lambda: load_with_heads(flags), wishes, on_ready=on_ready))
         await online.wait()
         running = seen[0]
         pipeline = running.assistant.pipeline

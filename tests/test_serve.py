@@ -29,7 +29,7 @@ from perslm_runtime.errors import ConfigError
 from perslm_runtime.memory import Memory
 from perslm_runtime.memory_backup import back_up
 from perslm_runtime.memory_files import folder_of
-from real_models import models_dir
+from real_models import load_with_heads, models_dir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
@@ -57,7 +57,7 @@ async def daemon(folder: Path, *more: str) -> AsyncIterator[Running]:
         online.set()
 
     async def run() -> None:
-        await serve(lambda: load(settings(folder, *more)), wishes, on_ready=on_ready)
+        await serve(lambda: load_with_heads(settings(folder, *more)), wishes, on_ready=on_ready)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

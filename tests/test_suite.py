@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = f"""
 [tool.pytest.ini_options]
 pythonpath = ["{ROOT / "build"}"]
-addopts = "-q -p no:cacheprovider"
+addopts = "-q -p no:cacheprovider -p xdist.plugin"
 markers = ["slow: x", "board: x", "soak: x", "alone: x"]
 """
 CONFTEST = "from perslm_build.suite import pytest_runtest_logreport\n"
@@ -55,6 +55,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(locks, "ROOT", tmp_path)
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:  # this run's own
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading them all takes longer than these tests
     (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")

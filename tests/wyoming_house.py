@@ -16,13 +16,13 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from perslm_daemon.config import Flags, load
+from perslm_daemon.config import Flags
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Ask, Event, Sentence, Tell, Turn
 from perslm_daemon.ways import Running
 from perslm_daemon.wyoming_handle import AskTurn
 from perslm_runtime.memory import Entry
-from real_models import model_path, models_dir
+from real_models import load_with_heads, model_path, models_dir
 
 ROOT = Path(__file__).parents[1]
 OLD = "1.5.2"
@@ -64,7 +64,7 @@ async def house(folder: Path, *more: str) -> AsyncIterator[Running]:
 
     async def run() -> None:
         flags = Flags(data_dir=folder, profile="dev", settings=settings)
-        await serve(lambda: load(flags), wishes, on_ready=on_ready)
+        await serve(lambda: load_with_heads(flags), wishes, on_ready=on_ready)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

@@ -1,4 +1,4 @@
-"""The default tests as `make test` runs them: all in two processes, then in one those that are real time.
+"""The default tests as `make test` runs them, in two processes: most, then those in real time, which wait a lot.
 
 What fails is tried once more, alone and after everything else: on a machine that others share, a real-time test
 may fail for want of a core. It is named loudly, and what fails twice has failed. Many failures are never load;
@@ -42,7 +42,9 @@ def run(env: Environment, processes: int = 2) -> int:
         beside = _pytest(
             env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{DEFAULT} and not alone"
         )
-        alone = _pytest(env, listed, "-m", f"{DEFAULT} and alone")
+        alone = _pytest(
+            env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{DEFAULT} and alone"
+        )
         failed = list(dict.fromkeys(failed_to.read_text(encoding="utf-8").splitlines()))
     if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
         return beside or alone

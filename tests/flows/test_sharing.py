@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from perslm_daemon.config import Flags, load
+from perslm_daemon.config import Flags
 from perslm_daemon.config_sections import Config
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.turn import Event
@@ -23,7 +23,7 @@ from perslm_runtime.host_account import enroll
 from perslm_training_host.boards import Boards
 from perslm_training_host.service import Service
 from perslm_training_host.shared import Kept, Shared
-from real_models import models_dir
+from real_models import load_with_heads, models_dir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
@@ -46,7 +46,7 @@ class House:
             "model.max_reply_tokens=8",
         )
         flags = Flags(data_dir=self.data, profile="dev", settings=(*quiet, f"models_dir={models_dir()}"))
-        return load(flags, {}, with_kept=True)
+        return load_with_heads(flags, {}, with_kept=True)
 
     async def run(self) -> None:
         await serve(self.load, self.wishes, on_ready=self._came)
