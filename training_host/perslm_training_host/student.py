@@ -1,8 +1,8 @@
 """`perslm-host student`: a 135M model that turns what is said at home into the right call, in one command.
 
-`make` is the whole recipe: let the base answer plain talk, train, write the 4-bit file, score it as the board
-would use it. The parts are verbs of their own, so that a GPU machine without llama.cpp can train and another one
-finish.
+`make` is the whole recipe: let the base answer plain talk, let a teacher reword sentences, train, write the 4-bit
+file, score it as the board would use it. The parts are verbs of their own, so that a GPU machine without llama.cpp
+can train and another one finish.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     group = command_group(app, "student", "Teach a small model the home's tools: made-up homes, a 4-bit file.")
     group.command("make")(make)
     group.command("replies")(replies)
+    group.command("paraphrase")(paraphrase)
     group.command("train")(train)
     group.command("write")(write)
     group.command("score")(score)
@@ -50,6 +51,9 @@ def make(
     base: _Base,
     folder: _Folder,
     *,
+    teacher: Annotated[
+        Path | None, typer.Option(help="A larger GGUF file that rewords sentences first; none without it.")
+    ] = None,
     device: _Device = "cpu",
     steps: _Steps = None,
     grid_steps: _GridSteps = None,
@@ -70,6 +74,8 @@ def make(
     )  # fmt: skip
     if device != "cuda":
         replies(base, folder, recipe.replies, recipe.seed)
+    if teacher is not None:
+        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed)
     train(
         base, folder, device=device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate,
         low_rank=low_rank, seed=seed, workers=workers, rows=rows, fold=fold,
@@ -85,6 +91,19 @@ def replies(
     from perslm_training_host import chat_replies  # noqa: PLC0415 - torch
 
     chat_replies.make(base, folder / "replies.jsonl", count, seed)
+
+
+def paraphrase(
+    teacher: Annotated[Path, typer.Argument(help="A GGUF file that knows the home's tools, such as the 1.5B.")],
+    folder: _Folder,
+    count: Annotated[int, typer.Option(help="How many sentences to reword, 1,000 at most.")] = 300,
+    seed: int = 0,
+) -> None:
+    """Let a larger model say sentences in other words; what keeps its meaning is trained on."""
+    from perslm_training_host import paraphrases  # noqa: PLC0415 - llama.cpp
+
+    found = paraphrases.make(teacher, folder / paraphrases.FILE, count, seed)
+    note(", ".join(f"{value} {name}" for name, value in paraphrases.told(found).items()))
 
 
 def train(

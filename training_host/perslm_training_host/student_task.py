@@ -27,6 +27,7 @@ from perslm_training_host.recollections import recollection
 
 _CALLS, _MEMORIES, _TALK = "calls", "memories", "talk"
 _PATTERN = (_CALLS, _CALLS, _TALK, _CALLS, _CALLS, _MEMORIES, _CALLS, _TALK)
+_PARAPHRASED = 4  # the place in the pattern whose home is one that the teacher has reworded, where there are such
 _AHEAD = 4  # micro-batches made in advance, in other processes
 
 
@@ -61,10 +62,17 @@ class Made:
 
 
 class Kitchen:
-    """Makes micro-batches out of their numbers. Holds the tokenizer and the replies, no model."""
+    """Makes micro-batches out of their numbers. Holds the tokenizer, the replies and reworded homes, no model."""
 
-    def __init__(self, prompts: Prompts, replies: Sequence[tuple[str, str]], mixture: Mixture) -> None:
+    def __init__(
+        self,
+        prompts: Prompts,
+        replies: Sequence[tuple[str, str]],
+        mixture: Mixture,
+        reworded: Sequence[Household] = (),
+    ) -> None:
         self._prompts, self._replies, self.mixture = prompts, tuple(replies), mixture
+        self._reworded = tuple(reworded)
         self.chat = prompts.head(SYSTEM, EXAMPLES)
 
     def batch(self, number: int) -> Made:
@@ -83,7 +91,7 @@ class Kitchen:
     def _row(self, kind: str, number: int) -> Packed:
         mixture = self.mixture
         if kind == _CALLS:
-            home = household(mixture.fold, mixture.seed, number, mixture.sentences)
+            home = self._home(number)
             dialogues = [self._prompts.dialogue(self.chat, said.prompt, said.call) for said in home.said]
             return pack(self.home_head(home).head, dialogues, mixture.limit_tokens)[0]
         dice = random.Random(f"{kind} {mixture.seed} {number}")  # noqa: S311 - draws sentences, no secrets
@@ -96,6 +104,12 @@ class Kitchen:
         return pack(
             self.chat.head, [self._prompts.dialogue(self.chat, *pair) for pair in pairs], mixture.limit_tokens
         )[0]
+
+    def _home(self, number: int) -> Household:
+        rounds, place = divmod(number, len(_PATTERN))
+        if self._reworded and place == _PARAPHRASED:
+            return self._reworded[rounds % len(self._reworded)]
+        return household(self.mixture.fold, self.mixture.seed, number, self.mixture.sentences)
 
     def home_head(self, home: Household) -> Conversation:
         """The head of a home's prompt: its tools and names, no examples."""
