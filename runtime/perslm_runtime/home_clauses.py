@@ -41,6 +41,7 @@ _ADVERBS = frozenset(
     for line in (
         "really super very just please pls now actually basically literally kinda simply quickly maybe",
         "perhaps like darn bloody damn blasted stupid silly lovely nice precious good old dear gently slowly",
+        "bedside hanging overhead standing pretty absolutely terribly definitely honestly",
         "carefully right straight fully mate love buddy pal dude man guys folks honey darling sweetheart ok",
         "okay hey yo yeah um uh er erm so well then also too again immediately promptly kindly real quick way",
         "totally completely entirely all there whole entire",
@@ -49,10 +50,12 @@ _ADVERBS = frozenset(
 )
 _PHRASES = re.compile(
     r"\b(?:kind of|sort of|or so|or something|or whatever|you know|i mean|i think|i guess|i suppose|for me|for us|"
-    r"behind (?:me|us|you)|(?:a|one) (?:minute|moment|second|sec)(?=$|[,.!])|would you ever|for (?:the )?night$|"
+    r"behind (?:me|us|you)|for (?:him|her|them|everyone|everybody)(?=$|[,.!])|(?:a|one) (?:minute|moment|"
+    r"second|sec)(?=$|[,.!])|would you ever|for (?:the )?night$|"
     r"on (?:your|my|our) way out|real quick|for a (?:bit|while|moment|minute|second|sec)|"
     r"if you (?:can|could|would|like|want|please|do not mind)|"
-    r"if possible|if that is (?:ok|okay|alright|all right|possible)|(?:would|will|could|can) you(?: please)?|"
+    r"while (?:you are|we are) (?:at it|there|on it|about it)|in case .*$|if possible|if that is (?:ok|"
+    r"okay|alright|all right|possible)|(?:would|will|could|can) you(?: please)?|"
     r"thank you(?: very much| so much)?|thanks(?: a lot)?|as soon as possible|asap|right away|straight away|"
     r"right now|at once|this instant|when you (?:can|get a \w+|have a \w+)|"
     r"if it is not too much (?:trouble|bother|hassle)|go ahead and|do me a favou?r and|be (?:a|an) \w+ and)\b"

@@ -12,9 +12,10 @@ from dataclasses import replace
 from perslm_runtime.home_wish import Target, Wish
 
 _MARK = (
-    r"(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|hang on|hold on|sorry|my mistake|"
+    r"(?:(?:oh|um|er|erm|ah) )?(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|"
+    r"hang on|hold on|sorry|my mistake|"
     r"scratch that|strike that|actually no|actually|rather|or rather|correction|i mean|i meant|i meant to say|"
-    r"make that|make it|oh no|not that|not that one)"
+    r"make that|make it|oh no|not that|not that one|you know|forget that)"
 )
 _BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)"
 _CORRECTED = re.compile(rf"(?:[,;.!-]+\s*|\s+(?={_BARE}\b)){_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)")
@@ -28,13 +29,19 @@ def halves(spoken: str) -> tuple[str, str] | None:
     found = _CORRECTED.search(spoken)
     if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
         return None
-    return spoken[: found.start()].strip(" ,;.!-"), spoken[found.end() :].strip(" ,;.!?-")
+    after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", spoken[found.end() :])
+    return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 
 
 def corrected(
-    first: Wish, second: Sequence[Wish], named: Sequence[Target], number: float | None, word: str
+    first: Wish, second: Sequence[Wish], named: Sequence[Target], number: float | None, word: str, said: str
 ) -> Wish | None:
-    """The first wish with what replaces it: another wish, other things that are `named`, another value."""
+    """The first wish with what replaces it: another wish, other things that are `named`, another value.
+
+    `said` is the correction as it was said.
+    """
+    if first.name in _SWITCHED and said in _STATES:
+        return replace(first, name=_STATES[said])
     (one,) = second if len(second) == 1 and second[0].name not in _NO_WISH else (None,)
     if one is not None:
         of_it = bool(one.targets) and all(target.it for target in one.targets)
@@ -50,4 +57,6 @@ def corrected(
     return None
 
 
+_SWITCHED = ("turn_on", "turn_off")
+_STATES = {"on": "turn_on", "off": "turn_off"}
 _NO_WISH = frozenset(("fragment", "value_of", "scene", "choose", "yes", "no", "pct_only"))

@@ -33,6 +33,8 @@ _ARTICLES = frozenset(
 )
 _ALIKE = 0.99
 _SCENE_WORDS = 2
+_ENOUGH = frozenset(("front", "back", "side", "garage"))
+"""Words of the language that are a name where they are the only thing called so: "lock the front"."""
 _ONES = frozenset(("one", "ones"))
 
 
@@ -83,6 +85,8 @@ class PartNames:
         if len(telling) == 0 and len(words) > 1 and not one:
             telling = [word for word in words if word in self._by_word]
             telling = telling if len(telling) > 1 else []  # "the big telly": two words of one name
+        if not telling and len(words) == 1 and words[0] in _ENOUGH:
+            telling = [word for word in words if word in self._by_word]
         if not telling or len(words) != len({*words}):
             return ()
         few = set.intersection(*(self._by_word[word] for word in telling))

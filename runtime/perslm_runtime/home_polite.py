@@ -24,6 +24,19 @@ _CONTRACTIONS = (
     (re.compile(r"\b(can)'t\b"), r"cannot"),
     (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
     (re.compile(r"\bwanna\b"), "want to"),
+    (
+        re.compile(
+            r"\b(?:the|a|that),? (?:(?:um|uh|er|erm|you know),? )*"
+            r"(?:what is it called|what do you call it|what was it(?: called)?|whatchamacallit|thingy),? (?=the\b)"
+        ),
+        "",
+    ),
+    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?locked\b"), r"\1 unlocked"),
+    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?(?:closed|shut)\b"), r"\1 open"),
+    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?open\b"), r"\1 closed"),
+    (re.compile(r"(?<!\w)'em\b"), "them"),
+    (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
+    (re.compile(r"(?<=[a-z])'s (?=(?:making|getting|been|going|coming|letting|keeping|gone|done|got)\b)"), " is "),
     (re.compile(r"\bgonna\b"), "going to"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\blet is\b"), "let us"),
@@ -61,6 +74,30 @@ WHY = (re.compile(rf"^{_REASONS} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (s
 _YOU = r"(?:you|one of you|someone|somebody|we)"
 _COULD = r"(?:could|would|can|will|might|may)"
 _WISHED = (
+    # "What I want is for the lamp to be blue"
+    (
+        re.compile(r"^(?:i think )?(?:what|all) (?:i|we) (?:want|need|would like) (?:now )?is for (.+?) to be "),
+        r"make \1 ",
+    ),
+    # "Can you tell me what the temperature is in the hall": what it is
+    (
+        re.compile(
+            r"^(?:(?:can|could|would|will|do) you (?:please |just |happen to |quickly )*|i (?:want|need|"
+            r"would like) to )?"
+            r"(?:tell me|let me know|know|find out|remind me) (what) (the \w+(?: \w+)?) (is|are)\b"
+        ),
+        r"\1 \3 \2",
+    ),
+    # "Do you happen to know if the lamp is still on"
+    (
+        re.compile(
+            r"^(?:(?:can|could|would|will|do) you (?:please |just |happen to |quickly )*)?"
+            r"(?:have a (?:quick )?look (?:and see |to see )?|tell me|check|see|let me know|know|find out|"
+            r"make out)"
+            r"(?: for me)? (?:if|whether) (.+?) (is|are)\b(?: still\b)?"
+        ),
+        r"\2 \1",
+    ),
     # "It would be lovely if the lamp were on": that it shall be
     (
         re.compile(
@@ -90,6 +127,12 @@ _FORMS = (
     r"(?:{could} {you} )?be able to",
     r"(?:i (?:think|guess|reckon|suppose) )?(?:it is|it might be|it must be) (?:about |high )?time (?:to|you|we)",
     r"{could} {you} ever",
+    r"(?:i )?(?:reckon|bet|hope) {you} {could}",
+    r"any chance (?:that )?{you} {could}",
+    r"(?:any )?chance {you} {could}",
+    r"(?:let me think|let us see|let me see|you know what|i (?:will )?tell you what|just wondering|"
+    r"honestly|anyway|right then)",
+    r"(?:i )?(?:was )?(?:just )?(?:thinking|wondering),",
     r"{could} {you}",
     r"(?:oops|whoops|no wait|wait|ugh|argh|right|ah)",
     r"(?:i|we) (?:think|guess|suppose|believe|reckon) (?:that )?(?:we|you|i) (?:can|could|should|may|might)",

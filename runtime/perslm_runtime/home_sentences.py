@@ -25,7 +25,9 @@ from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_polite import WHY, without_courtesy, written_out
+from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
+from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Sentences, without_politeness
 from perslm_runtime.time_words import find, words_of
@@ -52,9 +54,6 @@ _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
 )
-_QUOTES = frozenset(
-    ("say", "says", "said", "saying", "told", "tell", "tells", "wrote", "asked", "called", "heard", "sang", "read")
-)
 _NOT_LATER = frozenset(
     (
         *(
@@ -72,6 +71,12 @@ _NOT_LATER = frozenset(
         *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
         *("position_of", "battery_of", "power_of"),
     )
+)
+
+
+_BY = re.compile(
+    r"\b(lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|camera)"
+    r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
 )
 
 
@@ -114,7 +119,19 @@ class HomeSentences:
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
+        if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
+            found = self.recognize(whole, book)
+            return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text)
+        if at_a_time(spoken):
+            return ()
+        found = tuple(set_up(wish, book.domains) for wish in self._recognized(spoken, book))
+        if not is_open(found):
+            return found
+        return completed(found, chunk(self._words(spoken.replace(",", " ")), self._known, book))
+
+    def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         if (both := halves(spoken)) is not None and (found := self._corrected(*both, book)):
             return found
         readings = [words for words in self._readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
@@ -122,7 +139,8 @@ class HomeSentences:
             for words in readings:
                 if found := self._parts(words, book, {}, loose=loose):
                     return found
-        if found := self._of_it(spoken, book) or self._behind(spoken, book) or self._shortened(spoken, book):
+        ways = (self._of_it, self._behind, self._shortened, self._requested)
+        if found := next(filter(None, (way(spoken, book) for way in ways)), ()):
             return found
         if (hint := hinted(chunk(self._words(spoken.replace(",", " ")), self._known, book))) is not None:
             return (hint,)
@@ -149,8 +167,8 @@ class HomeSentences:
         whole = self.recognize(second, book)
         if not named and chunked.places:
             named = list(chunked.places.values())
-        wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color)
-        known = bool(whole) or not rest - _BESIDE
+        wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color, " ".join(words))
+        known = bool(whole) or not rest - _BESIDE or (wish is not None and wish.name != before[0].name)
         return (wish,) if wish is not None and known else ()
 
     def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
@@ -183,7 +201,7 @@ class HomeSentences:
                     continue
                 for loose in (False, True):
                     found = self._parts(said, book, repaired, loose=loose)
-                    if found and all(_is_whole(wish) or _is_scene(wish, book) for wish in found):
+                    if found and all(is_whole(wish) or is_scene(wish, book.domains) for wish in found):
                         return found
         return ()
 
@@ -208,7 +226,7 @@ class HomeSentences:
     def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""
         told, comma, wanted = spoken.partition(",")
-        if not comma or self._loose.denies(told.split()):
+        if not comma or self._loose.denies(told.split()) or not may_be_left(told):
             return ()
         found = self._parts(self._words(wanted.replace(",", " ")), book, {})
         about = [
@@ -222,10 +240,32 @@ class HomeSentences:
         """What is wanted behind a few words to somebody: "everybody to bed, lights off"."""
         told, comma, wanted = spoken.partition(",")
         words = told.split()
-        if not comma or len(words) > _MOST_CALLED or self._loose.denies(words) or _QUOTES & {*words}:
+        if not comma or len(words) > _MOST_CALLED or self._loose.denies(words) or not may_be_left(told):
             return ()
         found = self._parts(self._words(wanted.replace(",", " ")), book, {})
         return found if all(wish.targets and wish.name not in _NOT_LATER for wish in found) else ()
+
+    def _requested(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is asked for by a clause of the sentence, where all around it only tells."""
+        for one in requests(spoken):
+            for wanted in dict.fromkeys(plainly(without_courtesy(one.wanted))):
+                words = self._words(wanted.replace(",", " "))
+                if not 0 < len(words) <= _LONGEST_WORDS:
+                    continue
+                found = self._parts(words, book, {}) or self._parts(words, book, {}, loose=True)
+                found = found or self._shortened(wanted, book)
+                if found and all(is_whole(wish) or is_scene(wish, book.domains) for wish in found):
+                    return found
+        return ()
+
+    def _by_furniture(self, found: re.Match[str], book: NameBook) -> str:
+        """ "The light over the workbench" as "the workbench light", where a device is called so in part."""
+        noun, beside = found[1], found[2]
+        turned = [*beside.split(), noun]
+        if any(word in self._known.rooms for word in turned) or book.find(turned[:1], 0, (Kind.AREA, Kind.FLOOR)):
+            return found[0]
+        hit = self._in_part(turned, book).get(0)
+        return f"{beside} {noun}" if hit is not None and hit.end == len(turned) and len(hit.ids) == 1 else found[0]
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
@@ -288,7 +328,7 @@ class HomeSentences:
                 within(repaired, 0, start),
                 loose=loose,
             )
-            if left is None or left.name in ("fragment", "yes", "no", "choose"):
+            if left is None or left.name in ("fragment", "yes", "no", "choose") or is_having(left):
                 continue
             behind = without_politeness(words[end:], self._before, self._after)
             rest = self._parts(behind, book, moved(repaired, end), depth + 1, loose=loose)
@@ -403,19 +443,3 @@ def _stray_place(words: list[str], chunked: Chunked) -> Iterator[tuple[str, Targ
 def _lists(chunked: Chunked) -> dict[str, Mapping[str, Any]]:
     lists: dict[str, Mapping[str, Any]] = {"t": chunked.targets, "p": chunked.places}
     return lists | {kind: chunked.values.get(kind, {}) for kind in ("n", "pct", "deg", "kel")}
-
-
-def _is_whole(wish: Wish) -> bool:
-    """Whether it is a command or a question by itself, and of something."""
-    return (bool(wish.targets) or wish.place is not None) and wish.name not in _NO_WHOLE
-
-
-_NO_WHOLE = frozenset(
-    ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
-)
-
-
-def _is_scene(wish: Wish, book: NameBook) -> bool:
-    """Whether nothing but a scene was named: "movie time"."""
-    ids = [id_ for target in wish.targets for id_ in target.ids]
-    return wish.name == "fragment" and len(ids) == 1 and book.domains.get(ids[0]) == "scene"

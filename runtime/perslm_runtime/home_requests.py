@@ -1,0 +1,195 @@
+"""Where in a sentence something is asked for, and whether what stands around it may be left out. English, pure.
+
+"Rob's reading in bed and it's a bit dim, make his lamp brighter": people tell first and ask then. What begins as
+a request or a question ends the telling; the telling may be anything but a condition, a time, a negation of a
+command, words of somebody else, or another command. Knows no device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_COULD = r"(?:can|could|would|will)"
+_CUT = re.compile(
+    r"[,;.!?]+\s+|\s+-+\s+|"
+    rf"\s+(?:so |and so |and |so then |then |but )?(?={_COULD} (?:you|ya|u|someone|somebody|anyone|we|"
+    rf"i (?:have|get))\b)|"
+    r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
+    r"might)|please)\b)|"
+    r"\s+so\s+(?=\w)"
+)
+_LEAD = (
+    r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|erm|but|"
+    r"sorry|go on|if you (?:can|could|would|like)|quickly|go ahead and|you know what|i (?:think|reckon|"
+    r"suppose|guess)"
+    r"(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
+)
+_FRAME = re.compile(
+    rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i (?:have|get))\b|you (?:can|could|may|might)\b|"
+    r"let us\b|i (?:want|need|would like|would love|would prefer)\b|we (?:want|need|would like|would love)\b|"
+    r"(?:give|get|bring) (?:me|us)\b|please\b|go ahead and\b|(?:it is |it might be )?time (?:to|for)\b|"
+    r"do me a favou?r\b|make sure\b|be sure to\b|try to\b|how about|what about|would you mind)"
+)
+_QUESTION = re.compile(
+    rf"^{_LEAD}(?:what|which|how (?:many|much|warm|cold|hot|humid|bright|loud|is|are)|is|are|did|have|has|"
+    rf"do you know|"
+    rf"{_COULD} you (?:tell|see|check|have a look)|any)\b"
+)
+_VERBS = frozenset(
+    word
+    for line in (
+        "turn switch put set make open close shut lock unlock start stop pause play resume skip mute unmute",
+        "raise lower",
+        "lift drop dim brighten light kill cut stick pop chuck whack bang flick flip knock give get bring",
+        "send arm disarm",
+        "activate run do fire crank nudge bump pull draw roll wind heat warm cool boil brew hoover vacuum",
+        "clean sweep",
+        "find locate dock return change adjust increase decrease reduce boost press hit trigger enable",
+        "disable toggle",
+        "power lose slap whip ping shove throw bung pump ramp soften deactivate extinguish douse",
+    )
+    for word in line.split()
+)
+_ASKING = re.compile(
+    rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
+    rf"would you mind|"
+    r"(?:it is|it might be) time to|go ahead and)\b,? ?(?:please |just |maybe |kindly |perhaps |"
+    r"go ahead and |be a \w+ and )*"
+)
+_BEHIND_IT = re.compile(
+    r"(?:[, ]+(?:please|would (?:you|ya)|will (?:you|ya)|could (?:you|ya)|can (?:you|ya)|yeah|ok|okay|"
+    r"thanks|thank you|"
+    r"for (?:me|us|him|her|them|you|everyone|a bit|a while|a minute|now)|mate|love|dear|then|now|as well|"
+    r"too))+[.!?]*$"
+)
+_DO = re.compile(r"^(?:do|have|try|go with|go for|set up|put on) (?:the )?")
+_TAKEN_BACK = re.compile(r"\b(?:no|not|nah|forget|never ?mind|cancel|leave|scratch|stop|wait|actually)\b")
+_STATED = re.compile(
+    r"^(?:the |my |our )?(.+?) (?:still )?(open|closed|shut|locked|unlocked|on|off|armed|disarmed|running|"
+    r"charging|home)"
+    r"(?: still| yet| now| right now| at the moment)?$"
+)
+_VALUED = re.compile(
+    r"^(?:the |my |our )?(.+?) (volume|temperature|temp|brightness|battery|humidity|position|setting|"
+    r"set to what|status)$"
+)
+_ASKED_WHOLE = re.compile(
+    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|what|which|who|where|when|how|why|any|"
+    r"anything|anyone|turn|switch|put|set|leave|keep|get|pop|stick|make|open|close|shut|lock|unlock|let us)\b"
+)
+_HOUR = re.compile(
+    r" at (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
+    r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
+    r"us)))*[.!?]*$"
+)
+_SWITCHED = re.compile(r"\b(?:on|off|open|close|shut|lock|unlock|start|stop)\b")
+_NO_MATTER = re.compile(
+    r"^(?:do not|no need to|you need not|no) (?:bother|worry|worries|mind)\b(?!.*\b(?:off|on)\b)"
+)
+_CONDITION = re.compile(
+    r"^(?:(?:oh|well|so|and|then|okay|right|but|only|just|please|or) )*"
+    r"(?:if|unless|when|whenever|once|as soon as|until|till|while|before|after|in case|in (?:a|an|\d+|\w+) "
+    r"(?:minutes?|hours?|seconds?)|at \w+|from|tomorrow|tonight|later|every|on (?:mon|tues|wednes|thurs|"
+    r"fri|satur|sun)day)\b"
+)
+_ELSEWHERE = re.compile(
+    r"\b(?:if|unless|until|till|otherwise|tomorrow|later|whether|"
+    r"said|says|say|saying|told|tell|tells|asked|asks|asking|wrote|writes|heard|sang|sings|wish|wished|wonder|"
+    r"imagine|suppose|pretend|dreamed|dreamt|story|film|movie|book|song says|joke|shout|shouts|shouted|shouting|"
+    r"example|password|instead of)\b"
+)
+_DENIED = re.compile(r"\b(?:not|never|no longer|without|stop)\b")
+_SEES = re.compile(
+    r"\b(?:can|could|do|does|did|is|are|was|were|has|have|am) ?not (?:really |even |quite )?"
+    r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|much|"
+    r"that|warm|cold|bright|dark|a|the|anyone|anybody|any)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A clause that asks for something: what was told before it, itself, what comes behind it, and whether it is
+    a question, which does nothing."""
+
+    told: str
+    wanted: str
+    behind: str
+    asks: bool
+
+
+def requests(spoken: str) -> Iterator[Request]:
+    """The requests that a sentence (lower case, written out) may hold, those that end it first.
+
+    None where the sentence is a request as a whole.
+    """
+    cuts = [(found.start(), found.end()) for found in _CUT.finditer(spoken)]
+    starts = [0, *(end for _, end in cuts)]
+    ends = [start for start, _ in cuts] + [len(spoken)]
+    for last in range(len(ends) - 1, -1, -1):
+        for first in range(last + 1):
+            if first == 0 and last == len(ends) - 1:
+                continue
+            told = spoken[: ends[first - 1]] if first else ""
+            behind = spoken[starts[last + 1] :] if last + 1 < len(starts) else ""
+            wanted = spoken[starts[first] : ends[last]].strip(" ,;.!?-")
+            kind = _begins(wanted)
+            if not kind or not wanted or (kind == "request" and _TAKEN_BACK.search(behind)):
+                continue
+            around = [one for one in re.split(r"[,;.!?]+\s+", f"{told}. {behind}") if one.strip(" .")]
+            if all(may_be_left(one, asks=kind == "question") for one in around):
+                yield Request(told, wanted, behind, kind == "question")
+
+
+def asked(text: str) -> str | None:
+    """A question that is only a thing and a state or a value of it, as a whole one; None for any other sentence.
+
+    "Front door locked?" is "is the front door locked".
+    """
+    said = text.strip().lower().replace("’", "'")
+    if not said.endswith("?") or re.search(r"[,;.!]", said):
+        return None
+    plain = said.rstrip("? ")
+    if (found := _STATED.search(plain)) is not None and not _ASKED_WHOLE.search(plain):
+        several = found[1].endswith("s") and not found[1].endswith("ss")
+        return f"{'are' if several else 'is'} the {found[1]} {found[2]}"
+    if (found := _VALUED.search(plain)) is not None and not _ASKED_WHOLE.search(plain):
+        return f"what is the {found[1]} {found[2].removesuffix(' what')}"
+    return None
+
+
+def at_a_time(spoken: str) -> bool:
+    """Whether something is to go on or off, open or close at an hour: at seven, which is no percentage."""
+    return bool(_HOUR.search(spoken)) and bool(_SWITCHED.search(spoken))
+
+
+def plainly(wanted: str) -> Iterator[str]:
+    """A request without how it is asked: "could you unlock it for him please" is "unlock it"."""
+    yield wanted
+    plain = _BEHIND_IT.sub("", _ASKING.sub("", wanted))
+    plain = re.sub(r"\b(?:down|up|over|out) there\b", " ", plain)
+    plain = re.sub(r"\b(?:absolutely|right) (?=every|all|up|down)", "", plain)
+    yield plain
+    if (short := _DO.sub("", plain)) != plain:
+        yield short
+
+
+def _begins(wanted: str) -> str:
+    if _QUESTION.search(wanted):
+        return "question"
+    plain = re.sub(f"^{_LEAD}", "", wanted).split()
+    return "request" if _FRAME.search(wanted) or (plain and plain[0] in _VERBS) else ""
+
+
+def may_be_left(clause: str, *, asks: bool = False) -> bool:
+    """Whether a clause tells something that changes nothing of what is wanted (or of what is asked)."""
+    plain = re.sub(f"^{_LEAD}", "", clause.strip(" ,;.!?-"))
+    if asks:
+        return not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
+    words = plain.split()
+    if _CONDITION.search(plain) or _ELSEWHERE.search(plain) or (words and words[0] in _VERBS):
+        return False
+    if _NO_MATTER.search(plain):
+        return True
+    return not (_DENIED.search(_SEES.sub(" ", plain)) or _FRAME.search(plain))

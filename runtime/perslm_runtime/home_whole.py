@@ -1,0 +1,75 @@
+"""What makes a wish a whole one: something it is about, told elsewhere in the sentence if need be.
+
+"The lamp has been on all day, kill it" is of the lamp; "it's empty in the study, turn the lights off in there" is
+of the study's lights. Pure; knows no device but by its id and domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from perslm_runtime.home_chunks import Chunked
+from perslm_runtime.home_wish import Target, Wish
+
+_NO_WHOLE = frozenset(
+    ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
+)
+_SCENES = frozenset(("scene", "script"))
+_OPENED = frozenset(("raise", "open", "start", "play"))
+
+
+def is_whole(wish: Wish) -> bool:
+    """Whether it is a command or a question by itself, and of something."""
+    return (bool(wish.targets) or wish.place is not None) and wish.name not in _NO_WHOLE
+
+
+def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether nothing but a scene was named: "movie time"."""
+    ids = [id_ for target in wish.targets for id_ in target.ids]
+    return wish.name == "fragment" and len(ids) == 1 and domains.get(ids[0]) == "scene"
+
+
+def is_having(wish: Wish) -> bool:
+    """Whether "have the lights" only begins what is wanted of them: a scene has a name of its own."""
+    return wish.name == "scene" and not any(target.ids for target in wish.targets)
+
+
+def set_up(wish: Wish, domains: Mapping[str, str]) -> Wish:
+    """A scene is only ever activated: "set up the dinner party", "open movie night"."""
+    ids = [id_ for target in wish.targets for id_ in target.ids]
+    scenes = bool(ids) and all(domains.get(id_) in _SCENES for id_ in ids)
+    return replace(wish, name="turn_on") if scenes and wish.name in _OPENED else wish
+
+
+def is_open(found: tuple[Wish, ...]) -> bool:
+    """Whether something is wanted of "it", or of a class of things without a place."""
+    return any(
+        (target.it or target.noun) and not (target.ids or target.placed)
+        for wish in found
+        for target in wish.targets
+    )
+
+
+def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
+    """Wishes that are open (`is_open`) with the one thing or place that the whole sentence, `told`, names."""
+    bare = [target for wish in found for target in wish.targets if not (target.ids or target.placed)]
+    named = {target.ids: target for targets in told.targets.values() for target in targets if target.ids}
+    if any(target.it for target in bare) and len(named) == 1:
+        (about,) = named.values()
+        return tuple(replace(one, targets=(about,)) if any(t.it for t in one.targets) else one for one in found)
+    places = {(*one.areas, *one.floors): one for one in told.places.values() if one.areas or one.floors}
+    if named or len(places) != 1 or any(wish.place is not None for wish in found):
+        return found
+    (where,) = places.values()
+    return tuple(replace(one, targets=tuple(_put(t, where, one.name) for t in one.targets)) for one in found)
+
+
+def _put(target: Target, where: Target, wish: str) -> Target:
+    """A class of things, or "it" where a room is made warmer or cooler, in a place that was told before."""
+    if target.ids or target.placed or target.every:
+        return target
+    if target.noun:
+        return replace(target, areas=where.areas, floors=where.floors)
+    warmth = target.it and wish in ("change_temperature", "set_temperature")
+    return replace(where, noun="climate", said="heating") if warmth else target

@@ -1,0 +1,101 @@
+"""What is asked for in a sentence that also tells something, and what must not be taken for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from perslm_runtime.home_names import Entry, Kind, NameBook
+from perslm_runtime.home_requests import asked, at_a_time, requests
+from perslm_runtime.home_sentences import HomeSentences
+from perslm_runtime.home_wish import Wish
+
+NAMES = (
+    *(Entry(name, Kind.AREA, name) for name in ("Kitchen", "Study")),
+    Entry("Kitchen Lamp", Kind.DEVICE, "lamp", domain="light"),
+    Entry("Workbench Light", Kind.DEVICE, "bench", domain="light"),
+    Entry("Towel Rail", Kind.DEVICE, "rail", domain="switch"),
+    Entry("Front Door", Kind.DEVICE, "door", domain="lock"),
+    Entry("Film Night", Kind.DEVICE, "film", domain="scene"),
+)
+
+
+@pytest.fixture(scope="module")
+def english() -> HomeSentences:
+    return HomeSentences()
+
+
+@pytest.fixture(scope="module")
+def book() -> NameBook:
+    return NameBook(NAMES)
+
+
+def told(found: tuple[Wish, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    return [(wish.name, tuple(id_ for target in wish.targets for id_ in target.ids)) for wish in found]
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("The courier's on his way so could you turn on the kitchen lamp for him please", ("turn_on", ("lamp",))),
+        ("We can barely hear each other over the rain, switch on the kitchen lamp", ("turn_on", ("lamp",))),
+        ("The towel rail has been on all day, can someone turn it off", ("turn_off", ("rail",))),
+        ("Everyone's on the sofa with snacks, so let's do film night", ("fragment", ("film",))),
+        ("We're about to sit down and eat so can you set up film night please", ("turn_on", ("film",))),
+        ("You know what, I might read, would you ever switch on the workbench light", ("turn_on", ("bench",))),
+        ("Switch off the light over the workbench", ("turn_off", ("bench",))),
+        ("Kitchen lamp off, no, on", ("turn_on", ("lamp",))),
+        ("I can't remember whether I locked up coming in, is the front door locked?", ("is_state", ("door",))),
+        ("Do you happen to know if the towel rail is still on", ("is_state", ("rail",))),
+        ("Front door locked?", ("is_state", ("door",))),
+        ("Is the front door still open", ("is_state", ("door",))),
+    ],
+)  # fmt: skip
+def test_what_is_told_besides_changes_nothing(
+    said: str, wanted: tuple[str, tuple[str, ...]], english: HomeSentences, book: NameBook
+) -> None:
+    assert told(english.recognize(said, book)) == [wanted]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "My dad always said, can you turn off the kitchen lamp",
+        "If anybody comes home, turn on the kitchen lamp",
+        "When the film is over, please turn on the kitchen lamp",
+        "In ten minutes, could you turn off the towel rail",
+        "I would never do that, turn off the towel rail",
+        "In the story she shouts, turn off the kitchen lamp",
+        "Switch the kitchen lamp on, actually no, forget it",
+        "Kitchen lamp on at seven",
+        "Turn the towel rail off at eleven please",
+    ],
+)
+def test_a_condition_a_time_a_quotation_and_a_negation_are_no_request(
+    said: str, english: HomeSentences, book: NameBook
+) -> None:
+    assert not [wish for wish in english.recognize(said, book) if wish.targets]
+
+
+def test_what_is_done_in_there_is_done_where_it_was_told_of(english: HomeSentences, book: NameBook) -> None:
+    (wish,) = english.recognize("There's nobody in the study, turn off the lights in there", book)
+    assert (wish.name, wish.targets[0].noun, wish.targets[0].areas) == ("turn_off", "light", ("Study",))
+
+
+def test_a_request_is_found_behind_what_is_told_and_not_where_it_is_the_whole_sentence() -> None:
+    (one,) = requests("rob is reading in bed, make the lamp brighter")
+    assert (one.told, one.wanted, one.asks) == ("rob is reading in bed", "make the lamp brighter", False)
+    assert list(requests("make the lamp brighter")) == []
+    assert list(requests("turn on the fan, turn off the lamp")) == [], "neither half may be lost"
+
+
+def test_a_thing_and_a_state_with_a_question_mark_are_a_question() -> None:
+    assert asked("Back door unlocked?") == "is the back door unlocked"
+    assert asked("Telly volume?") == "what is the telly volume"
+    assert asked("Turn the lamp on?") is None
+    assert asked("Kitchen lamp off") is None
+
+
+def test_an_hour_is_no_percentage() -> None:
+    assert at_a_time("close the blinds at seven")
+    assert not at_a_time("close the blinds at seven percent")
+    assert not at_a_time("set the lamp at ten")
