@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test image-full clean
+.PHONY: help run test long check format stress soak bench models setup train-setup lock check-lock install uninstall image deb release flash flash-config flash-test image-full clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ run: ## set up what is missing, answer one question by voice, then run the daemo
 
 test: ## set up what is missing and run the tests (ARGS="-k name" goes to pytest)
 	$(HOUSE) test $(ARGS)
+
+long: ## the tests that take long: whole daemons, kills and rounds; CI runs them after `make test`
+	$(HOUSE) long
 
 check: ## formatting, lint, types, layers
 	$(HOUSE) check

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import conftest
 from perslm_build import locks, suite
 from perslm_build.environment import Environment
 
@@ -17,7 +18,7 @@ PYPROJECT = f"""
 [tool.pytest.ini_options]
 pythonpath = ["{ROOT / "build"}"]
 addopts = "-q -p no:cacheprovider -p xdist.plugin"
-markers = ["slow: x", "board: x", "soak: x", "alone: x"]
+markers = ["slow: x", "board: x", "soak: x", "alone: x", "long: x"]
 """
 CONFTEST = "from perslm_build.suite import pytest_runtest_logreport\n"
 TESTS = """
@@ -62,8 +63,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run() -> int:
-    return suite.run(Environment(Path(sys.prefix), "test"), processes=0)
+def run(which: str = suite.DEFAULT) -> int:
+    return suite.run(Environment(Path(sys.prefix), "test"), which, processes=0)
 
 
 def test_what_fails_once_is_tried_alone_and_named(house: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +79,19 @@ def test_what_fails_twice_has_failed(house: Path) -> None:
     (house / "test_broken.py").write_text(BROKEN.format(count=1), encoding="utf-8")
     assert run() == 1
     assert len((house / "broken").read_text()) == 2
+
+
+def test_long_tests_run_by_themselves(house: Path) -> None:
+    (house / "test_some.py").write_text(f"{TESTS}\n@pytest.mark.long\ndef test_day():\n    ran('day')\n")
+    assert run(suite.LONG) == 0
+    assert (house / "day").read_text() == "x"
+    assert not (house / "6").exists()
+
+
+def test_each_test_that_is_called_long_is_there() -> None:
+    for place in conftest.LONG:
+        file, _, name = place.partition("::")
+        assert f"def {name}" in (conftest.TESTS / file).read_text(encoding="utf-8"), place
 
 
 @pytest.mark.slow

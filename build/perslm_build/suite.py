@@ -22,16 +22,18 @@ from perslm_build.terminal import say
 if TYPE_CHECKING:
     import pytest
 
-DEFAULT = "not slow and not board and not soak"
+DEFAULT = "not slow and not board and not soak and not long"
+LONG = "long and not slow and not board and not soak"
 FAILED_TO = "PERSLM_FAILED_TO"
 """The file to which `pytest_runtest_logreport` appends the node id of each test that failed, a line each."""
 
+_NO_TESTS = 5
 _TESTS_FAILED = 1  # pytest's exit status; others (interrupted, no test found, wrong options) are not repeated
 _REPEATED_AT_MOST = 8
 
 
-def run(env: Environment, processes: int = 2) -> int:
-    """Run the default tests, most of them in so many processes.
+def run(env: Environment, which: str = DEFAULT, processes: int = 2) -> int:
+    """Run the tests that the expression names (DEFAULT or LONG), in so many processes.
 
     Returns pytest's exit status, that of the first run that did not pass.
     """
@@ -40,17 +42,16 @@ def run(env: Environment, processes: int = 2) -> int:
         failed_to.touch()
         listed = {**os.environ, FAILED_TO: str(failed_to)}
         beside = _pytest(
-            env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{DEFAULT} and not alone"
+            env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{which} and not alone"
         )
-        alone = _pytest(
-            env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{DEFAULT} and alone"
-        )
+        alone = _pytest(env, listed, f"--numprocesses={processes}", "--dist=loadfile", "-m", f"{which} and alone")
         failed = list(dict.fromkeys(failed_to.read_text(encoding="utf-8").splitlines()))
+    alone = 0 if alone == _NO_TESTS else alone  # none of the long ones are heard
     if {beside, alone} - {0, _TESTS_FAILED} or not 0 < len(failed) <= _REPEATED_AT_MOST:
         return beside or alone
     say(f"Failed, and tried once more with the machine to themselves: {', '.join(failed)}")
     unlisted = {name: value for name, value in os.environ.items() if name != FAILED_TO}  # may be another suite's
-    return _pytest(env, unlisted, "-m", DEFAULT, *failed)
+    return _pytest(env, unlisted, "-m", which, *failed)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -92,6 +92,15 @@ def test(arguments: Sequence[str]) -> int:
     return suite.run(TEST)
 
 
+def long_tests(_: Sequence[str]) -> int:
+    """Run the tests that take long: whole daemons, kills, rounds. CI runs them after the default tests."""
+    set_up(TEST)
+    _pull_models(TEST, "--tests")
+    os.environ.setdefault("PERSLM_STRESS_ROUNDS", _DEFAULT_ROUNDS)
+    os.chdir(locks.ROOT)
+    return suite.run(TEST, suite.LONG)
+
+
 def _set_up_training() -> None:
     """The training host's tests need torch; a machine that cannot have it skips them and says why."""
     set_up(TRAIN)
@@ -259,6 +268,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "check": check,
     "format": format_code,
+    "long": long_tests,
     "stress": stress_tests,
     "soak": soak,
     "bench": bench,
