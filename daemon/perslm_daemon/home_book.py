@@ -128,6 +128,9 @@ def _of_device(device: Device) -> Iterator[Entry]:
         yield Entry(name, Kind.DEVICE, device.id, domain=device.domain, area=device.area or "")
     if device.short_name != device.name and device.short_name.lower() not in _MEASURES:
         yield Entry(device.short_name, Kind.DEVICE, device.id, 1)
+    owner, _, owned = device.name.partition(" ")
+    if owner.endswith(("'s", "s'")) and " " in owned:
+        yield Entry(owned, Kind.DEVICE, device.id, 1)  # "the desk lamp", of which somebody else may have one too
     head, _, last = device.name.rpartition(" ")
     if head and last.lower() in ("upstairs", "downstairs"):
         yield Entry(head, Kind.DEVICE, device.id, 1)  # "Dusty", of which there may be one on each floor

@@ -166,7 +166,7 @@ class Resolver:
             return able
         if near and (target.many or len(near) == 1 or target.noun == "light"):
             return near
-        return able if target.many else self._single(near or able)
+        return (_called_so(able, target) or able) if target.many else self._single(near or able)
 
     def _of_noun_placed(self, able: list[Device], pool: list[Device], target: Target) -> list[Device]:
         """Of a class in a place: "the light in the kitchen" is all of its lamps, "the plug" is one."""
@@ -319,14 +319,18 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     head = target.said.split(" in ")[0].split()
     if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
-    if not head or target.many or (target.noun == "light" and head[-1] in _ANY_LIGHT):
+    several = target.many and target.noun not in _HUNG
+    if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
-    alike = (head[-1],) if target.noun == "light" else sorted(same_things(head[-1]))
+    exactly = target.noun == "light" or target.many
+    alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
     words = "|".join(map(re.escape, alike))
-    word = re.compile(rf"\b({words})\b", re.IGNORECASE)
+    word = re.compile(rf"\b({words})s?\b", re.IGNORECASE)
     return [device for device in found if word.search(device.name)]
 
 
+_HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
+"""What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
 
 

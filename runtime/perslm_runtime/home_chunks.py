@@ -332,7 +332,7 @@ def _placed_alike(found: Sequence[Target]) -> Iterator[Target]:
     """ "The blinds and the curtains downstairs": a place at the end is for every class before it."""
     last = found[-1]
     for target in found:
-        yield _merged(target, last) if target.noun and not target.placed and last.noun and last.placed else target
+        yield _merged(target, last) if target.noun and not target.placed and last.placed else target
 
 
 def _merged(target: Target, place: Target) -> Target:

@@ -65,6 +65,7 @@ _SPARED = re.compile(
     r"(?=(?:the|my|our|\w+'s)\b)"
     r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
 )
+_OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
 _PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
 _TIMES = frozenset(
     (
@@ -82,6 +83,11 @@ def shortened(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
         if left and left not in seen:
             seen.add(left)
             yield left
+
+
+def spared(spoken: str) -> str:
+    """With "just leave Claire's lamp" as what it is: an exception."""
+    return _SPARED.sub(r" except \1", spoken) if _OFF.search(spoken) else spoken
 
 
 def _without_purpose(text: str, is_known: Callable[[str], bool]) -> str:

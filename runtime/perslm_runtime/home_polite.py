@@ -24,6 +24,22 @@ _CONTRACTIONS = (
     (re.compile(r"\b(can)'t\b"), r"cannot"),
     (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
     (re.compile(r"\bwanna\b"), "want to"),
+    (re.compile(r"\bthe heat\b(?! (?:pad|pump|lamp|gun))"), "the heating"),
+    (re.compile(r"\bheat is too (?=low|high)"), "heating is too "),
+    (re.compile(r"^no (lights?|lamps?|music|heating|fans?)( [^,;]*?)? on\b"), r"turn off the \1\2"),
+    (
+        re.compile(
+            r"^let us (?:get|have|let) some (?:daylight|sunlight|sunshine|sun|light|fresh air) in(?: here)?[,;.] "
+        ),
+        "",
+    ),
+    (re.compile(r"^(?:brr+|phew|ooh+|ugh+|yikes|gosh|wow|aah+|ahh+|hmm+|whoa)[,;.!]+ "), ""),
+    (
+        re.compile(
+            r"^(?:before i forget|do not let me forget|don't let me forget|while i remember|by the way)[,;.]+ "
+        ),
+        "",
+    ),
     (
         re.compile(
             r"\b(?:the|a|that),? (?:(?:um|uh|er|erm|you know),? )*"
@@ -119,6 +135,7 @@ _FORMS = (
     r"{could} {you} (?:\w+ )?be (?:good|kind|nice) enough to",
     r"be (?:a|an|my) \w+ and",
     r"it would be (?:\w+ )?\w+ (?:of you )?if {you} {could}(?: please)?",
+    r"if (?:it is|that is) not (?:too )?much [^,]*(?=,)",
     r"(?:when|whenever|once|if) you (?:have|get|find|are|can|could|would|like|want|feel) [^,]*(?=,)",
     r"if (?:it is|that is) (?:no|not) [^,]*(?=,)",
     r"what (?:i|we) (?:want|need|would like) (?:now )?is(?: for)?",

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from perslm_runtime.home_chunks import Chunked, chunk
-from perslm_runtime.home_clauses import shortened, spelled_out
+from perslm_runtime.home_clauses import shortened, spared, spelled_out
 from perslm_runtime.home_corrections import corrected, halves
 from perslm_runtime.home_cuts import cuts, moved, within
 from perslm_runtime.home_hints import hinted
@@ -27,7 +27,7 @@ from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_polite import WHY, without_courtesy, written_out
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
-from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up
+from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up, valued_alike
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Sentences, without_politeness
 from perslm_runtime.time_words import find, words_of
@@ -131,6 +131,7 @@ class HomeSentences:
         return completed(found, chunk(self._words(spoken.replace(",", " ")), self._known, book))
 
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        spoken = spared(spoken)
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         if (both := halves(spoken)) is not None and (found := self._corrected(*both, book)):
             return found
@@ -264,8 +265,10 @@ class HomeSentences:
         turned = [*beside.split(), noun]
         if any(word in self._known.rooms for word in turned) or book.find(turned[:1], 0, (Kind.AREA, Kind.FLOOR)):
             return found[0]
-        hit = self._in_part(turned, book).get(0)
-        return f"{beside} {noun}" if hit is not None and hit.end == len(turned) and len(hit.ids) == 1 else found[0]
+        hits = [*book.find(turned, 0, (Kind.DEVICE,))[:1], *self._in_part(turned, book).values()]
+        return (
+            f"{beside} {noun}" if any(hit.end == len(turned) and len(hit.ids) == 1 for hit in hits) else found[0]
+        )
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
@@ -336,6 +339,7 @@ class HomeSentences:
                 rest = self._parts([*begun, *behind], book, {}, depth + 1, loose=loose)
             if not rest:
                 continue
+            rest = (valued_alike(left, rest[0], behind, self._verbs), *rest[1:])
             if (kept := but_kept(left, behind, rest)) is not None:
                 return kept
             if (

@@ -8,7 +8,7 @@ from __future__ import annotations
 _THINGS = (
     "light lamp bulb lighting",
     "radio wireless",
-    "tv television telly",
+    "tv television telly tele",
     "heater heating radiator thermostat",
     "blind shade shutter",
     "curtain drape",

@@ -6,7 +6,7 @@ of the study's lights. Pure; knows no device but by its id and domain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_chunks import Chunked
@@ -16,6 +16,7 @@ _NO_WHOLE = frozenset(
     ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
 )
 _SCENES = frozenset(("scene", "script"))
+_COMPLAINED = ("change_", "set_temperature")
 _OPENED = frozenset(("raise", "open", "start", "play"))
 
 
@@ -62,7 +63,24 @@ def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
     if named or len(places) != 1 or any(wish.place is not None for wish in found):
         return found
     (where,) = places.values()
+    if where.floors and "there" not in told.words and not all(one.name.startswith(_COMPLAINED) for one in found):
+        return found  # "the kids are upstairs, so turn off the speaker" is of the speaker here
     return tuple(replace(one, targets=tuple(_put(t, where, one.name) for t in one.targets)) for one in found)
+
+
+def valued_alike(left: Wish, right: Wish, said: Sequence[str], verbs: frozenset[str]) -> Wish:
+    """The second of two values without a verb: "18 in the hall and 21 in the study" sets both temperatures."""
+    if (
+        not (left.name == "set_temperature" and right.name == "set_brightness")
+        or verbs & {*said}
+        or "percent" in said
+    ):
+        return right
+    return replace(right, name=left.name, targets=tuple(_put_in(one) for one in right.targets))
+
+
+def _put_in(target: Target) -> Target:
+    return replace(target, noun="climate", said="heating") if target.is_place else target
 
 
 def _put(target: Target, where: Target, wish: str) -> Target:
