@@ -27,7 +27,8 @@ from typing import Any
 
 from perslm_daemon.broker import free_port
 from perslm_daemon.control_client import Connection, connect
-from perslm_runtime.bundle import MANIFEST, BundleFile, Manifest, Question, Trial, write_manifest
+from perslm_runtime.bundle import MANIFEST, BundleFile, Manifest, write_manifest
+from perslm_runtime.bundle_trial import Question, Trial
 from perslm_runtime.trust import Trust
 from perslm_training_host.repository import Repository
 from perslm_training_host.signing_keys import SigningKeys

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from loopback_http import Site, serving
-from perslm_runtime.bundle import MANIFEST, BundleFile, Manifest, Trial, write_manifest
+from perslm_runtime.bundle import MANIFEST, BundleFile, Manifest, write_manifest
+from perslm_runtime.bundle_trial import Trial
 from perslm_runtime.trust import Trust
 from perslm_training_host.repository import Repository
 from perslm_training_host.signing_keys import SigningKeys

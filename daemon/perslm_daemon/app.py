@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon.config_sections import LIVE_KEYS, Config
+from perslm_daemon.laid_over import adapter_of, layer_of, wake_bundle_words
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.plugin_engines import PluginRecognizer, PluginVoice
 from perslm_daemon.process import resident_bytes
@@ -178,7 +179,7 @@ async def start(
             tts = await parts.voice("tts", builds.tts)
         intents = None
         if understands and config.intents.enabled:
-            intents = await parts.optional("intents", lambda: _open_intents(config.stt.language))
+            intents = await parts.optional("intents", builds.intents)
         engines = Parts(model, memory, embed, stt, tts)
         pipeline = await stack.enter_async_context(
             Pipeline(
@@ -204,7 +205,8 @@ class _Builds:
     def model(self) -> ChatModel:
         config = self._config
         snapshots = config.data_dir / "snapshots" if config.model.snapshot else None
-        return open_model(config, self._store.file(config.model.id), snapshots=snapshots)
+        adapter = adapter_of(config, self._store)
+        return open_model(config, self._store.file(config.model.id), snapshots=snapshots, adapter=adapter)
 
     def embed(self) -> AnyEmbedder:
         return open_embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
@@ -225,23 +227,32 @@ class _Builds:
     def wake(self) -> MicroWakeWord:
         return MicroWakeWord(wake_words(self._config))
 
+    def intents(self) -> Understanding:
+        # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
+        from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
+
+        return Understanding(self._config.stt.language, layer_of(self._config))
+
 
 def build_engine(config: Config, part: str) -> Any:
-    """An engine outside any lane, for a process that tries one: "model", "embed", "stt" or "tts". Blocks."""
+    """An engine outside any lane, for a process that tries one; `part` as in a report. Blocks."""
     return getattr(_Builds(config), part)()
 
 
 def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
     """Whether a change of configuration concerns more than engines that can be built anew in their lanes."""
-    whole = ("data_dir", "models_dir", "memory", "voice", "intents")
+    whole = ("data_dir", "models_dir", "memory", "voice")
     if any(_differ(name, before, after) for name in whole) or before.stt.language != after.stt.language:
         return True
     if any(getattr(before.plugins, name) != getattr(after.plugins, name) for name in ("hears", "speaks")):
         return True
     if (before.embed.enabled, before.embed.id) != (after.embed.enabled, after.embed.id):
         return True  # the memory's vectors are the embedder's
+    if before.intents.enabled != after.intents.enabled:
+        return True
     lanes = _renewable(assistant)
-    concerned = ("model", "embed", *(("stt", "tts", "wake") if after.voice.enabled else ()))
+    voice = ("stt", "tts", "wake") if after.voice.enabled else ()
+    concerned = ("model", "embed", *voice, *(("intents",) if after.intents.enabled else ()))
     # A part that did not start is tried again, from the beginning, when its configuration changes.
     return any(lanes[part] is None and _differ(part, before, after) for part in concerned)
 
@@ -273,6 +284,7 @@ def _renewable(assistant: Assistant) -> dict[str, Lane[Any] | None]:
         "stt": parts.stt,
         "tts": parts.tts,
         "wake": assistant.wake,
+        "intents": assistant.intents,
     }
 
 
@@ -366,6 +378,7 @@ def open_model(
     snapshots: Path | None,
     system: str | None = None,
     max_reply_tokens: int | None = None,
+    adapter: Path | None = None,
 ) -> ChatModel:
     """The language model as `config` describes it; the rest overrides it (benchmarks do)."""
     wanted = config.model
@@ -387,16 +400,10 @@ def open_model(
         sampling=Sampling(temperature=wanted.temperature, repeat_penalty=wanted.repeat_penalty),
         max_reply_tokens=max_reply_tokens or wanted.max_reply_tokens,
         snapshots=snapshots,
+        adapter=adapter,
     )
 
 
-def _open_intents(language: str) -> Understanding:
-    # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
-    from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
-
-    return Understanding(language)
-
-
 def wake_words(config: Config) -> tuple[str, ...]:
-    """Every wake word that is configured, by the name its engine knows it by: custom ones by their paths."""
-    return (*config.wake.words, *(str(path) for path in config.wake.custom))
+    """Every wake word that is configured, by the name its engine knows it by: those in files by their paths."""
+    return (*config.wake.words, *(str(path) for path in config.wake.custom), *wake_bundle_words(config))

@@ -67,6 +67,22 @@ def throttled(root: Path = Path("/")) -> tuple[str, ...]:
     return ()
 
 
+def on_battery(root: Path = Path("/")) -> str:
+    """What the board's battery says of itself while nothing else feeds the board ("64 %"); "" on mains.
+
+    A board without a battery is on mains. Batteries of mice and keyboards (`scope` Device) feed no board.
+    """
+    charge = ""
+    for supply in sorted((root / "sys/class/power_supply").glob("*")):
+        kind = _text(supply / "type")
+        if kind in ("Mains", "USB", "Wireless") and _text(supply / "online") == "1":
+            return ""
+        ours = kind in ("Battery", "UPS") and _text(supply / "scope") != "Device"
+        if ours and _text(supply / "status") == "Discharging":
+            charge = f"{_text(supply / 'capacity') or '?'} %"
+    return charge
+
+
 def _text(file: Path) -> str:
     """A small file's text; "" where it cannot be read (a sensor that is asleep answers with an error)."""
     try:

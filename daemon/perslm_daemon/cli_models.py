@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         models.command()(command)
 
 
-_Kind = Annotated[str, typer.Argument(metavar="[KIND]", help="llm, stt, tts or embed.")]
+_Kind = Annotated[str, typer.Argument(metavar="[KIND]", help="llm, adapter, stt, tts, embed, wake or intents.")]
 
 
 def use(

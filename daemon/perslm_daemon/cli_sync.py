@@ -124,7 +124,9 @@ def _ask(context: typer.Context, payload: Mapping[str, object]) -> None:
 
 
 def _lines(data: Mapping[str, Any]) -> list[str]:
-    lines = [f"in use       {', '.join(f'{kind} {name}' for kind, name in data['in_use'].items())}"]
+    lines = [f"in use       {', '.join(f'{kind} {name}' for kind, name in data['in_use'].items() if name)}"]
+    if data["waiting"]:
+        lines.append(f"waiting      {data['waiting']}")
     if data["on_probation"]:
         lines.append(f"on probation {data['on_probation']['name']} (before: {data['on_probation']['former']})")
     lines += [

@@ -16,11 +16,9 @@ from perslm_daemon.config_http import Http
 from perslm_daemon.config_keys import (
     BrokerUrl,
     Choice,
-    Choices,
     IpAddress,
     Key,
     Location,
-    Locations,
     Networks,
     OptionalLocation,
     Places,
@@ -39,6 +37,7 @@ from perslm_daemon.config_plugins import Plugins
 from perslm_daemon.config_share import Share
 from perslm_daemon.config_sync import Sync
 from perslm_daemon.config_tools import Tools
+from perslm_daemon.config_wake import BUNDLE, Wake
 from perslm_daemon.machine import default_threads
 
 PROFILES = ("dev", "zero2w", "pi4-2gb", "pi4", "pi5", "generic-arm64")
@@ -85,6 +84,9 @@ class Model:
     """The language model."""
 
     id: str = key("smollm2-135m-q4_1", _MODEL_ID, "which language model answers")
+    adapter: str = key(
+        "", BUNDLE, "a bundle that is put onto the model it was made for (a LoRA); with another it rests"
+    )
     context_tokens: int = key(2048, Whole(512, 32_768), "tokens of prompt and reply that are kept together")
     threads: int = key(default_threads, _THREADS, "threads that write tokens; more than idle cores is slower")
     batch_threads: int = key(default_threads, _THREADS, "threads that read the prompt")
@@ -140,32 +142,6 @@ class Tts:
     threads: int = key(1, _THREADS, "threads it uses")
     volume: float = key(1.0, Real(0.0, 1.0), "1 is full scale, 0 is silence")
     length_scale: float = key(1.0, Real(0.5, 2.0), "1 is the voice's own pace; higher is slower")
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Wake words."""
-
-    words: tuple[str, ...] = key(
-        ("okay_nabu",),
-        Choices(("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")),
-        "wake words that are listened for",
-    )
-    custom: tuple[Path, ...] = key(
-        (), Locations(), "wake words of your own: microWakeWord models (.tflite), each with its .json beside it"
-    )
-    sensitivity: float = key(
-        0.5, Real(0.0, 1.0), "how easily wake words are heard; 0.5 is each model's own measure"
-    )
-    active: str = key("all", Text(r"[\w.-]+", "a name"), "which of them calls; all: each of them")
-    sensitivities: str = key(
-        "",
-        Text(
-            r"([\w.-]+ *= *(0(\.\d+)?|1(\.0*)?)( *, *|$))*",
-            "words with their sensitivity, as in okay_nabu=0.6, alexa=0.3",
-        ),
-        "sensitivity of single words, where it differs; a word of your own goes by its file's name",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +225,7 @@ class Intents:
     """What is understood without the model (docs/timers.md)."""
 
     enabled: bool = key(True, Switch(), "answer timers, the clock, volume and the like without the model")
+    bundle: str = key("", BUNDLE, "a bundle of sentences that are tried before the shipped English ones")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from perslm_daemon.config_keys import Choice, OptionalLocation, Real, Text, Whole, key
+from perslm_daemon.config_keys import Choice, OptionalLocation, Real, Switch, Text, Whole, key
 
 _ADDRESSES = Text(r"(https?://[^\s,]+( *, *https?://[^\s,]+){0,9})?", "https:// addresses with commas between")
 
@@ -27,6 +27,10 @@ class Sync:
     every_h: float = key(24.0, Real(0.1, 720), "hours between two looks")
     rate_kb_s: int = key(2000, Whole(0, 1_000_000), "fastest download in KB/s; 0: as fast as it goes")
     quiet_s: float = key(5.0, Real(0, 600), "seconds without a turn that a trial and a change-over wait for")
+    mains_only: bool = key(
+        True, Switch(), "bring and try models on mains power only; without a battery it always is"
+    )
+    hot_c: float = key(75.0, Real(20, 120), "degrees Celsius from which bringing and trying models waits")
     over_mqtt_mb: int = key(
         0, Whole(0, 100_000), "room in MB for a host's files that come over MQTT in chunks; 0: none are taken"
     )

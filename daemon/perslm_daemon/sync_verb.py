@@ -16,7 +16,8 @@ from perslm_runtime.errors import InputError
 class SyncArgs(Args, frozen=True, forbid_unknown_fields=True):
     """`check` looks at the training host, `install` takes what it offers, `rollback` goes back to what was before.
 
-    `pin` keeps the model of a `kind` (llm, stt, tts, embed) as it is, `unpin` lets it follow again.
+    `pin` keeps the model of a `kind` (llm, adapter, stt, tts, embed, wake, intents) as it is, `unpin` lets it
+    follow again.
     `chunk` brings a piece of a file of the host's repository where nothing else reaches this board: `data`, in
     base64, which stands `at` this byte of the file `path` of `size` bytes whose sha256 is `digest`.
     """

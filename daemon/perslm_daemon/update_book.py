@@ -18,8 +18,16 @@ from perslm_runtime.fingerprint import read_json, write_json
 
 log = logging.getLogger("perslm.updates")
 
-KEYS = {"llm": "model.id", "stt": "stt.id", "tts": "tts.id", "embed": "embed.id"}
-"""The configuration key that names the model of a kind."""
+KEYS = {
+    "llm": "model.id",
+    "adapter": "model.adapter",
+    "stt": "stt.id",
+    "tts": "tts.id",
+    "embed": "embed.id",
+    "wake": "wake.bundle",
+    "intents": "intents.bundle",
+}
+"""The configuration key that names the model of a kind; "" where a board has none of those that are laid over."""
 
 
 def require_kind(kind: str) -> None:
@@ -67,7 +75,7 @@ class Step(msgspec.Struct):
 class Book(msgspec.Struct):
     """The file's content. `refused` says why a model is not tried again; `pinned` and `former` go by kind.
 
-    `tried` has what a model's trial measured (update_trial.Outcome), of the last few.
+    `tried` has what a model's trial measured (update_probe.Measured), of the last few.
     """
 
     watch: Watch | None = None

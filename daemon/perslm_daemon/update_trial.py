@@ -1,7 +1,6 @@
-"""The trial of a model before it is used: in a process of its own, whose crash or excess costs the daemon nothing.
+"""The trial of a bundle before it is used: starts the probe in a process of its own, and judges what it measured.
 
-`run_trial` starts it and judges; `python -m perslm_daemon.update_trial` is the child: it loads the model as the
-daemon would, answers the manifest's questions, and says how fast it was and what it took.
+A crash or excess there costs the daemon nothing; a turn that comes meanwhile stops it for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -11,36 +10,27 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import msgspec
+from anyio.abc import Process
 
 from perslm_daemon.config_sections import Config
+from perslm_daemon.machine import usable_cores
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS
+from perslm_daemon.update_probe import Measured
 from perslm_runtime.bundle import Manifest
-from perslm_runtime.errors import BundleRefused, PersLMError
-from perslm_runtime.lane import Stop
+from perslm_runtime.errors import BundleRefused, CatalogError
 
 LONGEST_S = 900.0  # a 1.5B model on a Pi 4 loads and answers a dozen questions in five minutes
-_ANSWER_TOKENS = 48
-_ENOUGH_TOKENS = 16  # fewer say nothing of the speed
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the child measured: questions answered right, tokens per second (None: too few), MB, seconds."""
-
-    right: int
-    asked: int
-    tokens_per_s: float | None
-    memory_mb: float
-    seconds: float
+_WORKED = 0.2  # of a core: a probe that got less was held up by others, and nothing is known of the model
+_BUSY = 1.0  # computing processes a core, from which the idle class gets too little
 
 
 def with_model(config: Config, kind: str, name: str) -> Config:
@@ -51,21 +41,19 @@ def with_model(config: Config, kind: str, name: str) -> Config:
 
 async def run_trial(
     config: Config, manifest: Manifest, turns: TurnsFirst, longest_s: float = LONGEST_S
-) -> Outcome:
+) -> Measured:
     """Try a bundle that is in its place, stopping while a turn runs.
 
-    Raises `BundleRefused` with what was wrong; cancelling ends the child.
+    Raises `BundleRefused` with what was wrong, and `CatalogError` where the board was too busy to find out;
+    cancelling ends the child.
     """
     # Our own child, of this very code: nobody else can hand it anything.
     tried = with_model(config, manifest.kind, manifest.name)
     values = {one.name: getattr(tried, one.name) for one in fields(tried) if one.name != "sources"}
-    handed = pickle.dumps((values, msgspec.json.encode(manifest)))
-    command = [sys.executable, "-m", "perslm_daemon.update_trial"]
-    try:
-        with anyio.fail_after(longest_s):
-            said_all, ended_with = await _ran(command, handed, turns)
-    except TimeoutError as error:
-        raise BundleRefused(f"{manifest.name} did not end its trial within {longest_s:.0f} s") from error
+    gentle = os.getloadavg()[0] < _BUSY * usable_cores()
+    handed = pickle.dumps((values, msgspec.json.encode(manifest), gentle))
+    command = [sys.executable, "-m", "perslm_daemon.update_probe"]
+    said_all, ended_with = await _ran(command, handed, turns, manifest.name, longest_s)
     told = said_all.decode("utf-8", "replace").strip().rpartition("\n")[2]
     if ended_with < 0:
         raise BundleRefused(f"{manifest.name} crashed in its trial (signal {-ended_with})")
@@ -75,86 +63,79 @@ async def run_trial(
         raise BundleRefused(f"{manifest.name} ended its trial with {ended_with} and no result") from error
     if "error" in said:
         raise BundleRefused(f"{manifest.name} cannot be used: {said['error']}")
-    outcome = Outcome(**said)
+    outcome = Measured(**said)
     judge(manifest, outcome)
     return outcome
 
 
-async def _ran(command: Sequence[str], handed: bytes, turns: TurnsFirst) -> tuple[bytes, int]:
-    """Run the child, which gives way to turns: what it printed, and what it ended with."""
+async def _ran(
+    command: Sequence[str], handed: bytes, turns: TurnsFirst, name: str, longest_s: float
+) -> tuple[bytes, int]:
+    """Run the child, which gives way to turns: what it printed, and what it ended with. Raises as `run_trial`."""
     quiet = subprocess.DEVNULL
+    said, worked_s = b"", None
     async with await anyio.open_process(command, stderr=quiet) as process, anyio.create_task_group() as tasks:
         tasks.start_soon(turns.give_way, process)
-        said = b""
-        if process.stdin is not None and process.stdout is not None:
-            with suppress(anyio.BrokenResourceError):  # it ended before it had heard all; its code says why
-                await process.stdin.send(handed)
-            await process.stdin.aclose()
-            async for piece in process.stdout:
-                said += piece
-        ended_with = await process.wait()
+        with anyio.move_on_after(longest_s) as limit:
+            said = await _heard(process, handed)
+            await process.wait()
+        if limit.cancelled_caught and process.returncode is None:
+            worked_s = await anyio.to_thread.run_sync(_processor_s, process.pid)
+            process.kill()
+        await process.wait()
         tasks.cancel_scope.cancel()
-    return said, ended_with
+    if worked_s is not None:
+        late = f"{name} did not end its trial within {longest_s:.0f} s"
+        if worked_s < _WORKED * longest_s:
+            raise CatalogError(f"{late}: the board was too busy for it ({worked_s:.0f} s of processor time)")
+        raise BundleRefused(late)
+    return said, process.returncode or 0
 
 
-def judge(manifest: Manifest, outcome: Outcome) -> None:
+async def _heard(process: Process, handed: bytes) -> bytes:
+    """Hand the child what it needs, and hear it out."""
+    said = b""
+    if process.stdin is not None and process.stdout is not None:
+        with suppress(anyio.BrokenResourceError):  # it ended before it had heard all; its code says why
+            await process.stdin.send(handed)
+        await process.stdin.aclose()
+        async for piece in process.stdout:
+            said += piece
+    return said
+
+
+def _processor_s(pid: int) -> float:
+    """Processor time a process has used, in seconds; 0 where it cannot be told."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def judge(manifest: Manifest, outcome: Measured) -> None:
     """Hold what was measured to what the manifest asks for. Raises `BundleRefused` with everything that fails."""
     wanted, failures = manifest.trial, []
-    if outcome.right < wanted.right:
+    shown = f" ({', '.join(outcome.wrong)})" if outcome.wrong else ""
+    if manifest.kind in ("llm", "adapter") and outcome.right < wanted.right:
         failures.append(
             f"{outcome.right} of {outcome.asked} questions were answered right, {wanted.right} have to be"
         )
-    if outcome.tokens_per_s is not None and outcome.tokens_per_s < wanted.tokens_per_s:
-        failures.append(
-            f"it writes {outcome.tokens_per_s:.1f} tokens/s and {wanted.tokens_per_s:.1f} are asked for"
-        )
+    if manifest.kind == "intents" and outcome.right < outcome.asked:
+        failures.append(f"{outcome.asked - outcome.right} of {outcome.asked} sentences were not understood{shown}")
+    if manifest.kind == "wake" and outcome.right < outcome.asked:
+        failures.append(f"{outcome.asked - outcome.right} of {outcome.asked} clips were not heard right{shown}")
+    if outcome.word_errors is not None and outcome.word_errors > wanted.word_errors:
+        failures.append(f"{outcome.word_errors:.0%} of the words were wrong and {wanted.word_errors:.0%} may be")
+    for measured, least, said in (
+        (outcome.tokens_per_s, wanted.tokens_per_s, "it writes {0:.1f} tokens/s and {1:.1f} are asked for"),
+        (outcome.real_time, wanted.real_time, "it does {0:.1f} s of sound a second and {1:.1f} are asked for"),
+    ):
+        if measured is not None and measured < least:
+            failures.append(said.format(measured, least))
+    if wanted.sentence_ms and outcome.sentence_ms is not None and outcome.sentence_ms > wanted.sentence_ms:
+        failures.append(f"a sentence takes {outcome.sentence_ms:.0f} ms and {wanted.sentence_ms:.0f} are allowed")
     if wanted.memory_mb and outcome.memory_mb > wanted.memory_mb:
         failures.append(f"it takes {outcome.memory_mb:.0f} MB and {wanted.memory_mb} are allowed")
     if failures:
         raise BundleRefused(f"{manifest.name} failed its trial: {'; '.join(failures)}")
-
-
-def _child() -> None:
-    """What the child does: read what to try, try it, print one line of JSON."""
-    # A turn that comes meanwhile goes first: at nice 10 turns took 1.8 times as long.
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    values, manifest = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
-    try:
-        said = msgspec.to_builtins(_measured(Config(**values), msgspec.json.decode(manifest, type=Manifest)))
-    except PersLMError as error:
-        said = {"error": str(error)}
-    sys.stdout.write("\n" + json.dumps(said) + "\n")
-
-
-def _measured(config: Config, manifest: Manifest) -> Outcome:
-    from perslm_daemon.app import build_engine  # noqa: PLC0415 - the parent has no use for engines here
-    from perslm_daemon.process import resident_bytes  # noqa: PLC0415 - as above
-
-    began, before = time.monotonic(), resident_bytes()
-    engine = build_engine(config, "model" if manifest.kind == "llm" else manifest.kind)
-    try:
-        engine.prove()
-        right, tokens_per_s = _asked(engine, manifest) if manifest.kind == "llm" else (0, None)
-        memory_mb = (resident_bytes() - before) / 1e6
-    finally:
-        engine.close()
-    asked = len(manifest.trial.questions) if manifest.kind == "llm" else 0
-    return Outcome(right, asked, tokens_per_s, round(memory_mb, 1), round(time.monotonic() - began, 2))
-
-
-def _asked(model: Any, manifest: Manifest) -> tuple[int, float | None]:
-    """Questions answered right, and the decoding speed over all of them."""
-    right, tokens, decode_ms = 0, 0, 0.0
-    for question in manifest.trial.questions:
-        model.begin(Stop())
-        *_, end = model.reply(Stop(), question.ask, _ANSWER_TOKENS)
-        tokens, decode_ms = tokens + end.generated_tokens, decode_ms + end.decode_ms
-        right += any(word.casefold() in end.text.casefold() for word in question.any_of)
-    speed = tokens / decode_ms * 1000 if tokens >= _ENOUGH_TOKENS and decode_ms else None
-    return right, speed
-
-
-if __name__ == "__main__":
-    _child()

@@ -8,11 +8,9 @@ board that answers. Knows no transport.
 from __future__ import annotations
 
 import logging
-import statistics
-from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -23,17 +21,20 @@ from perslm_daemon.bulletin import Bulletin, Happening, Value
 from perslm_daemon.changes import Changes
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
+from perslm_daemon.laid_over import model_sha256
 from perslm_daemon.machine import memory_line_mb
-from perslm_daemon.sharing_signs import corrects
+from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS, Book, Watch, require_kind
-from perslm_daemon.update_choice import Board, Found, report_data, sorted_out, status_data
+from perslm_daemon.update_calm import Calm
+from perslm_daemon.update_choice import Board, Found, entity_data, report_data, sorted_out, status_data
 from perslm_daemon.update_files import drop_refused, in_use, known_files, tidy
 from perslm_daemon.update_host import HostLink, followed
 from perslm_daemon.update_mailbox import FOLDER as MAILBOX
 from perslm_daemon.update_mailbox import Mailbox
 from perslm_daemon.update_trial import run_trial
+from perslm_daemon.update_watch import Watching
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
 from perslm_runtime.bundles import Bringing, bring, installed, look_up, remove
@@ -50,11 +51,8 @@ T = TypeVar("T")
 
 _AFTER_START_S = 60.0  # a start has better things to do than to look for models
 _SOON_S = 900.0  # after a look that failed for want of a network
-_MOST_ERRORS = 3
-_MOST_CORRECTIONS, _CORRECTED_SHARE = 4, 0.25  # of a model that is watched; more, and it goes back
 _SETTLED_S = 600.0  # a process that lived so long is no crash loop
-_ENOUGH_ANSWERS = 8  # to speak of a median
-_SLOWER = 3.0  # times the median before: then it goes back
+_CALM_S = 30.0  # between two looks at a board that was hot, or on its battery
 _RESERVE_MB = 100
 
 
@@ -70,6 +68,7 @@ class Updates:
         *,
         book: Book,
         board_id: Callable[[], str],
+        root: Path = Path("/"),
     ) -> None:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
         self._board_id = board_id
@@ -78,10 +77,11 @@ class Updates:
         self._problem = ""
         self._found: Found | None = None
         self._turns = TurnsFirst(config.sync.quiet_s)
-        self._latencies: deque[float] = deque(maxlen=64)
+        self._watching = Watching()
+        self._calm = Calm(config.sync, root)
+        self._waits = ""
         self._percent: int | None = None
         self._outcome = anyio.Event()
-        self._by_model = False
         self._host = HostLink(config)
         self.mailbox = Mailbox(config.data_dir / MAILBOX, config.sync.over_mqtt_mb * 1_000_000)
         self.followed = followed(config)
@@ -105,11 +105,24 @@ class Updates:
         while True:
             wait_s = self._config.sync.every_h * 3600
             try:
-                await self.check(take=self._config.sync.take == "auto")
+                await self.check(take=self._config.sync.take == "auto" or bool(self._waits))
             except PersLMError as error:
                 self._fail(str(error))
                 wait_s = min(_SOON_S, wait_s)
-            await anyio.sleep(wait_s)
+            with anyio.move_on_after(wait_s):
+                await self._calm_again()
+
+    async def _calm_again(self) -> None:
+        """Wait until nothing speaks any more against what waits; for ever where nothing waits."""
+        while self._waits == "" or await _thread(self._calm.reason) != "":  # noqa: ASYNC110 - sensors tell nobody
+            await anyio.sleep(_CALM_S)
+
+    async def _require_calm(self, name: str) -> bool:
+        """Whether the board can spare what comes next; told where it cannot, once for each reason."""
+        before, self._waits = self._waits, await _thread(self._calm.reason)
+        if self._waits and self._waits != before:
+            self._step(name, "waiting", self._waits)
+        return not self._waits
 
     async def _listen(self) -> None:
         """Errors and answers, as they come: what a model on probation is judged by."""
@@ -118,41 +131,24 @@ class Updates:
                 if isinstance(notice, Value) and notice.name == "activity":
                     self._turns.activity(str(notice.value))
                 elif isinstance(notice, Value) and notice.name == "latency_ms":
-                    await self._answered(float(notice.value))
+                    await self._judged(self._watching.answered(self._book.watch, float(notice.value)))
                 elif isinstance(notice, Happening) and notice.event_type == "error":
                     await self._went_wrong(str(notice.fields.get("engine") or ""))
 
-    async def _answered(self, latency_ms: float) -> None:
-        self._latencies.append(latency_ms)
-        watch = self._book.watch
-        if watch is None or watch.kind != "llm":
-            return
-        watch.answers += 1
-        if (before := watch.before_ms) is None or watch.answers < _ENOUGH_ANSWERS:
-            return
-        if (now := statistics.median(list(self._latencies)[-_ENOUGH_ANSWERS:])) > _SLOWER * before:
-            await self._go_back(watch, f"answers take {now:.0f} ms and took {before:.0f} ms before")
-
     async def saw(self, turn: Turn) -> None:
-        """A turn is over: did it say that the model's answer before it was wrong?"""
-        corrected, self._by_model = self._by_model and corrects(turn.heard), bool(turn.model)
-        watch = self._book.watch
-        if watch is None or watch.kind != "llm" or not corrected:
-            return
-        watch.corrections += 1
-        if watch.corrections >= _MOST_CORRECTIONS and watch.corrections > _CORRECTED_SHARE * watch.answers:
-            await self._go_back(watch, f"{watch.corrections} of {watch.answers} answers were corrected")
+        """A turn is over: did it say that the answer before it was wrong?"""
+        await self._judged(self._watching.saw(self._book.watch, turn))
 
     async def _went_wrong(self, engine: str) -> None:
-        watch = self._book.watch
-        part = {"llm": "model"}.get(watch.kind, watch.kind) if watch else ""
-        if watch is None or engine not in ("", part):
-            return
-        watch.errors += 1
-        if watch.errors >= _MOST_ERRORS:
-            await self._go_back(watch, f"{watch.errors} errors since it is used")
-        else:
+        before = self._book.watch.errors if self._book.watch else 0
+        await self._judged(self._watching.went_wrong(self._book.watch, engine))
+        if self._book.watch is not None and self._book.watch.errors > before:
             await self._keep_book()
+
+    async def _judged(self, why: str) -> None:
+        """Go back where the watch says so."""
+        if why and self._book.watch is not None:
+            await self._go_back(self._book.watch, why)
 
     async def _probation(self) -> None:
         """Let a model that did well stay for good."""
@@ -198,7 +194,7 @@ class Updates:
 
     def status(self) -> dict[str, Any]:
         """What is in use, on probation, offered, refused and pinned, and the latest steps."""
-        return status_data(self._book, self._found, self._all_in_use(), self._problem)
+        return status_data(self._book, self._found, self._all_in_use(), self._problem, self._waits)
 
     async def check(self, *, take: bool) -> dict[str, Any]:
         """Look at the mirrors; with `take`, take what is offered. Returns the status. Raises `PersLMError`."""
@@ -212,9 +208,12 @@ class Updates:
                 await self._keep_book()
                 for name in found.retracted:
                     await self._retract(name)
+                if not found.wanted:
+                    self._waits = ""
                 if take:
                     for manifest in found.wanted:
-                        await self._take(trust, manifest)
+                        if await self._take(trust, manifest):
+                            break  # the daemon changes over, and what else there is comes after its probation
                     await _thread(self.mailbox.clear)
             self._post()
             await self._report()
@@ -228,7 +227,7 @@ class Updates:
         book = self._book
         former = book.watch.former if book.watch and book.watch.kind == kind else book.former.get(kind)
         now = self._in_use(kind)
-        if not former or former == now:
+        if former is None or former == now:
             raise InputError(f"there is no former model to go back to for {kind}")
         watch = book.watch if book.watch and book.watch.name == now else Watch(now, kind, former, 0.0)
         await self._go_back(watch, "somebody asked for the former one")
@@ -253,26 +252,40 @@ class Updates:
     def _sorted_out(self, trust: Trust, channel: Channel) -> Found:
         """What of a channel this board takes, and why not the rest."""
         here = {one.name: one for one in installed(self._config.models_dir)}
-        board = Board(self._config.profile, __version__, self._config.board.budget_mb or None)
+        board = Board(
+            self._config.profile,
+            __version__,
+            self._config.board.budget_mb or None,
+            model_sha256(self._config, open_models(self._config)),
+            self._config.stt.language.partition("-")[0],
+        )
         offered = [look_up(trust, bundle, version) for bundle, version in channel.for_board(self._board_id())]
         wanted, not_taken = sorted_out(offered, self._in_use, here, self._book, board)
         return Found(wanted, not_taken, channel.retracted)
 
-    async def _take(self, trust: Trust, manifest: Manifest) -> None:
-        """Bring, try and change over to one bundle. What is wrong with it is told and ends nothing else."""
+    async def _take(self, trust: Trust, manifest: Manifest) -> bool:
+        """Bring, try and change over to one bundle; whether it is in use now.
+
+        What is wrong with it is told and ends nothing else.
+        """
         name = manifest.name
         try:
+            if not await self._require_calm(name):
+                return False
             self._step(name, "downloading", "")
             await self._thread_with_stop(partial(self._bring, trust, manifest))
             self._percent = None
+            if not await self._require_calm(name):  # bringing took its time, and what is here stays
+                return False
             await self._turns.idle()
             if await _thread(memory_line_mb, "MemAvailable") > manifest.memory_mb + _RESERVE_MB:
                 self._step(name, "trying", "")
                 outcome = await run_trial(self._config, manifest, self._turns)
                 log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
-                self._book.note_trial(name, asdict(outcome))
+                self._book.note_trial(name, outcome.figures())
             await self._turns.idle()
             await self._change_over(manifest)
+            return True
         except BundleRefused as error:
             self._book.refused = {**self._book.refused, name: str(error)}
             self._step(name, "refused", str(error))
@@ -284,6 +297,7 @@ class Updates:
         finally:
             self._percent = None
             self._post()
+        return False
 
     def _bring(self, trust: Trust, manifest: Manifest, stop: Stop) -> None:
         from perslm_runtime.delta import apply  # noqa: PLC0415 - numpy and zstandard wait for the first update
@@ -300,7 +314,6 @@ class Updates:
     async def _change_over(self, manifest: Manifest) -> None:
         """Name the new model. The daemon changes its engine between two turns, where this object's life ends."""
         former = self._in_use(manifest.kind)
-        before = list(self._latencies)[-_ENOUGH_ANSWERS * 2 :]
         self._book.former = {**self._book.former, manifest.kind: former}
         self._book.watch = Watch(
             manifest.name,
@@ -308,7 +321,7 @@ class Updates:
             former,
             self._clock.wall_s(),
             running=True,
-            before_ms=statistics.median(before) if len(before) >= _ENOUGH_ANSWERS else None,
+            before_ms=self._watching.before_ms(),
         )
         self._step(manifest.name, "in_use", "")
         if not await self._keep_book():  # without the way back on the disk, nothing is changed
@@ -338,15 +351,14 @@ class Updates:
             return
         watch = self._book.watch
         former = watch.former if watch and watch.name == name else self._book.former.get(kind)
-        if former:
+        if former is not None:
             await self._go_back(Watch(name, kind, former, 0.0), "its host took it back")
 
     # -------------------------------------------------------------- inside
 
     async def _report(self) -> None:
         """Tell the host how this board is."""
-        latency_ms = statistics.median(self._latencies) if self._latencies else None
-        now = self._bulletin.current()
+        now, latency_ms = self._bulletin.current(), self._watching.latency_ms
         told = report_data(self._book, self._all_in_use(), self._config.profile, now, latency_ms)
         await _thread(self._host.report, told)
 
@@ -386,18 +398,7 @@ class Updates:
         """The value `update`, as Home Assistant's update entity reads it; a board without a host has none."""
         if not self.followed:
             return
-        latest = next((one for one in self._found.wanted if one.kind == "llm"), None) if self._found else None
-        now = self._in_use("llm")
-        self._bulletin.post(
-            "update",
-            {
-                "installed_version": now,
-                "latest_version": latest.name if latest and latest.name not in self._book.refused else now,
-                "title": latest.what if latest else None,
-                "in_progress": self._percent is not None,
-                "update_percentage": self._percent,
-            },
-        )
+        self._bulletin.post("update", entity_data(self._found, self._book, self._all_in_use(), self._percent))
 
     async def _keep_book(self) -> bool:
         """Keep what is known; a disk that takes no more is told. Returns whether it was kept."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
+from perslm_runtime import bundle_trial
+from perslm_runtime.bundle_trial import Trial
 from perslm_runtime.catalog_file import BOARDS, File, Model, Signed
 from perslm_runtime.errors import BundleRefused
 
@@ -20,8 +23,13 @@ MANIFEST = "bundle.json"
 FILES = "files"
 """Targets of a repository in this folder are named by their sha256, so any number of versions share them."""
 FORMAT = 1
-KINDS = ("llm", "stt", "tts", "embed")
+KINDS = ("llm", "adapter", "stt", "tts", "embed", "wake", "intents")
 """What a board's daemon can take into use; others are refused by name."""
+ADAPTER, SENTENCES = "adapter.gguf", "sentences.toml"
+"""What an adapter's and an intents bundle's file is called."""
+MOST_SENTENCES_BYTES = 64 << 10
+LAID_OVER = ("adapter", "wake", "intents")
+"""Kinds that come on top of what a board has, which may have none of them."""
 APP = "app"
 """A release of PersLM itself: signed alike, on channels of its own, taken by root and never by the daemon."""
 
@@ -47,31 +55,13 @@ class BundleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deltas: tuple[Delta, ...] = ()
 
 
-class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question of the trial; the answer has to hold one of `any_of` (letters' case does not matter)."""
-
-    ask: str
-    any_of: tuple[str, ...]
-
-
-class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a board tries before it changes over.
-
-    `right` of the questions have to be answered as expected. `tokens_per_s` is the slowest decoding and
-    `memory_mb` the most memory that may come out; 0 asks for nothing.
-    """
-
-    questions: tuple[Question, ...] = ()
-    right: int = 0
-    tokens_per_s: float = 0.0
-    memory_mb: int = 0
-
-
 class Manifest(msgspec.Struct, frozen=True):
     """A bundle. Unknown keys are left out of account: a newer host may say more.
 
-    `version` counts up from 1 for one `id`. `app_min` is the oldest PersLM that can use it. `evaluation` and
-    `data` are the host's report and data card, kept with the bundle and shown, never interpreted.
+    `version` counts up from 1 for one `id`. `base_sha256` is the file of the language model that an adapter was
+    made for: it changes numbers of that file, and on another it would change other ones. `app_min` is the oldest
+    PersLM that can use it. `evaluation` and `data` are the host's report and data card, kept with the bundle and
+    shown, never interpreted.
     """
 
     id: str
@@ -85,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     languages: tuple[str, ...] = ("en",)
     boards: tuple[str, ...] = BOARDS
     base: str = ""
+    base_sha256: str = ""
     app_min: str = "0.1.0"
     trial: Trial = msgspec.field(default_factory=Trial)
     evaluation: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -209,16 +200,46 @@ def _mistakes(manifest: Manifest) -> list[str]:
         found.append("memory_mb has to be 1 or more")
     if not _version(manifest.app_min):
         found.append("app_min has to be numbers with dots between")
-    if not 0 <= manifest.trial.right <= len(manifest.trial.questions):
-        found.append("trial.right has to be 0 to the number of questions")
     if not manifest.files:
         found.append("it has no files")
     paths = [file.path for file in manifest.files]
+    found += bundle_trial.mistakes(manifest.kind, manifest.trial, paths)
+    found += _kind_mistakes(manifest, paths)
     if len(set(paths)) != len(paths):
         found.append("a path appears twice")
     for file in manifest.files:
         found += _file_mistakes(file)
     return found
+
+
+def _kind_mistakes(manifest: Manifest, paths: Sequence[str]) -> list[str]:
+    """What the files of a kind that is laid over have to be called, so that a configuration alone finds them."""
+    found: list[str] = []
+    if bool(manifest.base_sha256) != (manifest.kind == "adapter"):
+        found.append("an adapter, and nothing else, has base_sha256: the file of the model it was made for")
+    if manifest.base_sha256 and not _SHA256.fullmatch(manifest.base_sha256):
+        found.append("base_sha256 has to be 64 lower-case hexadecimal digits")
+    missing = (wanted for wanted in _own_files(manifest) if wanted not in paths)
+    found += [f"a bundle of kind {manifest.kind} has the file {wanted}" for wanted in missing]
+    if manifest.kind == "intents" and any(file.size > MOST_SENTENCES_BYTES for file in manifest.files):
+        found.append(f"sentences have {MOST_SENTENCES_BYTES} bytes at most")
+    return found
+
+
+def _own_files(manifest: Manifest) -> tuple[str, ...]:
+    match manifest.kind:
+        case "adapter":
+            return (ADAPTER,)
+        case "wake":
+            return (f"{manifest.id}.tflite", f"{manifest.id}.json")
+        case "intents":
+            return (SENTENCES,)
+    return ()
+
+
+def wake_model(name: str) -> str:
+    """The model's file in the bundle of a wake word, which goes by the bundle's id: `hey-house.tflite`."""
+    return f"{name.rpartition('-v')[0]}.tflite"
 
 
 def _file_mistakes(file: BundleFile) -> list[str]:

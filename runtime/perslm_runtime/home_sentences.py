@@ -30,6 +30,7 @@ from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up, valued_alike
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intents import Sentences, without_politeness
+from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
 from perslm_runtime.time_words import find, words_of
 
 _LONGEST_WORDS = 40
@@ -83,7 +84,7 @@ _BY = re.compile(
 class HomeSentences:
     """Our English sentences about the home. One recognition takes 1 to 5 ms on a PC."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: Layer = EMPTY) -> None:
         self._table = tomllib.loads(files("perslm_runtime").joinpath("home_en.toml").read_text(encoding="utf-8"))
         table = self._table
         self._known = Vocabulary(table)
@@ -110,7 +111,9 @@ class HomeSentences:
         tables: list[list[Any]] = [[], [], []]
         for one in table["intent"]:
             tables[apart.get(one["name"], 2)].append(one)
-        self._bare, self._first, self._all = (Sentences(one, table["rules"], self._static) for one in tables)
+        self._bare, self._first = (Sentences(one, table["rules"], self._static) for one in tables[:2])
+        over = compiled(layer.home, layer, table)
+        self._all = Sentences(tables[2], table["rules"], self._static, over=over)
         self._loose = LooseSentences(table)
         self._parts_of: tuple[NameBook, PartNames] | None = None
         self._carried = phrases(dict.fromkeys(table["carried"], True))

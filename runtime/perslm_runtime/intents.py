@@ -23,6 +23,7 @@ from home_assistant_intents import get_intents, get_languages
 from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent, Slot
 from perslm_runtime.number_words import cardinal
+from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
 from perslm_runtime.time_words import find, words_of
 from perslm_runtime.when import When
 
@@ -62,17 +63,22 @@ def responses(language: str) -> Mapping[str, Mapping[str, str]]:
 
 
 class Recognizer:
-    """Recognizes intents in one language; an engine for a lane. Raises `InputError` for an unknown language."""
+    """Recognizes intents in one language; an engine for a lane. Raises `InputError` for an unknown language.
+
+    `layer` has sentences that are tried before the shipped ones; only English has them.
+    """
 
     name = "hassil"
 
-    def __init__(self, language: str = "en") -> None:
+    def __init__(self, language: str = "en", layer: Layer = EMPTY) -> None:
         if language not in languages():
             raise InputError(
                 f"there are no sentences in the language {language!r}: known are {', '.join(languages())}"
             )
         own = language == "en"  # Home Assistant's would cost 75 ms and 2.5 MB, and add none
-        self._sentences: _Own | Stock = _Own() if own else Stock(language)
+        if not own and layer != EMPTY:
+            raise InputError(f"sentences are laid over the English ones, and the language here is {language}")
+        self._sentences: _Own | Stock = _Own(layer) if own else Stock(language)
         self._language = language
 
     @property
@@ -97,30 +103,27 @@ class Recognizer:
 
 
 class _Own:
-    """Our own sentences."""
+    """Our own sentences, and before them those that are laid over them."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: Layer = EMPTY) -> None:
         source = tomllib.loads(files("perslm_runtime").joinpath("intents_en.toml").read_text(encoding="utf-8"))
         self._before = _phrases(source["politeness_before"])
         self._after = _phrases(source["politeness_after"])
         self._hesitation = frozenset(source["hesitation"])
         self._not_in_names = frozenset(source["not_in_names"])
-        blocks: dict[str, Any] = {}
-        for one in source["intent"]:
-            data = {"sentences": one["sentences"], "slots": one.get("slots", {})}
-            blocks.setdefault(one["name"], {"data": []})["data"].append(data)
-        rules = source["rules"]
-        self._intents = Intents.from_dict({"language": "en", "intents": blocks, "expansion_rules": rules})
+        tables = [compiled(layer.everyday, layer, source), (source["intent"], source["rules"])]
+        self._tables = [_intents(blocks, rules) for blocks, rules in tables if blocks]
 
     def recognize(self, text: str) -> Intent | None:
         words = self._without_politeness(words_of(text))
         if not words:
             return None
         marked = Marked(words)
-        for result in recognize_all(marked.text, self._intents, slot_lists=marked.lists(), language="en"):
-            slots = self._slots(result, marked)
-            if slots is not None:
-                return Intent(result.intent.name, slots)
+        for table in self._tables:
+            for result in recognize_all(marked.text, table, slot_lists=marked.lists(), language="en"):
+                slots = self._slots(result, marked)
+                if slots is not None:
+                    return Intent(result.intent.name, slots)
         return None
 
     def _is_name(self, text: str) -> bool:
@@ -178,39 +181,48 @@ class Matched:
 
 
 class Sentences:
-    """A table of sentences in hassil's form, with lists that stay; others come with each sentence."""
+    """A table of sentences in hassil's form, with lists that stay; others come with each sentence.
+
+    `over` are blocks and rules that are tried before.
+    """
 
     def __init__(
         self,
-        blocks: Iterable[Mapping[str, Any]],
+        blocks: Sequence[Mapping[str, Any]],
         rules: Mapping[str, str],
         lists: Mapping[str, Mapping[str, Any]],
         free: Sequence[str] = ("what",),
+        over: tuple[Sequence[Mapping[str, Any]], Mapping[str, str]] = ((), MappingProxyType({})),
     ) -> None:
         self._free = tuple(free)
-        intents: dict[str, Any] = {}
         self.words: set[str] = set()
         """Every word that the sentences have."""
-        for one in blocks:
-            data = {"sentences": one["sentences"], "slots": one.get("slots", {})}
-            intents.setdefault(one["name"], {"data": []})["data"].append(data)
-        for text in (
-            *rules.values(),
-            *(line for one in intents.values() for data in one["data"] for line in data["sentences"]),
-        ):
-            self.words.update(re.findall(r"[a-z']+", re.sub(r"[{<][^}>]*[}>]", " ", text)))
-        self._intents = Intents.from_dict({"language": "en", "intents": intents, "expansion_rules": dict(rules)})
+        tables = [one for one in (over, (blocks, rules)) if one[0]]
+        for some, of_them in tables:
+            for text in (*of_them.values(), *(line for one in some for line in one["sentences"])):
+                self.words.update(re.findall(r"[a-z']+", re.sub(r"[{<][^}>]*[}>]", " ", text)))
+        self._tables = [_intents(some, of_them) for some, of_them in tables]
         self._static = {name: _text_list(name, values) for name, values in lists.items()}
 
     def match(self, text: str, lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Matched]:
         """Every way that the whole text fits, as they stand in the table."""
         made = {name: _text_list(name, values) for name, values in lists.items()}
         slots = {**self._static, **made, **{name: WildcardSlotList(name) for name in self._free}}
-        for result in recognize_all(text, self._intents, slot_lists=slots, language="en"):
-            entities = result.entities_list
-            own = result.intent_data.slots if result.intent_data is not None else {}
-            said = tuple((one.name, one.value, one.text) for one in entities if one.name not in own)
-            yield Matched(result.intent.name, own, said)
+        for table in self._tables:
+            for result in recognize_all(text, table, slot_lists=slots, language="en"):
+                entities = result.entities_list
+                own = result.intent_data.slots if result.intent_data is not None else {}
+                said = tuple((one.name, one.value, one.text) for one in entities if one.name not in own)
+                yield Matched(result.intent.name, own, said)
+
+
+def _intents(blocks: Iterable[Mapping[str, Any]], rules: Mapping[str, str]) -> Intents:
+    """Blocks of sentences in hassil's form; they are read when they are first used."""
+    intents: dict[str, Any] = {}
+    for one in blocks:
+        data = {"sentences": one["sentences"], "slots": one.get("slots", {})}
+        intents.setdefault(one["name"], {"data": []})["data"].append(data)
+    return Intents.from_dict({"language": "en", "intents": intents, "expansion_rules": dict(rules)})
 
 
 def _text_list(name: str, values: Mapping[str, Any]) -> SlotList:

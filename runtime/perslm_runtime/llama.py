@@ -72,23 +72,28 @@ def system_info() -> str:
 
 
 class Llama:
-    """One GGUF file, opened for text generation on the CPU.
+    """One GGUF file, opened for text generation on the CPU, with a LoRA adapter put onto it where one is given.
 
-    Raises `EngineError` when the file is missing, no GGUF, or does not fit the options.
+    Raises `EngineError` when a file is missing, no GGUF, or does not fit the options or the model.
     """
 
-    def __init__(self, file: Path, options: LlamaOptions) -> None:
+    def __init__(self, file: Path, options: LlamaOptions, adapter: Path | None = None) -> None:
         self.file = file
+        self.files = (file,) if adapter is None else (file, adapter)
         self.options = options
         self._stop: Stop | None = None
         self._sampler: Any = None
         self._ctx: Any = None
-        _check_magic(file)
+        self._lora: Any = None
+        for path in self.files:
+            _check_magic(path)
         _c.llama_backend_init()
         self._model = self._load_model()
         self.vocab = _c.llama_model_get_vocab(self._model)  # freed with the model
         self._abort = _c.ggml_abort_callback(lambda _data: bool(self._stop))
         try:
+            if adapter is not None:
+                self._lora = self._load_adapter(adapter)
             self.resize(options.context_tokens)
         except EngineError:
             self.close()
@@ -115,6 +120,14 @@ class Llama:
             )
         return model
 
+    def _load_adapter(self, file: Path) -> Any:
+        lora = _c.llama_adapter_lora_init(self._model, str(file).encode())
+        if not lora:
+            raise EngineError(
+                f"the adapter {file.name} does not fit {self.file.name} ({last_words()}): take one made for it"
+            )
+        return lora
+
     def resize(self, context_tokens: int) -> None:
         """Replace the context by an empty one of that size; the weights stay. Raises `EngineError`.
 
@@ -125,6 +138,10 @@ class Llama:
             self._ctx = None
         self._ctx = self._open_context(context_tokens, self.options.kv, flash=self.options.flash_attention)
         self._memory = _c.llama_get_memory(self._ctx)
+        if self._lora:
+            adapters, scales = (_c.llama_adapter_lora_p_ctypes * 1)(self._lora), (ctypes.c_float * 1)(1.0)
+            if _c.llama_set_adapters_lora(self._ctx, adapters, 1, scales) != 0:
+                raise EngineError(f"the adapter could not be put onto {self.file.name} ({last_words()})")
 
     def _open_context(self, tokens: int, kv: str, *, flash: bool) -> Any:
         params = _c.llama_context_default_params()
@@ -149,14 +166,16 @@ class Llama:
         )
 
     def close(self) -> None:
-        """Free the sampler, the context and the model, in this order. May be called twice."""
+        """Free the sampler, the context, the adapter and the model, in this order. May be called twice."""
         if self._sampler:
             _c.llama_sampler_free(self._sampler)
         if self._ctx:
             _c.llama_free(self._ctx)
+        if self._lora:
+            _c.llama_adapter_lora_free(self._lora)
         if self._model:
             _c.llama_model_free(self._model)
-        self._sampler = self._ctx = self._model = None
+        self._sampler = self._ctx = self._lora = self._model = None
 
     # What the file says of itself
 

@@ -64,10 +64,10 @@ class ChatModel:
         sampling: Sampling | None = None,
         max_reply_tokens: int = 160,
         snapshots: Path | None = None,
+        adapter: Path | None = None,
     ) -> None:
-        self.file = file
-        self.max_reply_tokens = max_reply_tokens
-        self._llama = Llama(file, options)
+        self.file, self.max_reply_tokens = file, max_reply_tokens
+        self._llama = Llama(file, options, adapter)
         self._sampling = sampling or Sampling()
         self._llama.set_sampling(self._sampling)
         self._system = system
@@ -419,7 +419,7 @@ class ChatModel:
         options = self._llama.options
         shape = f"{self._llama.context_tokens} {self._llama.kv} {options.flash_attention} {options.batch_tokens}"
         build = f"{BINDING_VERSION} {system_info() if system is None else system}"
-        return snapshot_key(model_identity(self.file), build, shape, head)
+        return snapshot_key(b"".join(map(model_identity, self._llama.files)), build, shape, head)
 
     def _new_talk(self) -> Conversation:
         return start_conversation(

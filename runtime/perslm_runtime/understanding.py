@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from perslm_runtime.errors import InputError
 from perslm_runtime.home_names import Entry, NameBook
 from perslm_runtime.home_sentences import HomeSentences
 from perslm_runtime.home_stock import StockHome
 from perslm_runtime.home_wish import Wish
 from perslm_runtime.intent import Intent
 from perslm_runtime.intents import Recognizer, Sentences
+from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.stock_answers import StockAnswers
 from perslm_runtime.time_words import words_of
 
@@ -33,16 +35,30 @@ _EXAMPLE = "turn on everything in the attic"
 
 
 class Understanding(Recognizer):
-    """Recognizes everyday intents and wishes about the home in one language."""
+    """Recognizes everyday intents and wishes about the home in one language.
 
-    def __init__(self, language: str = "en") -> None:
-        super().__init__(language)
+    `layer` lays sentences over the English ones.
+    """
+
+    def __init__(self, language: str = "en", layer: Layer = EMPTY) -> None:
+        super().__init__(language, layer)
         # Home Assistant's English ones behind ours found not one of 400 sentences more, and once another number.
-        self._home = HomeSentences() if language == "en" else None
+        self._home = HomeSentences(layer) if language == "en" else None
         self._of_home: HomeSentences | StockHome = self._home or StockHome(language)
         self._about = _about() if language == "en" else None
         self._book: tuple[object, NameBook] | None = None
         self._answers: StockAnswers | None = None
+        if layer != EMPTY:
+            self._read_through()
+
+    def _read_through(self) -> None:
+        """Sentences are read when they are first used: strangers' are now. Raises `InputError`."""
+        try:
+            self.recognize("prove it")
+            self.wishes(_EXAMPLE, "proof", ())
+        except Exception as error:  # hassil has no one error for what cannot be read
+            raise InputError(f"the sentences that are laid over cannot be read: {error}") from error
+        self._book = None
 
     def prove(self) -> str:
         """As `Recognizer.prove`; the sentences about the home are made ready too (60 ms that nobody waits for)."""

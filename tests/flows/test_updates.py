@@ -27,7 +27,7 @@ from perslm_daemon.control_client import connect
 from perslm_daemon.serve import Wish, Wishes, serve
 from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.ways import Running
-from perslm_runtime.bundle import Question, Trial
+from perslm_runtime.bundle_trial import Question, Trial
 from perslm_runtime.errors import PersLMError
 from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.delta import make

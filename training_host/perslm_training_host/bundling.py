@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from perslm_runtime.bundle import MANIFEST, BundleFile, Delta, Manifest, Trial, read_manifest, write_manifest
+from perslm_runtime.bundle import (
+    ADAPTER,
+    KINDS,
+    MANIFEST,
+    SENTENCES,
+    BundleFile,
+    Delta,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
+from perslm_runtime.bundle_trial import Trial
 from perslm_runtime.catalog_file import BOARDS
 from perslm_runtime.delta import read_header, sha256_of
 from perslm_runtime.errors import InputError
@@ -33,7 +44,7 @@ def bundle(
     licence: Annotated[str, typer.Option(help="SPDX name of the licence of the files.")],
     memory_mb: Annotated[int, typer.Option("--memory-mb", help="Memory that the model takes on a board.")],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    kind: Annotated[str, typer.Option(help="llm, stt, tts or embed.")] = "llm",
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(KINDS)}.")] = "llm",
     what: Annotated[str, typer.Option(help="A sentence for people.")] = "",
     base: Annotated[str, typer.Option(help="The model it succeeds on boards that have no bundle yet.")] = "",
     board: Annotated[list[str] | None, typer.Option(help="Board profiles it is for; all where not said.")] = None,
@@ -41,7 +52,14 @@ def bundle(
         list[Path] | None,
         typer.Option(help="What `perslm-host delta make` wrote for the first file, several times."),
     ] = None,
-    trial: Annotated[Path | None, typer.Option(help="JSON: questions, right, tokens_per_s, memory_mb.")] = None,
+    base_file: Annotated[
+        Path | None, typer.Option("--base-file", help="For an adapter: the model's GGUF file it was made for.")
+    ] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Languages it is for; en where not said.")] = None,
+    trial: Annotated[
+        Path | None,
+        typer.Option(help="JSON of the trial (docs/updates.md); its clips lie beside it, under their paths."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="JSON of `perslm-host evaluate`, kept with the bundle.")
     ] = None,
@@ -49,7 +67,7 @@ def bundle(
     """Put a model's files into a folder with bundle.json: checksums, differences, and the trial boards hold."""
     if out.exists():
         raise InputError(f"{out} exists already: choose another folder")
-    text = QUESTIONS.encode() if trial is None else _read(trial)
+    text = (QUESTIONS if kind in ("llm", "adapter") else "{}").encode() if trial is None else _read(trial)
     try:
         wanted = msgspec.json.decode(text, type=Trial)
         evaluation: dict[str, Any] = (
@@ -58,24 +76,30 @@ def bundle(
     except msgspec.MsgspecError as error:
         raise InputError(f"{trial or report} cannot be used: {error}") from error
     deltas = tuple(_delta(path, files[0]) for path in delta or ())
+    placed = {_own_name(kind, bundle_id, path): path for path in files}
+    if trial is not None:
+        placed |= {clip.path: trial.parent / clip.path for clip in wanted.clips}
     manifest = Manifest(
         id=bundle_id,
         version=version,
         kind=kind,
         what=what or f"{bundle_id}, version {version}",
         licence=licence,
-        files=tuple(_file(path, deltas if path == files[0] else ()) for path in files),
+        files=tuple(_file(name, path, deltas if path == files[0] else ()) for name, path in placed.items()),
         memory_mb=memory_mb,
         boards=tuple(board or BOARDS),
+        languages=tuple(language or ("en",)),
         base=base,
-        trial=wanted if kind == "llm" else Trial(),
+        base_sha256="" if base_file is None else _sha256(base_file),
+        trial=wanted,
         evaluation=evaluation,
     )
     written = write_manifest(manifest)
     read_manifest(written, MANIFEST)  # every mistake is told before anything is written
     out.mkdir(parents=True)
-    for path in files:
-        shutil.copyfile(path, out / path.name)
+    for name, path in placed.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, out / name)
     for made, source in zip(deltas, delta or (), strict=True):
         (out / "deltas").mkdir(exist_ok=True)
         shutil.copyfile(source, out / "deltas" / made.sha256)
@@ -89,8 +113,25 @@ def bundle(
     put(f"{out}: {manifest.name}, {manifest.size / 1e6:.1f} MB{smaller}; `perslm-host publish {out}` signs it")
 
 
-def _file(path: Path, deltas: tuple[Delta, ...]) -> BundleFile:
-    return BundleFile(path.name, _size(path), sha256_of(path), deltas)
+def _file(name: str, path: Path, deltas: tuple[Delta, ...]) -> BundleFile:
+    return BundleFile(name, _size(path), sha256_of(path), deltas)
+
+
+def _own_name(kind: str, bundle_id: str, path: Path) -> str:
+    """What a file is called in the bundle: a board finds those of some kinds by their names."""
+    match kind, path.suffix:
+        case "adapter", ".gguf":
+            return ADAPTER
+        case "intents", ".toml":
+            return SENTENCES
+        case "wake", ".tflite" | ".json":
+            return f"{bundle_id}{path.suffix}"
+    return path.name
+
+
+def _sha256(path: Path) -> str:
+    _size(path)  # tells of a file that is not there
+    return sha256_of(path)
 
 
 def _delta(path: Path, child: Path) -> Delta:
