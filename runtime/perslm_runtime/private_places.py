@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from perslm_runtime import private_streets
+from perslm_runtime import private_streets, private_towns
 from perslm_runtime.private_numbers import Span
 
 ADDRESS = "address"
@@ -30,7 +30,7 @@ _NO_NAME = (
     r"days?|weeks?|months?|years?|degrees?|percent|lights?|lamps?|people|times?|more|miles?|kilometers?|metres?|"
     r"meters?|am|pm|o'clock|past|half|quarter|eggs?|cups?|this|that|then|when|kids|children|dogs?|cats?|next|last|"
     r"today|tonight|tomorrow|morning|afternoon|evening|night|sharp|please|now|thanks|instead|again|until|thirty|"
-    r"forty|fifteen|\w+day|january|february|march|april|may|june|july|august|september|october|november|december"
+    r"forty|fifteen|per|\w+day|january|february|march|april|may|june|july|august|september|october|november|december"
 )
 _NAME = rf"(?!(?:{_NO_NAME})\b)[\w'’.-]+"
 _UNIT = r"zero|oh|one|two|three|four|five|six|seven|eight|nine"
@@ -43,7 +43,7 @@ _NUMBER = (
 _PART = r"(?:apt|apartment|suite|ste|unit|flat|floor|studio|level|room|block)\b\.?"
 _FLAT = rf"(?:{_PART} ?#?\d\w{{0,5}}[,/ ]*)"
 _POSTCODE = (
-    r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z][ -]?\d[A-Z]\d|\d{4} ?[A-Z]{2}|\d{4,5} [A-ZÀ-Þ][a-zà-ÿ]\w+"
+    r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z][ -]?\d[A-Z]\d|\d{4} ?[A-Z]{2}|\d{4,5} (?!Kelvin|Watts?|Lumens?|Volts?|Hertz)[A-ZÀ-Þ][a-zà-ÿ]\w+"
     r"(?: [A-ZÀ-Þ][\w-]+)*|(?:[A-Z]{2,3},? )?(?:A[AEP] )?\d{5}(?:-\d{4})?|[A-Z]{2,3},? \d{4})"
 )
 _FRONT = (
@@ -57,7 +57,7 @@ _BACK = (
 _HOUSE_LAST = r" ?\d{1,4}(?:[/ -]?[a-zA-Z0-9]{1,3}\b)?"
 _CAPITAL = r"[A-ZÀ-Þ][\w'’.-]*"
 _FORMS = (
-    rf"(?<![\w:.,])(?i:{_FLAT}*(?:number )?{_NUMBER},? (?:{_NAME} ){{1,4}}?(?:{_STREET})\b\.?)",
+    rf"(?<![\w:.,])(?i:{_FLAT}*(?:number )?{_NUMBER},? (?:{_NAME} ){{1,4}}?(?:{_STREET})\b\.?(?: (?:{_STREET})\b)*)",
     rf"(?<![\w:.,])(?i:{_FLAT})*\d{{1,6}}(?:[-/]\d{{1,5}})?[a-z]?,? (?:(?!(?i:{_NO_NAME}|{_PART})\b){_CAPITAL} ){{1,3}}(?!(?i:{_PART})){_CAPITAL}",
     rf"(?<!\w)(?i:{_NUMBER}(?: ?(?:bis|ter))?,? (?:{_FRONT}) (?:(?:de|du|des|la|le|del|della|di) ){{0,2}})[\w'’.-]+(?: {_CAPITAL}){{0,3}}",
     rf"(?<!\w)(?i:{_FRONT}) (?:(?:de|du|des|la|le|del|della|di|l') ?)*(?:{_CAPITAL} ){{0,3}}{_CAPITAL},? \d{{1,4}}\b\w?",
@@ -106,10 +106,13 @@ def spans(text: str) -> Iterator[Span]:
     for form in _FIND if _COUNTS.search(text) else ():
         for match in form.finditer(text):
             yield _whole(text, *match.span())
-    for form in private_streets.FORMS:
+    for form in (*private_streets.FORMS, *private_towns.FORMS):
         for match in form.finditer(text):
             yield _whole(text, *match.span())
-    for form in (*_TOLD, *private_streets.TOLD):
+    for form in private_towns.TOLD:
+        for match in form.finditer(text):
+            yield _whole(text, *match.span())
+    for form in (*_TOLD, *private_streets.TOLD, private_towns.ADDRESS_IS):
         for match in form.finditer(text):
             if not _SOMEBODYS.match(match["where"]) and "@" not in match["where"]:
                 yield _whole(text, *match.span("where"))
@@ -120,10 +123,23 @@ def _whole(text: str, start: int, end: int) -> Span:
         reached := max((more.end() for form in _FOLLOWS if (more := form.match(text, end))), default=end)
     ) > end:
         end = reached
+    end = _to_its_end(text, end)
     while text[end - 1] in ",. ":
         end -= 1
     if (before := _FLAT_BEFORE.search(text, max(0, start - 24), start)) is not None:
         start = before.start()
+    if (before := private_towns.FLAT_BEFORE.search(text, max(0, start - 40), start)) is not None:
+        start = before.start()
     if (before := private_streets.BEFORE.search(text, 0, start)) is not None:
         start = before.start()
     return Span(start, end, ADDRESS)
+
+
+def _to_its_end(text: str, end: int) -> int:
+    """Where an address is over that goes on with flat, town and postcode in an order of its own."""
+    step = private_towns.WRITTEN if re.search("[A-ZÀ-Þ]", text[1:].replace("I", "")) else private_towns.SPOKEN
+    for _ in range(private_towns.MOST_STEPS):
+        if text[end - 1] in ".!?" or (more := step.match(text, end)) is None:
+            break
+        end = more.end()
+    return end

@@ -20,6 +20,7 @@ import pytest
 
 from daemon_child import daemon
 from loopback_http import Site
+from lora import write_lora
 from perslm_daemon import kept, update_book
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
@@ -113,6 +114,15 @@ class House:
         self.repo.publish(bundle(self.folder, version, derived(gguf, change), base=BASE, trial=TRIAL))
         self.repo.promote("home", version, "stable")
         self.show()
+
+    async def publish_folder(self, folder: Path, bundle_id: str, version: int) -> None:
+        """Publish a bundle that lies in a folder, and offer it to all."""
+        for work in (
+            partial(self.repo.publish, folder),
+            partial(self.repo.promote, bundle_id, version, "stable"),
+            self.show,
+        ):
+            await anyio.to_thread.run_sync(work)
 
     def show(self) -> None:
         self.site.pages = pages(self.repo.folder)
@@ -266,6 +276,61 @@ async def test_a_model_that_fails_in_use_goes_back_by_itself_and_so_does_one_its
         await one.online()
         assert one.model == BASE
         assert (await one.sync("status"))["refused"]["home-v2"] == "its host took it back"
+
+
+def laid_over(folder: Path, gguf: Path) -> None:
+    """An adapter that makes nonsense and is said to be tried by nothing, and a file of sentences."""
+    (folder / "nothing.json").write_text("{}")
+    (folder / "mine.toml").write_text('[[intent]]\nname = "get_time"\nsentences = ["how late is it getting"]\n')
+    lora = write_lora(gguf, folder / "lora.gguf", 1.0)
+    words = ["--version", "1", "--licence", "MIT", "--memory-mb", "9"]
+    for kind, more in (
+        ("adapter", [str(lora), "--base-file", str(gguf), "--trial", str(folder / "nothing.json")]),
+        ("intents", [str(folder / "mine.toml")]),
+    ):
+        out = ["--out", str(folder / kind)]
+        assert perslm_host(["bundle", "--id", kind, "--kind", kind, *words, *more, *out]) == 0
+
+
+async def test_an_adapter_and_sentences_are_laid_over_one_after_the_other_and_taken_back(
+    host: House, tmp_path: Path, small_gguf: Path
+) -> None:
+    await anyio.to_thread.run_sync(laid_over, tmp_path, small_gguf)
+    async with followed(host) as one:
+        for kind in ("adapter", "intents"):
+            await one.publish_folder(tmp_path / kind, kind, 1)
+        await one.sync("install")
+        await one.online()
+        assert one.running[-1].config.model.adapter == "adapter-v1"
+        told = await ask(one.running[-1], "ask", {"text": "What is the capital of France?"})
+        assert "Paris" not in str(told.data.get("text")), "it is put onto the model: this one spoils it"
+        status = await one.sync("check")
+        assert "adapter-v1 is on probation: one new thing at a time" in status["not_taken"]["intents-v1"]
+        await one.sync("rollback", kind="adapter")
+        await one.online()
+        assert one.running[-1].config.model.adapter == ""
+        assert await one.answers()
+        await gone(one.models / "adapter-v1")
+
+        told = await ask(one.running[-1], "ask", {"text": "How late is it getting?"})
+        assert told.data.get("intent") is None
+        await one.sync("install")
+        await one.online()
+        told = await ask(one.running[-1], "ask", {"text": "How late is it getting?"})
+        assert told.data["intent"]["name"] == "get_time"
+        bulletin = one.running[-1].bulletin
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            bulletin.tell("error", message="it failed", engine="intents")
+        await one.online()
+        assert one.running[-1].config.intents.bundle == ""
+        assert (await one.sync("status"))["refused"]["intents-v1"] == "3 errors since it is used"
+
+
+async def gone(folder: Path) -> None:
+    with anyio.fail_after(20):
+        while await anyio.Path(folder).exists():  # noqa: ASYNC110 - a folder tells nobody
+            await anyio.sleep(0.01)
 
 
 async def test_what_is_pinned_stays_what_is_no_successor_is_left_to_a_person_and_an_empty_host_is_told(
