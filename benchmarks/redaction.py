@@ -8,11 +8,17 @@ counts as taken out when none of its words is left. False alarms are counted on 
 intents, replies and talk of the other sets, beside ten contacts whose names are mostly words as well. Beside it
 what looking for the contacts' names as they are written would find.
 
-The first look at this set found 264 of the 266 ("has jay answered yet", and a ship's address), the one at another
-of the kind before it 261; what was missed was mended, so that the figures now are those of a set that was seen.
+`redaction_2.jsonl`: 273 values of seventeen countries and 50 sentences that look a little like them, by an author
+who knew no rule. The rules as they were found 0.65 of its 120 addresses; mended on addresses of our own before it
+was looked at, they found what FIRST_SIGHT says, and what was missed then was mended. So every figure of now is one
+of sets that were seen.
 
-`addresses.txt`: 154 addresses of twenty countries, written by hand: of the first 105 the rules found 59 at first
-sight, and mended on those 45 of the 49 that were written then. All are seen by now.
+The first look at the older set found 264 of the 266 ("has jay answered yet", and a ship's address), the one at
+another of the kind before it 261.
+
+`addresses.txt`: 282 addresses of twenty countries, written by hand: of the first 105 the rules found 59 at first
+sight, and mended on those 45 of the 49 that were written then; of 131 more, half as speech is written, 44 of 80
+and then 40 of 52. All are seen by now.
 """
 
 from __future__ import annotations
@@ -30,9 +36,19 @@ sys.path[:0] = [str(ROOT / "runtime")]
 
 from perslm_runtime.redaction import Redaction  # noqa: E402 - after the path is set
 
+# (right, of) at the first look at redaction_2.jsonl, before any of it was learned from.
+FIRST_SIGHT = {
+    "address": (95, 120),
+    "name": (42, 43),
+    "email": (26, 30),
+    "phone": (40, 40),
+    "card": (14, 14),
+    "secret": (22, 26),
+    "false_alarms": (3, 50),
+}
 _ADDRESSES = ROOT / "benchmarks/addresses.txt"
 RESULT = ROOT / "benchmarks/results/redaction.json"
-_SET = ROOT / "benchmarks/redaction.jsonl"
+_SETS = (ROOT / "benchmarks/redaction.jsonl", ROOT / "benchmarks/redaction_2.jsonl")
 _SMALL_WORDS = {"the", "of", "de", "la", "at", "dot", "und", "a", "dash", "underscore"}
 _CONTACTS = (
     *("Will Turner", "Mark", "Rose Day", "Grace Hill", "May Summers", "Ana", "Ludwig Meier", "Bill Light"),
@@ -59,6 +75,10 @@ def main() -> None:
         "recall_of_all": round(
             sum(one["right"] for one in found.values()) / sum(one["of"] for one in found.values()), 3
         ),
+        "first_sight_of_the_second_set": {
+            kind: {"right": right, "of": whole, "share": round(right / whole, 3)}
+            for kind, (right, whole) in FIRST_SIGHT.items()
+        },
         "addresses_of_twenty_countries": elsewhere(),
         "names_as_written_alone": round(as_written(), 3),
         "false_alarms": {"sentences": len(wrong), "of": whole, "share": round(len(wrong) / whole, 4)},
@@ -69,8 +89,8 @@ def main() -> None:
 
 
 def lines() -> list[dict[str, Any]]:
-    """The set."""
-    return [json.loads(line) for line in _SET.read_text(encoding="utf-8").splitlines()]
+    """Both sets."""
+    return [json.loads(line) for one in _SETS for line in one.read_text(encoding="utf-8").splitlines()]
 
 
 def recalls() -> dict[str, tuple[int, int]]:
@@ -78,7 +98,7 @@ def recalls() -> dict[str, tuple[int, int]]:
     right: dict[str, int] = defaultdict(int)
     whole: dict[str, int] = defaultdict(int)
     for line in lines():
-        left = Redaction(line["names"])(line["text"]).text
+        left = Redaction(line.get("names", ()))(line["text"]).text
         for kind, value in line["found"]:
             whole[kind] += 1
             right[kind] += not _is_left(value, line["text"], left)
@@ -99,8 +119,8 @@ def elsewhere() -> dict[str, float]:
 
 def as_written() -> float:
     """The share of names that is found by looking for the contacts' names alone, letter by letter."""
-    named = [line for line in lines() if line["found"][0][0] == "name"]
-    return sum(any(name in line["text"] for name in line["names"]) for line in named) / len(named)
+    named = [line for line in lines() if line["found"] and line["found"][0][0] == "name"]
+    return sum(any(name in line["text"] for name in line.get("names", ())) for line in named) / len(named)
 
 
 def false_alarms() -> tuple[list[tuple[str, str]], int]:
@@ -111,7 +131,7 @@ def false_alarms() -> tuple[list[tuple[str, str]], int]:
 
 
 def _ordinary() -> list[str]:
-    found = []
+    found = [str(line["text"]) for line in lines() if not line["found"]]
     for name in ("home_sentences.jsonl", "home_sentences_2.jsonl"):
         said = map(json.loads, (ROOT / "benchmarks" / name).read_text(encoding="utf-8").splitlines())
         found += [str(line["say"]) for line in said if "say" in line]

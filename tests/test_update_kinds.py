@@ -268,6 +268,16 @@ def test_an_adapter_outlives_a_change_of_the_context_and_has_snapshots_of_its_ow
         build_model(small_gguf, adapter=broken)
 
 
+def test_a_model_that_is_cut_off_or_writes_too_slowly_is_refused(shelf: Shelf, small_gguf: Path) -> None:
+    manifest = shelf.put("llm", {"model.gguf": small_gguf.read_bytes()[: 40 << 20]}, Trial())
+    with pytest.raises(EngineError, match="could not be loaded"):
+        shelf.probed(manifest)
+    measured = Measured(tokens_per_s=5.0)
+    assert "it writes 5.0 tokens/s and 9.0 are asked for" in refused(
+        with_trial(manifest, tokens_per_s=9.0), measured
+    )
+
+
 # Choosing
 
 

@@ -17,6 +17,7 @@ from perslm_daemon.clock import SystemClock
 from perslm_daemon.config import Flags, load
 from perslm_daemon.turn import Timings, Turn
 from perslm_daemon.update_book import Book, Watch
+from perslm_daemon.update_watch import Watching
 from perslm_daemon.updates import Updates
 from perslm_runtime.intent import Intent
 from updates import bundle
@@ -80,3 +81,39 @@ async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) 
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
     assert await anyio.Path(models / "home-v2").exists()
+
+
+async def test_answers_that_take_three_times_as_long_as_before_send_a_model_back(tmp_path: Path) -> None:
+    await anyio.to_thread.run_sync(kept.change, tmp_path, {"model.id": "home-v1"})
+    updates, book, reloads = await watched(tmp_path, answers=0)
+    assert book.watch is not None
+    book.watch.before_ms, book.watch.since_s = 100.0, 1e12  # it is watched for as long as this lasts
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(updates.run)
+        await anyio.wait_all_tasks_blocked()
+        for latency_ms in (900, 110, 120, 90, 100, 130, 95, 105):  # one slow one is no sign
+            updates._bulletin.post("latency_ms", latency_ms)
+        await anyio.wait_all_tasks_blocked()
+        assert book.watch is not None
+        for latency_ms in range(400, 408):
+            updates._bulletin.post("latency_ms", latency_ms)
+        with anyio.fail_after(20):
+            while not reloads:  # noqa: ASYNC110 - a list tells nobody
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    assert book.refused["home-v1"].startswith("answers take 40")
+    assert book.refused["home-v1"].endswith("ms and took 100 ms before")
+
+
+def test_corrections_of_what_was_understood_send_sentences_back() -> None:
+    watching, watch = Watching(), Watch("mine-v1", "intents", "", 0.0)
+    why = ""
+    for _ in range(4):
+        assert why == ""
+        watching.saw(watch, turn("egg clock for four minutes", model=""))
+        why = watching.saw(watch, turn("no, I meant five minutes", model=""))
+    assert why == "4 of 8 answers were corrected"
+    assert watching.went_wrong(watch, "model") == "", "another engine's error is no sign against them"
+    for _ in range(2):
+        assert watching.went_wrong(watch, "intents") == ""
+    assert watching.went_wrong(watch, "intents") == "3 errors since it is used"

@@ -19,12 +19,14 @@ from perslm_training_host.signing_keys import SigningKeys
 NOW_S = 1_800_000_000.0
 
 
-def bundle(folder: Path, version: int = 1, content: bytes = b"GGUF", **changes: object) -> Path:
-    """A bundle's folder: manifest, and one file with `content`."""
+def bundle(
+    folder: Path, version: int = 1, content: bytes = b"GGUF", file: str = "model.gguf", **changes: object
+) -> Path:
+    """A bundle's folder: manifest, and one `file` with `content`."""
     folder = folder / f"bundle-{version}-{hashlib.sha256(content).hexdigest()[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.gguf").write_bytes(content)
-    file = BundleFile("model.gguf", len(content), hashlib.sha256(content).hexdigest())
+    (folder / file).write_bytes(content)
+    listed = BundleFile(file, len(content), hashlib.sha256(content).hexdigest())
     given: dict[str, object] = {"trial": Trial(), **changes}
     manifest = Manifest(
         id="home",
@@ -32,7 +34,7 @@ def bundle(folder: Path, version: int = 1, content: bytes = b"GGUF", **changes: 
         kind="llm",
         what="a model for tests",
         licence="Apache-2.0",
-        files=(file,),
+        files=(listed,),
         memory_mb=200,
     )
     (folder / MANIFEST).write_bytes(write_manifest(msgspec.structs.replace(manifest, **given)))

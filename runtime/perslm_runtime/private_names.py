@@ -225,6 +225,7 @@ _THINGS = frozenset(
         "winter",
     ]
 )
+_MONTHS = frozenset(("april", "may", "june", "august", "summer", "autumn", "dawn"))
 _BEFORE = (
     r"\b(?:call|text|tell|ask|ring|phone|email|message|write to|remind|invite|thank|meet|met|visit|mr|mrs|ms|miss|dr|doctor|"
     r"aunt|uncle|grandma|grandpa|called|named|promised?|pick up|dear|hello|hi|goodbye)\.? $"
@@ -234,6 +235,7 @@ _AFTER = re.compile(
     r"(?:['’]s\b| (?:is|was|has|had|said|says|told|wants?|called|lives|likes?|loves|comes?|came|and (?:i|the|[A-Z])|arrives?|"
     r"anything|goodnight|that|needs|thinks|asked|works|birthday|will|cannot|can't|won't)\b)"
 )
+_DOES = re.compile(r" (?:wants?|says|said|likes?|loves|thinks|asked|told|called|lives) \w", re.IGNORECASE)
 _OWNS = re.compile(r"['’]s \w")
 _ROLE = "|".join(sorted(ROLES, key=len, reverse=True))
 _PERSON = r"[A-ZÀ-Þ][\w'’-]*[a-zà-ÿ]"
@@ -288,6 +290,8 @@ class Names:
             return True
         if text[start:end].lower() not in _THINGS and _OWNS.match(text, end):
             return True
+        if start == 0 and text[start:end].lower() in _MONTHS and _DOES.match(text, end):
+            return True  # a month wants nothing
         return not capital and _BEFORE_END.search(text[:start]) is not None and _stands_alone(text, end)
 
 

@@ -25,6 +25,7 @@ class Span(NamedTuple):
 
 _GROUPED = re.compile(
     r"(?<![\w.,:/-])(?:\+|\(\+?)?\d(?:[ ().\-/\u2010-\u2015]{0,3}\d){4,24}(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w:%])"
+    r"(?! ?(?:kilowatts?|kwh|km|kilomet|miles|steps|lit(?:re|er)s|cubic|people|votes|views|bytes|rpm|lumens?)\b)"
 )
 _MANY = re.compile(r"(?:\d[ ().\-/\u2010-\u2015]{0,3}){6}")
 _DATE = re.compile(

@@ -17,7 +17,7 @@ ADDRESS = "address"
 _STREET = (
     r"street|str|st|road|rd|avenue|ave?|lane|ln|drive|dr|court|ct|square|sq|place|pl|plaza|boulevard|blvd|way|wy|"
     r"close|crescent|cres|terrace|ter|gardens?|gdns|grove|hills?|row|mews|parkway|pkwy|highway|hwy|alley|walk|"
-    r"circle|cir|trail|trl|loop|pike|turnpike|ridge|park|green|mount|quay|wharf|vale|view|heights|bypass|causeway|"
+    r"parade|esplanade|circle|cir|trail|trl|loop|pike|turnpike|ridge|park|green|mount|quay|wharf|vale|view|heights|bypass|causeway|"
     r"cent(?:er|re)s?|common|corners?|cove|creek|crossing|dale|divide|estates?|expressway|extensions?|falls?|ferry|"
     r"fields?|flats?|fords?|forest|forges?|forks?|freeway|gateway|glens?|harbou?rs?|haven|hollow|islands?|junctions?|"
     r"knolls?|lakes?|landing|lodge|manors?|meadows?|mills?|mission|motorway|mountains?|oval|overpass|passage|path|"
@@ -29,7 +29,7 @@ _NO_NAME = (
     r"the|a|an|in|on|off|of|to|at|from|for|and|or|by|with|is|are|was|my|your|our|his|her|minutes?|seconds?|hours?|"
     r"days?|weeks?|months?|years?|degrees?|percent|lights?|lamps?|people|times?|more|miles?|kilometers?|metres?|"
     r"meters?|am|pm|o'clock|past|half|quarter|eggs?|cups?|this|that|then|when|kids|children|dogs?|cats?|next|last|"
-    r"today|tonight|tomorrow|morning|afternoon|evening|night|sharp|please|now|thanks|instead|again|until|thirty|"
+    r"all|against|nil|points?|goals?|pages?|kilos?|grams?|litres?|players?|didn|did|doesn|isn|wasn|won|don|today|tonight|tomorrow|morning|afternoon|evening|night|sharp|please|now|thanks|instead|again|until|thirty|"
     r"forty|fifteen|per|\w+day|january|february|march|april|may|june|july|august|september|october|november|december"
 )
 _NAME = rf"(?!(?:{_NO_NAME})\b)[\w'’.-]+"
@@ -44,7 +44,7 @@ _PART = r"(?:apt|apartment|suite|ste|unit|flat|floor|studio|level|room|block)\b\
 _FLAT = rf"(?:{_PART} ?#?\d\w{{0,5}}[,/ ]*)"
 _POSTCODE = (
     r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z][ -]?\d[A-Z]\d|\d{4} ?[A-Z]{2}|\d{4,5} (?!Kelvin|Watts?|Lumens?|Volts?|Hertz)[A-ZÀ-Þ][a-zà-ÿ]\w+"
-    r"(?: [A-ZÀ-Þ][\w-]+)*|(?:[A-Z]{2,3},? )?(?:A[AEP] )?\d{5}(?:-\d{4})?|[A-Z]{2,3},? \d{4})"
+    r"(?: [A-ZÀ-Þ][\w-]+)*|(?:[A-Z]{2,3},? )?(?:A[AEP] )?\d{5}(?:-\d{4})?|(?:NSW|VIC|QLD|ACT|TAS|SA|WA|NT),? \d{4})"
 )
 _FRONT = (
     r"rue|avenue|av\.?|boulevard|bd|place|chemin|impasse|quai|all[ée]e|cours|via|viale|piazza|corso|calle|plaza|paseo|"
@@ -139,7 +139,8 @@ def _to_its_end(text: str, end: int) -> int:
     """Where an address is over that goes on with flat, town and postcode in an order of its own."""
     step = private_towns.WRITTEN if re.search("[A-ZÀ-Þ]", text[1:].replace("I", "")) else private_towns.SPOKEN
     for _ in range(private_towns.MOST_STEPS):
-        if text[end - 1] in ".!?" or (more := step.match(text, end)) is None:
+        over = text[end - 1] in ".!?" and not text.startswith(",", end)  # "esc. izda., 4º"
+        if over or (more := step.match(text, end)) is None:
             break
         end = more.end()
     return end

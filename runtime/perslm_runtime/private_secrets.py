@@ -22,6 +22,12 @@ _EMAIL_SAID = re.compile(
     rf"(?: dot | point | \[dot\] | \(dot\) )(?:{_ENDINGS})(?: dot (?:{_ENDINGS}))?(?!\w)",
     re.IGNORECASE,
 )
+# "cooking with lou at example dot org": a name of several words goes back to the small word before it.
+_EMAIL_WORDS = re.compile(
+    rf"(?<![\w'])(?:(?!(?:to|is|as|me|it's|its|email|e-mail|mail|address|my|your|our|his|her|their|the|from|save|send|write|use|and|was|becomes)\b)"
+    rf"[\w-]+ ){{1,6}}?(?:at|\[at\]|\(at\)) {_PART}(?:(?:{_JOIN}| ){_PART}){{0,3}}?(?: dot | point )(?:{_ENDINGS})(?: dot (?:{_ENDINGS}))?(?!\w)",
+    re.IGNORECASE,
+)
 _LINK = re.compile(
     rf"\b(?:https?|ftp|ssh|smb|rtsp)://\S*[\w/]|\bwww\.\S*[\w/]|(?<![\w@.])(?:[a-z0-9-]+\.)+(?:{_ENDINGS})\b(?:/\S*\w)?",
     re.IGNORECASE,
@@ -34,6 +40,14 @@ _MACHINE = re.compile(
 _KEY = re.compile(
     r"(?<!\w)(?:sk-|ghp_|gho_|xox[a-z]-|AKIA|eyJ)[\w.-]{8,}|(?<![\w/])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{16,}(?!\w)"
 )
+# National Insurance, and numbers of passports, licences and the like by their name.
+_NATIONAL = re.compile(r"(?<!\w)[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D](?!\w)")
+_DOCUMENT = re.compile(
+    r"\b(?:passport|driv(?:ing|er'?s) licen[cs]e|licen[cs]e|national insurance|social security|insurance|tax|id|identity card|"
+    r"visa|permit|membership|policy|health card|medicare|nhs|reference|serial)(?: (?:number|no\.?|id))?(?: is| ist|:|,)? "
+    r"(?P<value>(?=[\w-]*\d)[A-Z\d][\w-]{5,})",
+    re.IGNORECASE,
+)
 _OPENS = (
     r"(?:pass ?words?|pass ?codes?|pass ?phrases?|pin(?: (?:code|number))?|pins|access codes?|door codes?|gate codes?|"
     r"(?:alarm|lock|safe|entry|security|wifi|wi-fi|wlan) (?:codes?|keys?)|codes?|combinations?|secrets?|tokens?|"
@@ -41,14 +55,18 @@ _OPENS = (
 )
 _TOLD = re.compile(
     rf"\b{_OPENS}(?: (?:for|of|to|on|at|from) (?:(?!is\b|are\b|was\b)[\w'’-]+ ?){{1,5}}?)?\s*"
-    rf"(?:(?: now| still| always)? ?(?:is|are|was|equals|=|:|reads) *(?:now |still |called )?| )"
+    rf"(?:(?: now| still| always)? ?(?:is|are|was|equals|=|:|reads|to) *(?:now |still |called )?| )"
     rf"(?P<value>\S.*?)(?=[.!?]*$|[.;!?]\s|, |,? (?:and|but|so|because|remember|please)\b)",
+    re.IGNORECASE,
+)
+_SET = re.compile(
+    r"\b(?:set|change|make|update|reset)\b[^.]*?\bpass ?(?:word|phrase|code) to (?P<value>\S.*?)(?=[.!?]*$|[.;!?]\s|, )",
     re.IGNORECASE,
 )
 # After a password any word is the secret; after "code", "key" and the like only what no ordinary sentence says there.
 _ANY_WORD = re.compile(r"pass ?(?:word|code|phrase)|iban|social security|user ?name", re.IGNORECASE)
 _SAID_DIGITS = re.compile(
-    r"(?:(?:double |triple )?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|twenty|\d+)\b[ -]?){2,}",
+    r"(?:(?:star|hash|pound|asterisk|double|triple) )?(?:(?:double |triple |star |hash )?(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|twenty|\d+)\b[ -]?){2,}",
     re.IGNORECASE,
 )
 _ORDINARY = re.compile(
@@ -60,9 +78,20 @@ _ORDINARY = re.compile(
 
 def spans(text: str) -> Iterator[Span]:
     """Every secret, e-mail address and link."""
-    for kind, form in ((EMAIL, _EMAIL), (EMAIL, _EMAIL_SAID), (LINK, _LINK), (LINK, _MACHINE), (SECRET, _KEY)):
+    for kind, form in (
+        (EMAIL, _EMAIL),
+        (EMAIL, _EMAIL_SAID),
+        (EMAIL, _EMAIL_WORDS),
+        (LINK, _LINK),
+        (LINK, _MACHINE),
+        (SECRET, _KEY),
+        (SECRET, _NATIONAL),
+    ):
         for found in form.finditer(text):
             yield Span(*found.span(), kind)
+    for form in (_DOCUMENT, _SET):
+        for found in form.finditer(text):
+            yield Span(*found.span("value"), SECRET)
     for found in _TOLD.finditer(text):
         value = found["value"]
         if _is_secret(found[0][: found.start("value") - found.start()], value):
@@ -70,7 +99,7 @@ def spans(text: str) -> Iterator[Span]:
 
 
 def _is_secret(before: str, value: str) -> bool:
-    says = re.search(r"(?:\b(?:is|are|was|equals|reads|called|now|still)|[=:])\s*$", before) is not None
+    says = re.search(r"(?:\b(?:is|are|was|equals|reads|called|now|still|to)|[=:])\s*$", before) is not None
     if _ORDINARY.match(value):
         return False
     if _ANY_WORD.search(before):

@@ -33,8 +33,8 @@ _BACK_WORD = (  # a word of its own
 )
 
 _DE = (
-    r"(?:eins?|zwei|drei|vier|fünf|sechs?|sieb(?:en)?|acht|neun|zehn|elf|zwölf|zwanzig|dreißig|vierzig|fünfzig|"
-    r"sechzig|siebzig|achtzig|neunzig|hundert|und){1,6}+"
+    r"(?:zwanzig|dreißig|vierzig|fünfzig|sechzig|siebzig|achtzig|neunzig|hundert|zehn|elf|zwölf|eins?|zwei|drei|"
+    r"vier|fünf|sechs?|sieben|sieb|acht|neun|und){1,6}+"
 )
 _NL = (
     r"(?:een|twee|drie|vier|vijf|zes|zeven|acht|negen|tien|elf|twaalf|der|veer|twintig|dertig|veertig|vijftig|zestig|"
@@ -131,6 +131,6 @@ MORE = re.compile(
 """What may follow an address, beside what private_places knows."""
 
 BEFORE = re.compile(
-    rf"(?:(?:\d{{1,3}}/F|(?:The |Flat |Unit )?{CAPITAL})(?: (?:{CAPITAL}|de|la|les|du|upon|on|of|the)){{0,4}}+, ){{1,4}}(?:{CAPITAL} ?){{0,3}}$"
+    rf"(?:(?:\d{{1,3}}/F|(?:The |Flat |Unit )?{CAPITAL})(?: (?:{CAPITAL}|de|la|les|du|des|del|della|di|dos|upon|on|of|the)){{0,4}}+, ){{1,4}}(?:{CAPITAL} ?){{0,3}}$"
 )
 """What may stand before one that begins with its postcode, or before a house's number: the house's name, its village."""

@@ -22,7 +22,8 @@ _NTH = r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|top|gr
 _FLAT = (
     r"apt|apartment|suite|ste|unit|flat|floor|studio|level|lvl|room|lot|block|tower|building|bldg|wing|door|staircase|"
     r"piso|planta|puerta|escalera|esc|izquierda|derecha|izq|dcha|dto|apto|apartamento|bloco|sala|andar|lote|"
-    r"tür|top|stiege|stock|etage|interno|scala|int|bât|bâtiment|appartement|appt|étage|esc|lgh|mieszkania|bus|hs"
+    r"tür|top|stiege|stock|etage|interno|scala|int|bât|bâtiment|appartement|appt|app|étage|esc|lgh|mieszkania|bus|hs|"
+    r"hinterhaus|vorderhaus|seitenflügel|og|eg|dg|links|rechts|mitte|izda|left|right"
 )
 # Small words that no address goes on with; in a text without capitals they end it.
 _ENDS = (
@@ -55,7 +56,7 @@ _NOT_TIME = r"(?! ?(?:am|pm|a\.m|p\.m|o'clock|h\b|uhr|minutes?|hours?|days?|peop
 _UNIT = rf"(?i:(?:{_FLAT})\b\.? ?(?:#?\d[\w/-]*|(?:{_EN})(?: (?:{_EN}))?\b|[a-z]\b)?)"
 
 WRITTEN = re.compile(
-    rf"(?:[,/]? ?(?:- )?(?:{_UNIT}|{_NUMBERED}\b{_NOT_TIME}|[A-Z]\d[\dW] ?[A-Z\d]{{4}}\b)|,? (?:{_LINK} )?{_CAPITAL}"
+    rf"(?:[,/]? ?(?:- )?(?:{_UNIT}|\([A-ZÀ-Þ][\w -]+\)|\d{{1,2}}(?:[ºª°]|\. ?(?=(?i:{_FLAT})))[-\dºª°]*|- [A-Z]{{2}}\b|{_NUMBERED}\b{_NOT_TIME}|[A-Z]\d[\dW] ?[A-Z\d]{{4}}\b)|,? (?:{_LINK} )?{_CAPITAL}"
     rf"(?: (?:de|del|della|di|do|da|am|an der|upon|on|sur|le|la|der) {_CAPITAL})?)"
 )
 """One more step of an address in a text with capitals."""
@@ -64,11 +65,11 @@ SPOKEN = re.compile(
     re.IGNORECASE,
 )
 """One more step in a text without."""
-MOST_STEPS = 8
+MOST_STEPS = 14
 
 _CODE = rf"(?:(?:{_EN}|{_OTHERS})\b|[a-z]?\d[a-z\d-]*|[a-z]{{1,2}}\d[a-z\d-]*|[a-z]\b|[a-z]{{2}}\b(?=[ -](?:\d|(?:{_EN})\b)|$|[.,!?]))"
 ADDRESS_IS = re.compile(
-    r"\b(?i:address(?:'s|es are| on file is| has changed to| changed to)|adresse (?:ist|lautet|est|c'est|er)|adress är|"
+    r"\b(?i:address(?:'s|es are| as| to| on file is| has changed to| changed to)|adresse (?:ist|lautet|est|c'est|er)|adress är|"
     r"direcci[óo]n es|indirizzo è|adres (?:is|to)|endereço é|morada é)\s+"
     r"(?P<where>[^.;!?]{2,90}?\w)(?=[.;!?](?:\s|$)|$|,? (?:and|but|so|und|aber|et|mais|y|pero|e|ma|en|maar|och|men|i) )"
 )
@@ -82,7 +83,7 @@ TOLD = (
         rf"(?P<where>(?!(?i:am|is|a)\b)(?i:{_CODE})(?:[ -](?i:{_CODE})){{0,9}})"
     ),
     re.compile(
-        r"\b(?i:p\.? ?o\.? ?box|(?:post(?:al)?(?: office)?|mail) box|postfach|postbus|apartado(?: de correos)?|"
+        r"\b(?i:(?:g\.? ?)?p\.? ?o\.? ?box|(?:post(?:al)?(?: office)?|mail) box|postfach|postbus|apartado(?: de correos)?|"
         r"casella postale|bo[îi]te postale|caixa postal|skrytka pocztowa|locked bag|private bag)(?: (?i:number|no\.?|nummer))? "
         rf"(?P<where>(?i:(?:\d[\w-]*|(?:{_EN})\b)(?: (?:\d[\w-]*|(?:{_EN})\b)){{0,6}}))"
     ),
@@ -90,12 +91,13 @@ TOLD = (
 """A postcode or a box that is told by its name: what counts is in `where`."""
 
 _STREET = (
-    r"street|road|avenue|lane|drive|court|square|place|boulevard|close|crescent|terrace|gardens?|grove|row|mews|"
+    r"esplanade|promenade|strand|embankment|croft|garth|drove|wynd|dene|chase|quay|wharf|street|road|avenue|lane|drive|court|square|place|boulevard|close|crescent|terrace|gardens?|grove|row|mews|"
     r"parade|parkway|highway|alley|hill|view|way"
 )
 _HOUSE = (
     r"cottage|house|farm|farmhouse|lodge|rectory|barn|hall|villa|vicarage|residency|apartments?|towers?|mansions?|"
-    r"manor|bungalow|chambers|heights|enclave|society|nagar|residences?|buildings?"
+    r"manor|bungalow|chambers|heights|enclave|society|nagar|residences?|buildings?|forge|granary|mill|chapel|school|"
+    r"stables?|maltings|oast|gatehouse|coach house|schoolhouse"
 )
 _SV = (
     r"ett|två|tre|fyra|fem|sex|sju|åtta|nio|tio|elva|tolv|tretton|fjorton|femton|sexton|sjutton|arton|nitton|tjugo\w*|"
@@ -105,9 +107,14 @@ _PL = (
     r"jeden|dwa|trzy|cztery|pięć|sześć|siedem|osiem|dziewięć|dziesięć|jedenaście|dwanaście|trzynaście|czternaście|"
     r"piętnaście|szesnaście|siedemnaście|osiemnaście|dziewiętnaście|dwadzieścia|trzydzieści|czterdzieści|sto"
 )
+_DE = (
+    r"(?:zwanzig|dreißig|dreissig|vierzig|fünfzig|fuenfzig|sechzig|siebzig|achtzig|neunzig|hundert|zehn|elf|zwölf|eins?|"
+    r"zwei|drei|vier|fünf|fuenf|sechs?|sieben|sieb|acht|neun|und)+"
+)
+_SAID = rf"(?:(?:a )?(?:{_EN})(?:(?: and)? (?:{_EN})\b){{0,5}})"
 _FRONT = (
     r"calle|avenida|plaza|paseo|carrer|camino|carretera|via|viale|piazza|corso|largo|vicolo|rua|travessa|praça|alameda|"
-    r"rue|avenue|boulevard|quai|impasse|chemin|ulica|ulicy|ul\.?|aleja|alei|plac"
+    r"rue|avenue|boulevard|quai|impasse|chemin|place|allée|allee|cours|route de|ulica|ulicy|ul\.?|aleja|alei|plac"
 )
 _SMALL = r"de|del|de la|de las|de los|da|do|das|dos|della|dei|des|du|la|le|las|los|san|santa|santo|saint|don"
 _NAME = rf"(?!(?:{_ENDS}|an?|email|app|phone|text|mail|bluetooth|wifi|zoom|usb)\b)[^\W\d][\w'’-]*"
@@ -119,6 +126,19 @@ FORMS = tuple(
         # streets that begin with their word, in small letters
         rf"(?<!\w)(?:{_FRONT}) (?:(?:{_SMALL}) ){{0,2}}(?:{_NAME} ){{1,3}}?(?:n[ºo°.]* ?)?\d{{1,5}}(?:[/-]\d{{1,4}}|[a-z])?\b{_NOT_TIME}",
         rf"(?<!\w)(?:[^\W\d_]\w* )?\w*(?:gatan|vägen|gränd|torget|stigen|backen|allén) (?:{_SV}|\d{{1,3}}\w?)\b",
+        # a number in English words behind a street of any country, or the other way about
+        rf"(?<!\w)(?:{_FRONT}) (?:(?:{_SMALL}) ){{0,2}}(?:{_NAME} ){{1,3}}?(?:number |no\.? )?{_SAID}\b{_NOT_TIME}",
+        rf"(?<!\w)(?:(?:van|von|de|der|den|la|le) ){{0,2}}(?:{_NAME} )?\w*(?:stra(?:ß|ss)e|str|allee|weg|gasse|platz|damm|ufer|straat|laan|plein|"
+        rf"gracht|kade|singel|dijk|gatan|gata|vägen|vagen|gränd|torget) (?:number |nummer |no\.? )?(?:{_SAID}|{_DE}|\d{{1,4}}[a-z]?)\b{_NOT_TIME}",
+        rf"(?<!\w)(?:{_SAID}|\d{{1,5}}(?:[a-z]| 1/2| ?½)?),? (?:the |(?:{_NAME} ){{1,3}}?)(?:{_STREET}|parade|ave?|st|rd|dr|blvd|ln|ct)\b",
+        r"(?<!\w)\d{1,5}[a-z]?,? (?:esplanade|parade|promenade|strand|broadway|embankment)\b",
+        rf"(?<!\w)(?:{_SAID}|\d{{1,5}})(?: (?:north|south|east|west))? (?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)[ -])?"
+        r"(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|\w+teenth|\w+tieth|\d{1,3}(?:st|nd|rd|th)) (?:street|avenue|road|place)\b",
+        rf"(?<!\w)(?:apt|apartment|flat|unit|suite) (?:\d\w{{0,4}}|{_SAID}),? (?:the )?(?:{_NAME} ){{1,4}}?(?:{_STREET})\b",
+        rf"(?<=\bto )(?:the )?(?:{_NAME} )?(?:{_HOUSE}) (?:{_NAME} ){{1,2}}?(?:{_STREET})\b",
+        rf"(?<=\bfrom )(?:the )?(?:{_NAME} )?(?:{_HOUSE}) (?:{_NAME} ){{1,2}}?(?:{_STREET})\b",
+        rf"(?<=\bat )(?:the )?(?:{_NAME} )?(?:{_HOUSE}) (?:{_NAME} ){{1,2}}?(?:{_STREET})\b",
+        r"(?<!\w)(?:[^\W\d]+-(?:ku|shi|cho|machi|gun),? ){1,3}\d{1,4}(?:-\d{1,4})*\b",
         rf"(?<!\w)(?:ulica|ulicy|ul\.?|aleja|alei|plac|osiedle) (?:{_NAME} ){{1,3}}?(?:{_PL})\b(?: (?:{_PL})\b)*",
         rf"(?<!\w)\d{{1,4}}[a-z]? the (?:{_STREET}|green|park|chase|ridings|paddocks?)\b",
         # a house by its name, in a street: "The Old Rectory, Church Lane"
