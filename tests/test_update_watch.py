@@ -93,10 +93,11 @@ async def test_answers_that_take_three_times_as_long_as_before_send_a_model_back
         await anyio.wait_all_tasks_blocked()
         for latency_ms in (900, 110, 120, 90, 100, 130, 95, 105):  # one slow one is no sign
             updates._bulletin.post("latency_ms", latency_ms)
-        await anyio.wait_all_tasks_blocked()
+            await anyio.wait_all_tasks_blocked()
         assert book.watch is not None
         for latency_ms in range(400, 408):
             updates._bulletin.post("latency_ms", latency_ms)
+            await anyio.wait_all_tasks_blocked()  # only the latest of a value is told
         with anyio.fail_after(20):
             while not reloads:  # noqa: ASYNC110 - a list tells nobody
                 await anyio.sleep(0.01)
