@@ -11,11 +11,14 @@ from typing import Any
 
 import anyio.to_thread
 import msgspec
+import numpy as np
 import pytest
 
 from lora import write_lora
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
+from perslm_daemon.laid_over import adapter_of
+from perslm_daemon.stores import open_models
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.update_choice import Board, Found, entity_data, sorted_out, why_not
@@ -27,9 +30,11 @@ from perslm_runtime.bundle_trial import Clip, Expected, Question, Trial, word_er
 from perslm_runtime.errors import BundleRefused, CatalogError, EngineError, InputError
 from perslm_runtime.fingerprint import sha256_of
 from perslm_runtime.lane import Stop
+from perslm_runtime.llama import Llama, LlamaOptions
+from perslm_runtime.snapshot import model_identity
 from perslm_runtime.wake import MicroWakeWord
 from perslm_training_host.cli import run as perslm_host
-from real_models import build_model, model_path
+from real_models import model_path
 from recordings import recorded, spoken
 
 BASE = "smollm2-135m-q4_1"
@@ -227,45 +232,48 @@ def adapter_files(folder: Path, strength: float) -> dict[str, bytes]:
     return {"adapter.gguf": write_lora(base, folder / f"lora-{strength}.gguf", strength).read_bytes()}
 
 
-def test_an_adapter_changes_its_own_model_alone_and_rests_on_another(
+def test_an_adapter_that_was_made_for_another_model_is_told_by_name_and_rests(
     shelf: Shelf, tmp_path: Path, small_gguf: Path
 ) -> None:
-    trial = Trial((FRANCE,), right=1)
-    manifest = shelf.put("adapter", adapter_files(tmp_path, 0.0), trial, base_sha256=sha256_of(small_gguf))
-    judge(manifest, shelf.probed(manifest))
-    manifest = shelf.put("adapter", adapter_files(tmp_path, 1.0), trial, base_sha256=sha256_of(small_gguf))
-    assert "0 of 1 questions" in refused(manifest, shelf.probed(manifest)), "it is loaded, and says nonsense"
-    foreign = shelf.put("adapter", adapter_files(tmp_path, 1.0), trial, base_sha256="0" * 64)
+    foreign = shelf.put("adapter", adapter_files(tmp_path, 1.0), Trial((FRANCE,), right=1), base_sha256="0" * 64)
     with pytest.raises(BundleRefused, match="was made for another model than smollm2-135m-q4_1"):
         shelf.probed(foreign)
+    named, store = with_model(shelf.config, "adapter", foreign.name), open_models(shelf.config)
+    assert adapter_of(named, store) is None, "the model goes on without it"
     board = Board("dev", "0.1.0", None, base_sha256=sha256_of(small_gguf))
     assert "made for another model (sha256 000000000000)" in str(why_not(foreign, "", {}, Book(), board))
+    ours = shelf.put("adapter", adapter_files(tmp_path, 1.0), Trial(), base_sha256=sha256_of(small_gguf))
+    assert why_not(ours, "", {}, Book(), board) is None
+    found = adapter_of(named, open_models(shelf.config))
+    assert found is not None
+    assert found.name == "adapter.gguf"
 
 
-def test_an_adapter_outlives_a_change_of_the_context_and_has_snapshots_of_its_own(
+def test_an_adapter_changes_what_comes_outlives_a_change_of_the_context_and_has_snapshots_of_its_own(
     tmp_path: Path, small_gguf: Path
 ) -> None:
-    def said(adapter: Path | None, *sizes: int) -> list[str]:
-        model, found = build_model(small_gguf, tmp_path / "snapshots", adapter=adapter), []
+    def logits(adapter: Path | None, *, resized: bool = False) -> np.ndarray:
+        llama = Llama(small_gguf, LlamaOptions(context_tokens=512), adapter)
         try:
-            for size in (1024, *sizes):
-                model.resize(Stop(), size)
-                model.begin(Stop())
-                *_, end = model.reply(Stop(), "What is the capital of Italy?", 8)
-                found.append(str(end.text))
+            if resized:
+                llama.resize(1024)
+            llama.decode(llama.tokenize("The capital of Italy is", special=False), Stop())
+            return llama.logits.copy()
         finally:
-            model.close()
-        return found
+            llama.close()
 
     adapter = write_lora(small_gguf, tmp_path / "a.gguf", 1.0)
-    bare, changed = said(None), said(adapter, 1536)
-    assert "Rome" in bare[0]
-    assert changed[0] == changed[1] != bare[0]
-    assert said(None) == bare, "the head with the adapter was not taken for the one without"
+    nothing = write_lora(small_gguf, tmp_path / "nothing.gguf", 0.0)
+    bare, changed = logits(None), logits(adapter)
+    assert np.abs(bare - changed).max() > 1.0
+    assert np.abs(logits(nothing) - bare).max() < 0.1
+    assert np.abs(logits(adapter, resized=True) - changed).max() < 0.1
+    identities = {b"".join(map(model_identity, files)) for files in ((small_gguf,), (small_gguf, adapter))}
+    assert len(identities) == 2, "the head with the adapter is not taken for the one without"
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(adapter.read_bytes()[:200])
     with pytest.raises(EngineError, match=r"does not fit model\.gguf"):
-        build_model(small_gguf, adapter=broken)
+        Llama(small_gguf, LlamaOptions(), broken)
 
 
 def test_a_model_that_is_cut_off_or_writes_too_slowly_is_refused(shelf: Shelf, small_gguf: Path) -> None:

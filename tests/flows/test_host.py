@@ -5,30 +5,33 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daemon_child import daemon
+from perslm_daemon.cli import run as perslm
 from perslm_daemon.control_client import connect
 from perslm_training_host.boards import Boards
+from perslm_training_host.cli import run as perslm_host
 from updates import bundle
 
 pytestmark = pytest.mark.usefixtures("small_gguf")
 
 HOST = "from perslm_training_host.cli import main; main()"
-BOARD = "from perslm_daemon.cli import main; main()"
 
 
-def program(code: str, folder: Path, *words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--json", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+def told(
+    capsys: pytest.CaptureFixture[str], command: Callable[[Sequence[str]], int], *words: str
+) -> dict[str, Any]:
+    """A command of either side, run in this process."""
+    capsys.readouterr()
+    assert command(["--json", *words]) == 0, capsys.readouterr().err
+    return dict(json.loads(capsys.readouterr().out))
 
 
 @contextmanager
@@ -43,26 +46,30 @@ def serving(folder: Path) -> Iterator[str]:
             child.terminate()
 
 
-def test_a_board_enrols_follows_its_host_and_is_seen_in_the_fleet(tmp_path: Path) -> None:
-    program(HOST, tmp_path, "keys", "init")
-    program(HOST, tmp_path, "publish", str(bundle(tmp_path, 1, b"GGUF", base="smollm2-135m-q4_1")))
-    program(HOST, tmp_path, "promote", "home", "1")
+def test_a_board_enrols_follows_its_host_and_is_seen_in_the_fleet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    host, board = partial(told, capsys, perslm_host), partial(told, capsys, perslm)
+    host("keys", "init")
+    host("publish", str(bundle(tmp_path, 1, b"GGUF", base="smollm2-135m-q4_1")))
+    host("promote", "home", "1")
     data = tmp_path / "board"
     with serving(tmp_path) as url:
-        code = program(HOST, tmp_path, "enroll")["code"]
+        code = host("enroll")["code"]
         words = ("--data-dir", str(data), "--set", "node=kitchen", "sync", "enroll", url, "--code", code)
-        name = program(BOARD, tmp_path, *words)["name"]
+        name = board(*words)["name"]
         with daemon(data, "", sync__take="ask"):
             connection = connect(data)
             assert connection is not None
-            told = connection.ask("sync", {"action": "check"})
+            looked = connection.ask("sync", {"action": "check"})
             connection.close()
-        assert [one["name"] for one in told["offered"]] == ["home-v1"]
-        (board,) = program(HOST, tmp_path, "boards").items()
-        assert board[0] == name
-        assert board[1]["report"]["in_use"]["llm"] == "smollm2-135m-q4_1"
-        fleet = program(HOST, tmp_path, "fleet")
+        assert [one["name"] for one in looked["offered"]] == ["home-v1"]
+        (known,) = host("boards").items()
+        assert known[0] == name
+        assert known[1]["report"]["in_use"]["llm"] == "smollm2-135m-q4_1"
+        fleet = host("fleet")
         assert fleet["boards"][name]["report"]["profile"] == "dev"
         assert fleet["roll_outs"][0]["name"] == "home-v1"
-        program(HOST, tmp_path, "revoke", name)
+        host("revoke", name)
         assert Boards(tmp_path / "repository-boards").known()[name].revoked
