@@ -221,7 +221,7 @@ async def test_a_signed_model_is_looked_at_used_and_taken_back_and_a_bad_one_is_
 
 
 async def looked_at(one: House, folder: Path, gguf: Path) -> None:
-    """What is pinned stays, what is no successor is left to people, an empty host is told, a look takes nothing."""
+    """What is pinned stays, what is no successor is left to people, a look takes nothing and may fail."""
     await one.sync("pin", kind="llm")
     await one.offered(1, gguf, renamed)
     status = await one.sync("install")
