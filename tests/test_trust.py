@@ -249,6 +249,9 @@ def test_a_roll_out_reaches_its_share_of_the_boards_and_grows_without_taking_any
 ) -> None:
     repo.publish(bundle(tmp_path, 2, b"GGUF2"))
     boards = [f"board-{n}" for n in range(1000)]
+    beta = repo.promote("home", 2, "beta")
+    assert beta.for_board(boards[0]) == (("home", 2),)
+    assert repo.channel("stable").for_board(boards[0]) == (("home", 1),), "the other channel stays as it is"
     had: set[str] = set()
     for percent in (1, 10, 50, 100):
         channel = repo.promote("home", 2, "stable", percent)

@@ -307,6 +307,16 @@ def test_what_is_laid_over_needs_nothing_before_it_and_one_new_thing_comes_at_a_
     assert [it.name for it in wanted] == ["new-v2"]
 
 
+def test_what_is_too_large_too_new_or_for_another_board_is_not_taken() -> None:
+    manifest = Manifest("home", 1, "llm", "x", "MIT", (), 900, base=BASE, boards=("pi5",), app_min="0.2.0")
+    assert "takes 900 MB of memory and 600 MB are left" in str(
+        why_not(manifest, BASE, {}, Book(), Board("pi5", "0.2.0", 600))
+    )
+    assert "needs PersLM 0.2.0" in str(why_not(manifest, BASE, {}, Book(), Board("pi5", "0.1.0", None)))
+    assert "is for pi5" in str(why_not(manifest, BASE, {}, Book(), Board("pi4", "0.2.0", None)))
+    assert why_not(manifest, BASE, {}, Book(), Board("pi5", "0.2.0", 900)) is None
+
+
 def test_a_manifest_says_what_its_kind_needs_and_nothing_that_nobody_would_try() -> None:
     file = BundleFile("x", 1, "0" * 64)
 
@@ -358,10 +368,12 @@ def test_the_host_makes_a_bundle_of_each_kind_with_its_clips_under_the_names_boa
         (tmp_path / name).write_bytes(data)
     trial = tmp_path / "trial.json"
     trial.write_bytes(msgspec.json.encode(Trial(clips=(Clip("clips/called.wav", "hey jarvis"),))))
+    card = tmp_path / "card.json"
+    card.write_text('{"sources": {"home": 400}}')
     words = ["--version", "1", "--licence", "MIT", "--memory-mb", "9"]
     made: list[tuple[str, list[str]]] = [
         ("adapter", [str(lora), "--base-file", str(small_gguf)]),
-        ("intents", [str(tmp_path / "mine.toml")]),
+        ("intents", [str(tmp_path / "mine.toml"), "--card", str(card), "--app-min", "0.2.0"]),
         ("wake", [str(tmp_path / "new.tflite"), str(tmp_path / "new.json"), "--trial", str(trial)]),
     ]
     for kind, more in made:
@@ -370,6 +382,8 @@ def test_the_host_makes_a_bundle_of_each_kind_with_its_clips_under_the_names_boa
         manifest = read_manifest((out / MANIFEST).read_bytes())
         assert all(sha256_of(out / file.path) == file.sha256 for file in manifest.files)
         assert manifest.base_sha256 == (sha256_of(small_gguf) if kind == "adapter" else "")
+        assert manifest.data == ({"sources": {"home": 400}} if kind == "intents" else {})
+        assert manifest.app_min == ("0.2.0" if kind == "intents" else "0.1.0")
     assert (tmp_path / "out-wake/clips/called.wav").is_file()
 
 

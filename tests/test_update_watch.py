@@ -83,6 +83,30 @@ async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) 
     assert await anyio.Path(models / "home-v2").exists()
 
 
+def stored(folder: Path, models: Path) -> None:
+    for version in (1, 2, 3):
+        shutil.copytree(bundle(folder, version, b"GGUF%d" % version), models / f"home-v{version}")
+    (models / "smollm2-135m-q4_1").mkdir()
+
+
+async def test_when_a_model_stays_what_was_used_before_and_the_base_stay_and_older_ones_go(tmp_path: Path) -> None:
+    await anyio.to_thread.run_sync(kept.change, tmp_path, {"model.id": "home-v3"})
+    updates, book, _ = await watched(tmp_path, answers=0)
+    book.watch = Watch("home-v3", "llm", "home-v2", 0.0)  # since 1970: its probation is over
+    book.former = {"llm": "home-v2"}
+    models = updates._config.models_dir
+    await anyio.to_thread.run_sync(stored, tmp_path, models)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(updates.run)
+        with anyio.fail_after(20):
+            while await anyio.Path(models / "home-v1").exists():  # noqa: ASYNC110 - a folder tells nobody
+                await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    left = {path.name async for path in anyio.Path(models).iterdir() if not path.name.startswith(".")}
+    assert left == {"home-v2", "home-v3", "smollm2-135m-q4_1"}
+    assert (book.watch, book.history[-1].step) == (None, "kept")
+
+
 async def test_answers_that_take_three_times_as_long_as_before_send_a_model_back(tmp_path: Path) -> None:
     await anyio.to_thread.run_sync(kept.change, tmp_path, {"model.id": "home-v1"})
     updates, book, reloads = await watched(tmp_path, answers=0)

@@ -6,8 +6,10 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -346,6 +348,33 @@ def test_orderly_ends_are_no_sign_against_a_model(tmp_path: Path) -> None:
         assert update_book.settle(tmp_path) == ""
     shutil.rmtree(tmp_path)
     assert update_book.settle(tmp_path) == "", "a folder that is not there is no trouble"
+
+
+def in_place(one: House, gguf: Path) -> None:
+    """A derived model that is in use and on probation, as after a change-over."""
+    (one.models / "home-v1").mkdir()
+    for path in bundle(one.folder, 1, derived(gguf, renamed), base=BASE, trial=TRIAL).iterdir():
+        shutil.copyfile(path, one.models / "home-v1" / path.name)
+    data = one.folder / "data"
+    data.mkdir()
+    update_book.write(data, Book(watch=Watch("home-v1", "llm", BASE, time.time()), former={"llm": BASE}))
+    kept.change(data, {"model.id": "home-v1"})
+
+
+@pytest.mark.slow  # three daemons; the file's content alone is a default test above
+def test_a_watchdog_that_ends_the_daemon_twice_brings_the_former_model_back(host: House, small_gguf: Path) -> None:
+    in_place(host, small_gguf)
+    data = host.folder / "data"
+    for _ in range(2):
+        with daemon(data, "", **host.more) as child:
+            assert asked(data, "sync")["in_use"]["llm"] == "home-v1"
+            child.send_signal(signal.SIGABRT)  # what systemd does when the sign of life stays away
+            child.wait()
+    with daemon(data, "", **host.more):
+        status = asked(data, "sync")
+        assert status["in_use"]["llm"] == BASE
+        assert "ended 2 times without being asked to" in status["refused"]["home-v1"]
+        assert "Rome" in asked(data, "ask", {"text": "What is the capital of Italy?"})["text"]
 
 
 @pytest.mark.slow  # a daemon and 98 MB each time; by default test_bundles.py kills what brings a bundle

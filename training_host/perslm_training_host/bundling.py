@@ -63,6 +63,11 @@ def bundle(
     report: Annotated[
         Path | None, typer.Option(help="JSON of `perslm-host evaluate`, kept with the bundle.")
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="card.json of what it learned from (`perslm-host collect`), kept as well."),
+    ] = None,
+    app_min: Annotated[str, typer.Option("--app-min", help="The oldest PersLM that can use it.")] = "0.1.0",
 ) -> None:
     """Put a model's files into a folder with bundle.json: checksums, differences, and the trial boards hold."""
     if out.exists():
@@ -70,11 +75,8 @@ def bundle(
     text = (QUESTIONS if kind in ("llm", "adapter") else "{}").encode() if trial is None else _read(trial)
     try:
         wanted = msgspec.json.decode(text, type=Trial)
-        evaluation: dict[str, Any] = (
-            {} if report is None else msgspec.json.decode(_read(report), type=dict[str, Any])
-        )
     except msgspec.MsgspecError as error:
-        raise InputError(f"{trial or report} cannot be used: {error}") from error
+        raise InputError(f"{trial} cannot be used: {error}") from error
     deltas = tuple(_delta(path, files[0]) for path in delta or ())
     placed = {_own_name(kind, bundle_id, path): path for path in files}
     if trial is not None:
@@ -92,7 +94,9 @@ def bundle(
         base=base,
         base_sha256="" if base_file is None else _sha256(base_file),
         trial=wanted,
-        evaluation=evaluation,
+        app_min=app_min,
+        evaluation=_told(report),
+        data=_told(card),
     )
     written = write_manifest(manifest)
     read_manifest(written, MANIFEST)  # every mistake is told before anything is written
@@ -151,6 +155,16 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _told(path: Path | None) -> dict[str, Any]:
+    """A report or a card, which is kept and shown and never interpreted."""
+    if path is None:
+        return {}
+    try:
+        return msgspec.json.decode(_read(path), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path} is no JSON of names and values: {error}") from error
 
 
 def _read(path: Path) -> bytes:
