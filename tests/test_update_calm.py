@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,8 @@ def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     repo = repository(tmp_path / "host")
     repo.publish(bundle(tmp_path, 1, b"[[intent", kind="intents", file="sentences.toml"))
     repo.promote("home", 1, "stable")
+    foreign = bundle(tmp_path, 1, b"GGUF", id="lora", kind="adapter", file="adapter.gguf", base_sha256="0" * 64)
+    shutil.copytree(foreign, tmp_path / "models/lora-v1")
     (tmp_path / "data").mkdir()
     heat(tmp_path, 90)
     with served(repo) as site:
@@ -96,6 +99,7 @@ def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
             f"models_dir={tmp_path / 'models'}",
             f"sync.mirrors={site.address}",
             f"sync.root_file={repo.anchor}",
+            "model.adapter=lora-v1",
             "sync.rate_kb_s=0",
             "sync.quiet_s=0",
         )
@@ -124,6 +128,7 @@ async def test_what_is_offered_waits_is_told_once_and_is_taken_when_the_board_is
                 if steps == ["waiting"]:
                     assert updates.status()["waiting"] == "the board is hot (90.0 °C, limit 75)"
                     assert notice.fields["message"] == updates.status()["waiting"]
+                    assert "it rests: lora-v1 was made for another" in updates.status()["not_taken"]["lora-v1"]
                     await updates.check(take=True)  # by hand it waits as well, and is not told again
                     await anyio.to_thread.run_sync(heat, tmp_path, 40)
                 if steps[-1] == "refused":

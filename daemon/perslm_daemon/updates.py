@@ -21,7 +21,7 @@ from perslm_daemon.bulletin import Bulletin, Happening, Value
 from perslm_daemon.changes import Changes
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
-from perslm_daemon.laid_over import model_sha256
+from perslm_daemon.laid_over import model_sha256, rests
 from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Turn
@@ -252,15 +252,19 @@ class Updates:
     def _sorted_out(self, trust: Trust, channel: Channel) -> Found:
         """What of a channel this board takes, and why not the rest."""
         here = {one.name: one for one in installed(self._config.models_dir)}
+        store = open_models(self._config)
         board = Board(
             self._config.profile,
             __version__,
             self._config.board.budget_mb or None,
-            model_sha256(self._config, open_models(self._config)),
+            model_sha256(self._config, store),
             self._config.stt.language.partition("-")[0],
         )
         offered = [look_up(trust, bundle, version) for bundle, version in channel.for_board(self._board_id())]
         wanted, not_taken = sorted_out(offered, self._in_use, here, self._book, board)
+        resting = self._config.model.adapter
+        if resting in here and (why := rests(self._config, store)):
+            not_taken[resting] = f"it rests: {why}"
         return Found(wanted, not_taken, channel.retracted)
 
     async def _take(self, trust: Trust, manifest: Manifest) -> bool:
