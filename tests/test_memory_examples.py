@@ -96,6 +96,9 @@ def test_only_what_is_allowed_and_has_waited_goes(tmp_path: Path) -> None:
         assert memory.examples.to_send(NOW_US - 1, ALLOWED, 10, NOW_US) == []
         assert memory.examples.to_send(NOW_US, [("owner", "corrections"), ("ana", "failed")], 10, NOW_US) == []
         assert len(memory.examples.to_send(NOW_US, ALLOWED, 10, NOW_US)) == 1
+        weeks_us = 60 * 86400 * 1_000_000
+        later = memory.examples.to_send(NOW_US + weeks_us, ALLOWED, 10, NOW_US + weeks_us)
+        assert len(later) == 1, "a host that is away for weeks costs nothing"
 
 
 def test_what_was_queued_before_the_clock_was_set_waits_from_then_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from perslm_daemon import updates as updates_module
-from perslm_daemon.bulletin import Bulletin, Happening
+from perslm_daemon.bulletin import Bulletin, Happening, Value
 from perslm_daemon.changes import Changes
 from perslm_daemon.clock import SystemClock
 from perslm_daemon.config import Flags, load
@@ -88,7 +88,7 @@ def test_the_firmwares_word_counts_for_now_alone(tmp_path: Path, word: str, why:
 def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     """How a board follows a host that offers sentences which cannot be used: how far they come is looked at."""
     repo = repository(tmp_path / "host")
-    repo.publish(bundle(tmp_path, 1, b"[[intent", kind="intents", file="sentences.toml"))
+    repo.publish(bundle(tmp_path, 1, b"[[intent" + b"#" * 60_000, kind="intents", file="sentences.toml"))
     repo.promote("home", 1, "stable")
     foreign = bundle(tmp_path, 1, b"GGUF", id="lora", kind="adapter", file="adapter.gguf", base_sha256="0" * 64)
     shutil.copytree(foreign, tmp_path / "models/lora-v1")
@@ -100,7 +100,7 @@ def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
             f"sync.mirrors={site.address}",
             f"sync.root_file={repo.anchor}",
             "model.adapter=lora-v1",
-            "sync.rate_kb_s=0",
+            "sync.rate_kb_s=50",
             "sync.quiet_s=0",
         )
 
@@ -118,10 +118,13 @@ async def test_what_is_offered_waits_is_told_once_and_is_taken_when_the_board_is
     make = partial(Updates, config, bulletin, changes, clock, book=book, board_id=lambda: "b", root=tmp_path)
     updates = await anyio.to_thread.run_sync(make)
     steps: list[str] = []
+    percents: list[int] = []
     async with bulletin.listen() as notices, anyio.create_task_group() as tasks:
         tasks.start_soon(updates.run)
         with anyio.fail_after(60):
             async for notice in notices:
+                if isinstance(notice, Value) and notice.name == "update" and notice.value["in_progress"]:
+                    percents.append(notice.value["update_percentage"])
                 if not isinstance(notice, Happening) or notice.event_type != "update":
                     continue
                 steps.append(str(notice.fields["step"]))
@@ -134,5 +137,6 @@ async def test_what_is_offered_waits_is_told_once_and_is_taken_when_the_board_is
                 if steps[-1] == "refused":
                     break
         tasks.cancel_scope.cancel()
+    assert percents, "Home Assistant's entity shows how far it has come"
     assert steps == ["waiting", "downloading", "trying", "refused"]
     assert updates.status()["waiting"] == ""

@@ -15,9 +15,12 @@ import pytest
 
 from daemon_child import daemon
 from perslm_daemon.cli import run as perslm
+from perslm_daemon.cli_sync import _found
 from perslm_daemon.control_client import connect
+from perslm_runtime.errors import InputError
 from perslm_training_host.boards import Boards
 from perslm_training_host.cli import run as perslm_host
+from perslm_training_host.serving import _announced
 from updates import bundle
 
 pytestmark = pytest.mark.usefixtures("small_gguf")
@@ -73,3 +76,11 @@ def test_a_board_enrols_follows_its_host_and_is_seen_in_the_fleet(
         assert fleet["roll_outs"][0]["name"] == "home-v1"
         host("revoke", name)
         assert Boards(tmp_path / "repository-boards").known()[name].revoked
+
+
+@pytest.mark.slow  # a board listens for three seconds
+def test_a_board_finds_the_host_that_announces_itself() -> None:
+    with _announced(["127.0.0.1"], 8443):
+        assert _found("127.0.0.1") == "https://127.0.0.1:8443"
+    with pytest.raises(InputError, match="no host announces itself"):
+        _found("127.0.0.1")
