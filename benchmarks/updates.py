@@ -4,7 +4,7 @@ A host's repository on the loopback, served by Python's own http.server, and a d
 the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back: five
 times, each with turns before and after it, because a turn's time drifts more on a shared machine than an update
 changes it. A turn counts as "meanwhile" when it began before the new model was in use. The change-over is looked
-at by itself: somebody knocks every 20 ms, and the longest time without an answer is what it costs. A last update
+at in three more: somebody knocks every 20 ms, and the longest time without an answer is what it costs. A last update
 comes beside eight processes that compute, which is what a busy board is.
 Beside it what the machine can do at all: the same bytes hashed, and fetched by urllib.
 """
@@ -40,6 +40,7 @@ RESULT = ROOT / "benchmarks/results/updates.json"
 MODELS = Path(os.environ.get("PERSLM_MODELS_DIR", Path.home() / ".local/share/perslm/models"))
 BASE = "smollm2-135m-q4_1"
 ROUNDS = 5
+KNOCKED = 3
 BUSY = 8
 _PAUSE_S = 0.3  # between two turns, beside an update as well: one at once behind another finds its caches warm
 ASK = {"text": "What is the capital of Italy?"}
@@ -65,8 +66,10 @@ def measured(folder: Path) -> dict[str, Any]:
     with served(folder / "host") as url, daemon(folder, models, url, repository.anchor) as data:
         turns(data, 12)  # the first are slower: pages and caches are cold
         rounds = [one_round(data, repository, folder, content, number) for number in range(1, ROUNDS + 1)]
+        numbers = range(ROUNDS + 1, ROUNDS + 1 + KNOCKED)
+        knocked = [one_round(data, repository, folder, content, number, knocked=True) for number in numbers]
         with computing(BUSY):
-            beside_load = one_round(data, repository, folder, content, ROUNDS + 1)
+            beside_load = one_round(data, repository, folder, content, ROUNDS + 1 + KNOCKED, knocked=True)
         besides = [took for one in rounds for took in one.besides]
         meanwhile = [took for one in rounds for took in one.meanwhile]
         ratios = [statistics.median(one.meanwhile) / statistics.median(one.besides) for one in rounds]
@@ -79,8 +82,8 @@ def measured(folder: Path) -> dict[str, Any]:
                 "goal": 20,
             },
             "change_over_s": {
-                "ours": round(statistics.median(one.away_s for one in rounds), 2),
-                "worst": round(max(one.away_s for one in rounds), 2),
+                "ours": round(statistics.median(one.away_s for one in knocked), 2),
+                "worst": round(max(one.away_s for one in knocked), 2),
                 "goal": 1,
                 "what": "the longest time without an answer to somebody who knocks every 20 ms",
             },
@@ -109,7 +112,7 @@ def measured(folder: Path) -> dict[str, Any]:
 class Round:
     """An update and its way back: seconds, and milliseconds of turns beside it and while it was under way.
 
-    `away_s` is the longest time in which nobody answered.
+    `away_s` is the longest time in which nobody answered, where somebody knocked instead of asking.
     """
 
     published_s: float
@@ -121,21 +124,22 @@ class Round:
     refused: int
 
 
-def one_round(data: Path, repository: Repository, folder: Path, content: bytes, number: int) -> Round:
-    """Publish a version, take it while somebody asks, and go back."""
+def one_round(
+    data: Path, repository: Repository, folder: Path, content: bytes, number: int, *, knocked: bool = False
+) -> Round:
+    """Publish a version, take it while somebody asks (with `knocked`: knocks), and go back."""
     source = bundle(folder / f"bundle-{number}", content + bytes(number), number)
-    before = turns(data, 8)
+    before = [] if knocked else turns(data, 8)
     began = time.monotonic()
     repository.publish(source)
     repository.promote("home", number, "stable")
     published_s = time.monotonic() - began
-    asking, knocking = Asking(data), Knocking(data)
+    asking = Knocking(data) if knocked else Asking(data)
     began = time.monotonic()
     wish = threading.Thread(target=quietly, args=(data, "sync", {"action": "install"}))
     wish.start()
     in_use_s = until(data, f"home-v{number}", began)
     asking.stop()
-    away_s = knocking.stop()
     wish.join()
     began = time.monotonic()
     quietly(data, "sync", {"action": "rollback"})
@@ -143,7 +147,10 @@ def one_round(data: Path, repository: Repository, folder: Path, content: bytes, 
     while quietly(data, "ask", ASK) is None:
         pass
     back_s = time.monotonic() - began
-    return Round(published_s, in_use_s, back_s, away_s, [*before, *turns(data, 8)], asking.took_ms, asking.refused)
+    if isinstance(asking, Knocking):
+        return Round(published_s, in_use_s, back_s, asking.longest_s, [], [], 0)
+    besides = [*before, *turns(data, 8)]
+    return Round(published_s, in_use_s, back_s, 0.0, besides, asking.took_ms, asking.refused)
 
 
 def of_the_machine(folder: Path, url: str, repository: Repository) -> dict[str, Any]:
@@ -199,22 +206,21 @@ class Knocking:
 
     def __init__(self, data: Path) -> None:
         self._data, self._over = data, threading.Event()
-        self._longest_s = 0.0
+        self.longest_s = 0.0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def stop(self) -> float:
-        """End it; the longest time in seconds."""
+    def stop(self) -> None:
+        """End it."""
         self._over.set()
         self._thread.join()
-        return self._longest_s
 
     def _run(self) -> None:
         last = time.monotonic()
         while not self._over.wait(0.02):
             if quietly(self._data, "sync", {"action": "status"}) is not None:
                 now = time.monotonic()
-                self._longest_s, last = max(self._longest_s, now - last), now
+                self.longest_s, last = max(self.longest_s, now - last), now
 
 
 @contextmanager

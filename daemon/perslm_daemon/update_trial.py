@@ -21,7 +21,7 @@ import msgspec
 from anyio.abc import Process
 
 from perslm_daemon.config_sections import Config
-from perslm_daemon.machine import usable_cores
+from perslm_daemon.machine import processor_times
 from perslm_daemon.turns_first import TurnsFirst
 from perslm_daemon.update_book import KEYS
 from perslm_daemon.update_probe import Measured
@@ -30,7 +30,8 @@ from perslm_runtime.errors import BundleRefused, CatalogError
 
 LONGEST_S = 900.0  # a 1.5B model on a Pi 4 loads and answers a dozen questions in five minutes
 _WORKED = 0.2  # of a core: a probe that got less was held up by others, and nothing is known of the model
-_BUSY = 1.0  # computing processes a core, from which the idle class gets too little
+_IDLE = 0.25  # of all cores' time: below it, the idle class gets too little
+_LOOK_S = 0.5  # the load average would still speak of what was over a minute ago
 
 
 def with_model(config: Config, kind: str, name: str) -> Config:
@@ -50,7 +51,7 @@ async def run_trial(
     # Our own child, of this very code: nobody else can hand it anything.
     tried = with_model(config, manifest.kind, manifest.name)
     values = {one.name: getattr(tried, one.name) for one in fields(tried) if one.name != "sources"}
-    gentle = os.getloadavg()[0] < _BUSY * usable_cores()
+    gentle = await _idle_share() >= _IDLE
     handed = pickle.dumps((values, msgspec.json.encode(manifest), gentle))
     command = [sys.executable, "-m", "perslm_daemon.update_probe"]
     said_all, ended_with = await _ran(command, handed, turns, manifest.name, longest_s)
@@ -102,6 +103,15 @@ async def _heard(process: Process, handed: bytes) -> bytes:
         async for piece in process.stdout:
             said += piece
     return said
+
+
+async def _idle_share() -> float:
+    """The part of all cores' time that nobody used in the last moment; 1.0 where it cannot be told."""
+    before = await anyio.to_thread.run_sync(processor_times)
+    await anyio.sleep(_LOOK_S)
+    after = await anyio.to_thread.run_sync(processor_times)
+    passed = after[1] - before[1]
+    return (after[0] - before[0]) / passed if passed > 0 else 1.0
 
 
 def _processor_s(pid: int) -> float:
