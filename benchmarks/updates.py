@@ -4,8 +4,8 @@ A host's repository on the loopback, served by Python's own http.server, and a d
 the small model (98 MB) is published, brought, verified, tried and used while somebody asks, then rolled back: five
 times, each with turns before and after it, because a turn's time drifts more on a shared machine than an update
 changes it. A turn counts as "meanwhile" when it began before the new model was in use. The change-over is looked
-at in three more: somebody knocks every 20 ms, and the longest time without an answer is what it costs. A last update
-comes beside eight processes that compute, which is what a busy board is.
+at in three more: somebody knocks every 20 ms, and the longest time without an answer is what it costs. A last
+update comes beside eight processes that compute, which is what a busy board is.
 Beside it what the machine can do at all: the same bytes hashed, and fetched by urllib.
 """
 

@@ -17,6 +17,7 @@ from perslm_daemon.changes import Changes
 from perslm_daemon.clock import SystemClock
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sync import Sync
+from perslm_daemon.machine import processor_times
 from perslm_daemon.update_book import Book
 from perslm_daemon.update_calm import Calm
 from perslm_daemon.updates import Updates
@@ -82,6 +83,15 @@ def test_the_firmwares_word_counts_for_now_alone(tmp_path: Path, word: str, why:
     firmware(tmp_path, word)
     found = Calm(Sync(), tmp_path).reason()
     assert (why in found) if why else found == ""
+
+
+def test_the_cores_time_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
+    assert processor_times(tmp_path) == (0, 0)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").write_text("cpu  10 1 5 80 4 0 0 0 7 7\ncpu0 1 1 1 1\n")
+    assert processor_times(tmp_path) == (84, 100)
+    idle, whole = processor_times()
+    assert 0 < idle < whole
 
 
 @pytest.fixture
