@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +82,14 @@ async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) 
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
     assert await anyio.Path(models / "home-v2").exists()
+
+
+def test_several_who_write_the_book_at_once_take_no_draft_from_each_other(tmp_path: Path) -> None:
+    book = Book(refused={f"home-v{number}": "x" * 2000 for number in range(20)})
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(update_book.write, tmp_path, book) for _ in range(64)]:
+            done.result()
+    assert update_book.read(tmp_path) == book
 
 
 def stored(folder: Path, models: Path) -> None:
