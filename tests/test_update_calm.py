@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from perslm_daemon import updates as updates_module
-from perslm_daemon.bulletin import Bulletin, Happening, Value
+from perslm_daemon.bulletin import Bulletin, Happening
 from perslm_daemon.changes import Changes
 from perslm_daemon.clock import SystemClock
 from perslm_daemon.config import Flags, load
@@ -21,6 +22,8 @@ from perslm_daemon.machine import processor_times
 from perslm_daemon.update_book import Book
 from perslm_daemon.update_calm import Calm
 from perslm_daemon.updates import Updates
+from perslm_runtime.fetch import Progress
+from perslm_runtime.lane import Stop
 from updates import bundle, repository, served
 
 
@@ -98,7 +101,7 @@ def test_the_cores_time_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
 def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     """How a board follows a host that offers sentences which cannot be used: how far they come is looked at."""
     repo = repository(tmp_path / "host")
-    repo.publish(bundle(tmp_path, 1, b"[[intent" + b"#" * 60_000, kind="intents", file="sentences.toml"))
+    repo.publish(bundle(tmp_path, 1, b"[[intent", kind="intents", file="sentences.toml"))
     repo.promote("home", 1, "stable")
     foreign = bundle(tmp_path, 1, b"GGUF", id="lora", kind="adapter", file="adapter.gguf", base_sha256="0" * 64)
     shutil.copytree(foreign, tmp_path / "models/lora-v1")
@@ -110,7 +113,7 @@ def settings(tmp_path: Path) -> Iterator[tuple[str, ...]]:
             f"sync.mirrors={site.address}",
             f"sync.root_file={repo.anchor}",
             "model.adapter=lora-v1",
-            "sync.rate_kb_s=50",
+            "sync.rate_kb_s=0",
             "sync.quiet_s=0",
         )
 
@@ -121,20 +124,13 @@ async def test_what_is_offered_waits_is_told_once_and_is_taken_when_the_board_is
 ) -> None:
     monkeypatch.setattr(updates_module, "_CALM_S", 0.05)
     monkeypatch.setattr(updates_module, "_AFTER_START_S", 0.0)
-    read = partial(load, Flags(data_dir=tmp_path / "data", profile="dev", settings=settings), {}, with_kept=True)
-    config, clock = await anyio.to_thread.run_sync(read), await anyio.to_thread.run_sync(SystemClock)
-    bulletin, book = Bulletin(), Book()
-    changes = Changes(config, read, lambda: None)
-    make = partial(Updates, config, bulletin, changes, clock, book=book, board_id=lambda: "b", root=tmp_path)
-    updates = await anyio.to_thread.run_sync(make)
+    bulletin = Bulletin()
+    updates = await made(tmp_path, settings, bulletin)
     steps: list[str] = []
-    percents: list[int] = []
     async with bulletin.listen() as notices, anyio.create_task_group() as tasks:
         tasks.start_soon(updates.run)
         with anyio.fail_after(60):
             async for notice in notices:
-                if isinstance(notice, Value) and notice.name == "update" and notice.value["in_progress"]:
-                    percents.append(notice.value["update_percentage"])
                 if not isinstance(notice, Happening) or notice.event_type != "update":
                     continue
                 steps.append(str(notice.fields["step"]))
@@ -147,6 +143,33 @@ async def test_what_is_offered_waits_is_told_once_and_is_taken_when_the_board_is
                 if steps[-1] == "refused":
                     break
         tasks.cancel_scope.cancel()
-    assert percents, "Home Assistant's entity shows how far it has come"
     assert steps == ["waiting", "downloading", "trying", "refused"]
     assert updates.status()["waiting"] == ""
+
+
+@pytest.mark.anyio
+async def test_home_assistants_entity_shows_how_far_a_download_has_come(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    bulletin = Bulletin()
+    updates = await made(tmp_path, settings, bulletin)
+
+    def brings(stop: Stop) -> bool:
+        updates._arrived(stop, Progress("home-v1", 40, 100))
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if bulletin.current().get("update", {}).get("update_percentage") == 40:
+                return bool(bulletin.current()["update"]["in_progress"])
+            time.sleep(0.01)
+        return False
+
+    assert await updates._thread_with_stop(brings)
+
+
+async def made(folder: Path, settings: tuple[str, ...], bulletin: Bulletin) -> Updates:
+    """The updates of a board whose /sys lies in `folder`."""
+    read = partial(load, Flags(data_dir=folder / "data", profile="dev", settings=settings), {}, with_kept=True)
+    config, clock = await anyio.to_thread.run_sync(read), await anyio.to_thread.run_sync(SystemClock)
+    changes = Changes(config, read, lambda: None)
+    make = partial(Updates, config, bulletin, changes, clock, book=Book(), board_id=lambda: "b", root=folder)
+    return await anyio.to_thread.run_sync(make)
