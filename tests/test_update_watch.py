@@ -20,6 +20,7 @@ from perslm_daemon.turn import Timings, Turn
 from perslm_daemon.update_book import Book, Watch
 from perslm_daemon.update_watch import Watching
 from perslm_daemon.updates import Updates
+from perslm_runtime.errors import InputError
 from perslm_runtime.intent import Intent
 from updates import bundle
 
@@ -82,6 +83,24 @@ async def test_what_went_back_is_deleted_and_what_is_used_stays(tmp_path: Path) 
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
     assert await anyio.Path(models / "home-v2").exists()
+
+
+async def test_somebody_goes_back_by_hand_to_the_model_before_and_to_none_where_there_was_none(
+    tmp_path: Path,
+) -> None:
+    named = {"model.id": "home-v1", "intents.bundle": "mine-v1"}
+    await anyio.to_thread.run_sync(kept.change, tmp_path, named)
+    updates, book, reloads = await watched(tmp_path, answers=0)
+    assert await updates.roll_back("llm") == "smollm2-135m-q4_1"
+    book.former = {"intents": ""}
+    assert await updates.roll_back("intents") == ""
+    left = await anyio.to_thread.run_sync(kept.read, tmp_path)
+    assert left == {"model.id": "smollm2-135m-q4_1", "intents.bundle": ""}
+    assert set(book.refused) == {"home-v1", "mine-v1"}
+    assert reloads == ["reload", "reload"]
+    for kind, why in (("wake", "no former model"), ("vision", "no kind 'vision'")):
+        with pytest.raises(InputError, match=why):
+            await updates.roll_back(kind)
 
 
 def test_several_who_write_the_book_at_once_take_no_draft_from_each_other(tmp_path: Path) -> None:
