@@ -36,16 +36,7 @@ from perslm_runtime.time_words import find, words_of
 _LONGEST_WORDS = 40
 _MOST_PARTS = 4
 _IT = (
-    "it",
-    "them",
-    "that",
-    "this",
-    "those",
-    "these",
-    "that one",
-    "this one",
-    "these ones",
-    "those ones",
+    *("it", "them", "that", "this", "those", "these", "that one", "this one", "these ones", "those ones"),
     "same one",
 )
 _MOST_CALLED = 6
