@@ -21,6 +21,7 @@ from perslm_daemon.doctor import (
     examine,
     judge_build,
     judge_memory,
+    judge_sandbox,
     judge_threads,
     judge_time,
 )
@@ -159,6 +160,19 @@ def test_it_says_whether_tools_can_be_held(tmp_path: Path) -> None:
     (found,) = check_sandbox(config_of(tmp_path, f"tools.folder={tmp_path}"))
     assert found.verdict is (Verdict.OK if landlock.version() else Verdict.WARN)
     assert "Landlock" in found.found
+    if found.verdict is Verdict.OK:
+        refused, _, tried = found.found.partition(": ")[2].partition(" of ")
+        assert int(refused) > 20
+        assert int(tried.split()[0]) >= int(refused)
+
+
+def test_what_gets_out_of_the_sandbox_is_a_failure() -> None:
+    acts = [{"act": "trace", "holds": "refused"}, {"act": "fork_bomb", "holds": "NOT refused"}]
+    found = judge_sandbox({"landlock": 3, "acts": acts})
+    assert found.verdict is Verdict.FAIL
+    assert "fork_bomb" in found.found
+    assert "trace" not in found.found
+    assert judge_sandbox(None).verdict is Verdict.WARN
 
 
 # -------------------------------------------------------------- budgets

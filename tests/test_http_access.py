@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import socket
 import ssl
 import stat
@@ -42,9 +44,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokens(folder: Path) -> dict[str, str]:
-    """One token for each scope, one for all."""
+    """A token for each set of scopes: "chat", "chat home", ..., "all"."""
     made = {scope: http_tokens.add(folder, scope, [scope], "ana") for scope in http_tokens.SCOPES}
-    return {**made, "all": http_tokens.add(folder, "all", list(http_tokens.SCOPES), "owner")}
+    several = {
+        " ".join(chosen): http_tokens.add(folder, "-".join(chosen), list(chosen), "ana")
+        for size in (2, 3)
+        for chosen in itertools.combinations(http_tokens.SCOPES, size)
+    }
+    return {**made, **several, "all": http_tokens.add(folder, "all", list(http_tokens.SCOPES), "owner")}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,43 @@ async def client(running: Running, folder: Path) -> AsyncIterator[httpx.AsyncCli
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+PAGE = (Path(__file__).parents[1] / "docs/http.md").read_text(encoding="utf-8")
+_ROW = re.compile(r"^\|(?P<paths>(?: ?`(?:GET|POST) /[^`]+`,?)+) \|(?P<rest>.*)\|$", re.MULTILINE)
+
+
+def documented() -> dict[str, frozenset[str]]:
+    """`METHOD /path` -> the scopes that it needs, all of them, as the page says."""
+    found = {}
+    for row in _ROW.finditer(PAGE):
+        needs = re.split("[:;]", row["rest"].rpartition("|")[2])[0]
+        scopes = frozenset(re.findall(r"`(\w+)`", needs)) & set(http_tokens.SCOPES)
+        found |= dict.fromkeys(re.findall(r"`([^`]+)`", row["paths"]), scopes)
+    return found
+
+
+async def test_every_route_opens_to_the_scopes_of_its_page_and_to_no_others(
+    client: httpx.AsyncClient, tokens: dict[str, str]
+) -> None:
+    page, wrong, every = documented(), [], frozenset(http_tokens.SCOPES)
+    by_scopes = {every if name == "all" else frozenset(name.split()): secret for name, secret in tokens.items()}
+    described = (await client.get("/api/openapi.json", headers=bearer(tokens["all"]))).json()["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    assert sorted(routes - set(page)) == [], "docs/http.md has every route with its scope"
+    for route in sorted(routes - {"GET /api/events"}):  # which does not end by itself
+        method, path = route.split()
+        content = b"{" if method == "POST" else b""  # refused where the token was not
+        assert (await client.request(method, path)).status_code == 401, route
+        needs = page[route]
+        exact = set() if route == "POST /api/restart" else {needs or frozenset({"chat"})}  # it would restart
+        for held in {*exact, *(every - {one} for one in needs)}:  # just enough, and all but one that is needed
+            got = await client.request(
+                method, path.format(id=1, name="volume"), content=content, headers=bearer(by_scopes[held])
+            )
+            if (got.status_code == 403) == (needs <= held):
+                wrong.append((route, sorted(held), got.status_code))
+    assert not wrong
 
 
 async def test_beyond_loopback_it_is_encrypted_with_a_certificate_of_its_own(

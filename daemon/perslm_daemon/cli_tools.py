@@ -1,4 +1,4 @@
-"""`perslm tools`: the tools of the running PersLM, a call by hand, and the questions that wait for a yes."""
+"""`perslm tools`: calls by hand, what waits for a yes, and whether the sandbox holds on this machine."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
         ("questions", questions),
         ("yes", yes),
         ("no", no),
+        ("check", check),
     ):
         group.command(name)(command)
 
@@ -108,6 +109,22 @@ def yes(context: typer.Context, which: Which = "") -> None:
 def no(context: typer.Context, which: Which = "") -> None:
     """Refuse what a question asks for."""
     _answer(context, which, yes=False)
+
+
+def check(context: typer.Context) -> None:
+    """Try what leads out of the sandbox of tools, on this machine. Exit code 1 if anything got out."""
+    from perslm_daemon.sandbox_check import check as try_all
+    from perslm_daemon.sandbox_check import lines, report
+
+    tried = try_all()
+    told = report(tried)
+    if session_of(context).json:
+        put_json(told)
+    else:
+        for line in lines(tried):
+            put(line)
+    if not told["ok"]:
+        raise typer.Exit(1)
 
 
 def _answer(context: typer.Context, which: str, *, yes: bool) -> None:

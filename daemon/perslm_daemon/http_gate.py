@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -65,8 +66,9 @@ _CODES = {401: "invalid_api_key", 404: "not_found", 413: "request_too_large", 42
 class Gate:
     """Lets requests through to `app` that `access` knows, whose Host is an IP address or one of `names`.
 
-    `is_open` says of a path that anybody may read it; `sounds` are the paths that take recordings. The caller is
-    found in the scope's state as `caller`.
+    `is_open` says of a path that anybody may read it; `sounds` are the paths that take recordings, `needs` is the
+    scope without which nothing of a request to a path is read: what a body holds is nobody's to have judged who
+    may not ask. The caller is found in the scope's state as `caller`.
     """
 
     def __init__(
@@ -77,10 +79,11 @@ class Gate:
         *,
         is_open: Callable[[str], bool] = lambda _path: False,
         sounds: frozenset[str] = frozenset(),
+        needs: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._app, self._access = app, access
         self._names = frozenset(name.lower() for name in names)
-        self._is_open, self._sounds = is_open, sounds
+        self._is_open, self._sounds, self._needs = is_open, sounds, needs
         self._room = anyio.Semaphore(_SOUNDS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +94,8 @@ class Gate:
             judged = await self._access.judge(_bearer(headers), _place(scope["client"]), _place(scope["server"]))
             if isinstance(judged, Denied):
                 refusal = Refusal(judged.status, judged.why, judged.wait_s)
+            elif (needed := self._needs.get(scope["path"], "")) and needed not in judged.scopes:
+                refusal = Refusal(403, lacking(needed))
             else:
                 scope["state"] = {**scope.get("state", {}), "caller": judged}
         if refusal is not None:
@@ -144,6 +149,11 @@ class Gate:
         return name in self._names or _is_address(name)
 
 
+def lacking(scopes: str) -> str:
+    """What is told to a token that does not open `scopes`."""
+    return f"this token does not open {scopes}: `perslm token add NAME --scope {scopes}`"
+
+
 async def _body(receive: Receive, headers: Mapping[bytes, list[bytes]], most: int) -> bytes | Refusal | None:
     """The whole body; None when the client hung up."""
     too_long = Refusal(413, f"the request is longer than the {most} bytes that are read: send less")
@@ -186,6 +196,8 @@ def _bearer(headers: Mapping[bytes, list[bytes]]) -> str | None:
     given = headers.get(b"authorization", [])
     if not given:
         return None
+    if len(given) > 1:  # nobody knows which one a proxy before us has looked at
+        return ""
     kind, _, token = given[0].decode("latin-1").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 

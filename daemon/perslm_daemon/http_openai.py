@@ -16,7 +16,7 @@ from perslm_daemon import http_errors
 from perslm_daemon.chats import Chat, ChatEnd, Chats
 from perslm_daemon.http_access import Caller
 from perslm_daemon.http_errors import HttpRefused
-from perslm_daemon.http_gate import caller_of
+from perslm_daemon.http_gate import caller_of, lacking
 from perslm_daemon.http_library import APIRouter, HttpRequest, HttpResponse, JSONResponse
 from perslm_daemon.http_openai_forms import ChatRequest
 from perslm_daemon.http_openai_tools import Calls
@@ -101,7 +101,7 @@ def require(request: HttpRequest, scope: str) -> Caller:
     """Who asks, who has to have `scope`. Raises `HttpRefused` (403)."""
     caller = caller_of(request.scope)
     if scope not in caller.scopes:
-        raise HttpRefused(403, f"this token does not open {scope}: `perslm token add NAME --scope {scope}`")
+        raise HttpRefused(403, lacking(scope))
     return caller
 
 

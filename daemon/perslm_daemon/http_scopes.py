@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perslm_daemon.http_access import Caller
 from perslm_daemon.http_errors import HttpRefused
+from perslm_daemon.http_gate import lacking
 from perslm_daemon.turn import GUEST
 
 ANY = ""
@@ -39,7 +40,7 @@ def require_all(caller: Caller, scopes: tuple[str, ...]) -> None:
     missing = [scope for scope in scopes if scope != ANY and scope not in caller.scopes]
     if missing:
         opens = ", ".join(missing)
-        raise HttpRefused(403, f"this token does not open {opens}: `perslm token add NAME --scope {opens}`")
+        raise HttpRefused(403, lacking(opens))
 
 
 def person_of(caller: Caller) -> str:
