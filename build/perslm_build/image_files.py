@@ -126,6 +126,7 @@ def _take_out(root: Path) -> None:
         "var/cache/ldconfig/aux-cache",
         "var/log/*",
         "var/lib/systemd/random-seed",
+        "var/lib/systemd/credential.secret",  # the key of a board's own secrets
         "tmp/*",
         "etc/resolv.conf",  # the building machine's; NetworkManager writes the board's
         "etc/apt/apt.conf.d/99mmdebstrap",
