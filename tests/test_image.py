@@ -21,6 +21,7 @@ from perslm_build import (
     image_full,
     image_llama,
     image_manifest,
+    image_packages,
     image_python,
     image_root,
     image_tools,
@@ -176,26 +177,27 @@ def test_the_raspberry_pis_own_kernel_is_asked_for_by_its_archive_and_key(tmp_pa
     debian, raspios = BOARDS["pi4"], image_boards.board("pi4", "raspios")
     assert set(debian.packages) ^ set(raspios.packages) == {"linux-image-arm64", "linux-image-rpi-v8"}
     assert "linux-image-rpi-2712" in image_boards.board("pi5", "raspios").packages
-    argv = [str(word) for word in image_root.command(raspios, Path("root.tar"), Path("modules"))]
-    (line,) = (word for word in argv if "archive.raspberrypi.com/debian trixie main" in word)
+    image_packages.apt(raspios, tmp_path / "apt", tmp_path)
+    lines = (tmp_path / "apt/sources.list").read_text().splitlines()
+    (line,) = (word for word in lines if "archive.raspberrypi.com/debian trixie main" in word)
     (source,) = raspios.sources
     assert f"signed-by={source.key}" in line
-    assert image_root.key(debian) != image_root.key(raspios)
+    assert image_root.recipe(debian) != image_root.recipe(raspios)
     assert "unproven" in raspios.proven
     if not Path(str(source.key)).is_file():
         with pytest.raises(SetupError, match="raspberrypi-archive-keyring"):
-            image_root.provide(raspios, tmp_path, tmp_path)
+            image_root.packages_of(raspios, tmp_path, tmp_path)
     with pytest.raises(SetupError, match="raspios is for a Raspberry Pi"):
         image_boards.board("generic-arm64", "raspios")
     with pytest.raises(SetupError, match="FLAVOUR=arch"):
         image_boards.board("pi4", "arch")
 
 
-def test_another_archive_gives_its_packages_and_no_others() -> None:
-    argv = [str(word) for word in image_root.command(BOARDS["pi5"], Path("root.tar"), Path("modules"))]
-    (pins,) = (word for word in argv if "preferences.d" in word)
-    assert "Package: *\\nPin: release n=trixie-backports\\nPin-Priority: 1\\n" in pins
-    assert "Package: linux-*\\nPin: release n=trixie-backports\\nPin-Priority: 990" in pins
+def test_another_archive_gives_its_packages_and_no_others(tmp_path: Path) -> None:
+    image_packages.apt(BOARDS["pi5"], tmp_path / "apt", tmp_path)
+    pins = (tmp_path / "apt/preferences.d/perslm").read_text()
+    assert "Package: *\nPin: release n=trixie-backports\nPin-Priority: 1\n" in pins
+    assert "Package: linux-*\nPin: release n=trixie-backports\nPin-Priority: 990" in pins
 
 
 def shown(file_system: Path, command: str) -> str:
@@ -225,11 +227,13 @@ def test_the_roots_name_changes_with_what_is_in_it() -> None:
     from dataclasses import replace
 
     more = replace(BOARD, packages=(*BOARD.packages, "vim"))
-    assert image_root.key(BOARD) != image_root.key(more)
-    assert image_root.key(BOARD) == image_root.key(replace(BOARD, name="other", packages=BOARD.packages[::-1]))
-    argv = [str(word) for word in image_root.command(BOARD, Path("root.tar"), Path("modules"))]
-    assert argv[-2:] == ["trixie", "root.tar"]
-    assert not [word for word in argv if "://" in word], "the machine's own mirrors are used"
+    assert image_root.recipe(BOARD) != image_root.recipe(more)
+    assert image_root.recipe(BOARD) == image_root.recipe(
+        replace(BOARD, name="other", packages=BOARD.packages[::-1])
+    )
+    argv = [str(word) for word in image_root.command(BOARD, Path("root.tar"), Path("modules"), "deb copy:/x ./")]
+    assert argv[-3:] == ["trixie", "root.tar", "deb copy:/x ./"]
+    assert not [word for word in argv if "://" in word], "nothing but the package cache is used"
 
 
 def test_whatever_has_no_wheel_is_debians_or_built_here() -> None:
@@ -353,7 +357,7 @@ def good() -> dict[str, object]:
 def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
     assert image_full.wrong(good()) == []
     assert image_full.wrong(good() | {"same_bytes": False}) == [
-        "two builds from the same packages have different bytes"
+        "builds from the same packages have different bytes"
     ]
     assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
     assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]
