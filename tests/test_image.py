@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -25,6 +26,7 @@ from perslm_build import (
     image_python,
     image_root,
     image_tools,
+    image_user,
     locks,
 )
 from perslm_build.card import NAME
@@ -344,10 +346,40 @@ def test_the_list_of_contents_names_packages_licences_and_checksums(tmp_path: Pa
     assert target.read_bytes() == first
 
 
-def test_an_image_is_made_by_root_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(SetupError, match="sudo make image BOARD=generic-arm64"):
-        image.build()
+def test_who_is_not_root_is_told_the_line_that_root_has_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = tmp_path / "subuid"
+    monkeypatch.setattr(image_root, "runs_here", lambda: False)
+    with pytest.raises(SetupError, match="update-binfmts --enable qemu-aarch64"):
+        image_user.check("ingeborg", numbers)
+    monkeypatch.setattr(image_root, "runs_here", lambda: True)
+    with pytest.raises(SetupError, match=r"usermod --add-subuids .* ingeborg"):
+        image_user.check("ingeborg", numbers)
+    numbers.write_text("ingeborg:100000:65536\n")
+    monkeypatch.setattr(image_user, "_SPACE", ("false",))
+    with pytest.raises(SetupError, match="allows no user namespace"):
+        image_user.check("ingeborg", numbers)
+
+
+def test_files_of_other_owners_can_be_made_without_root(tmp_path: Path) -> None:
+    """As a real user with numbers of its own."""
+    numbers = Path("/etc/subuid")
+    held = [line.split(":")[0] for line in numbers.read_text().splitlines()] if numbers.is_file() else []
+    if os.geteuid() != 0 or not held or find("newuidmap") is None or find("setpriv") is None:
+        pytest.skip("needs root, uidmap, and a user with numbers in /etc/subuid")
+    made = "import os; os.chown('.', 417, 33); print(os.geteuid(), os.stat('.').st_uid, os.stat('.').st_gid)"
+    tmp_path.chmod(0o777)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    uid = pwd.getpwnam(held[0]).pw_uid
+    os.chown(folder, uid, uid)
+    argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    argv += image_user.in_own_space(["/usr/bin/python3", "-c", made])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder)
+    if "user namespace" in done.stderr or "uid_map" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip(f"user namespaces are closed here: {done.stderr.strip()}")
+    assert done.stdout.split() == ["0", "417", "33"], done.stderr
 
 
 def good() -> dict[str, object]:

@@ -26,6 +26,7 @@ from perslm_build import (
     image_record,
     image_root,
     image_tools,
+    image_user,
     locks,
     system,
 )
@@ -57,9 +58,10 @@ def build() -> image_assemble.Product:
     Raises SetupError with the next step.
     """
     board, profile, replayed = _chosen()
-    if os.geteuid() != 0:
-        raise SetupError(f"an image holds files of many owners: `sudo make image BOARD={board.name}`.")
     limits = image_files.limits(profile)  # a profile that does not exist is told before the long part
+    if os.geteuid() != 0:
+        system.provide((*image_tools.BUILD, *image_user.NEEDS), logs())
+        image_user.go_on()
     system.provide(image_tools.BUILD, logs())
     kept = cache()
     models = needed_models(profile)

@@ -25,6 +25,7 @@ from perslm_build.terminal import SetupError, say, step, watch
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 EMULATOR = "qemu-aarch64"
+REGISTER = f"mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {EMULATOR}"
 _NATIVE = {"aarch64": "arm64", "x86_64": "amd64"}
 _ENVIRONMENT = {
     "SYSTEMD_HWDB_UPDATE_BYPASS": "1",  # 115 s under emulation; systemd works without the compiled database
@@ -116,13 +117,18 @@ def progress(line: str) -> str | None:
     return found[0].removeprefix("I: ") if found else None
 
 
+def runs_here() -> bool:
+    """Whether the board's programs run on this machine: its own kind, or registered with the kernel."""
+    return _NATIVE.get(os.uname().machine) == image_packages.ARCHITECTURE or (_BINFMT / EMULATOR).exists()
+
+
 @contextmanager
 def emulation() -> Iterator[None]:
     """arm64 programs run here until the block is left: registered where they are not, and taken away again.
 
     Raises SetupError with the line to type where this process may not do it.
     """
-    if _NATIVE.get(os.uname().machine) == image_packages.ARCHITECTURE or (_BINFMT / EMULATOR).exists():
+    if runs_here():
         yield
         return
     mounted = not (_BINFMT / "status").exists()
@@ -143,8 +149,7 @@ def _do(*argv: str) -> None:
     found = subprocess.run(argv, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise SetupError(
-            f"arm64 programs cannot be run here: {found.stderr.strip()}. As root, type:\n\n"
-            f"  mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable {EMULATOR}\n"
+            f"arm64 programs cannot be run here: {found.stderr.strip()}. As root, type:\n\n  {REGISTER}\n"
         )
 
 
