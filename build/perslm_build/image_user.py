@@ -48,8 +48,8 @@ def check(user: str, numbers: Path = _NUMBERS) -> None:
     held = numbers.read_text(encoding="utf-8") if numbers.is_file() else ""
     if not any(line.startswith(f"{user}:") for line in held.splitlines()):
         raise SetupError(
-            f"an image holds files of many owners, and {user} has no numbers for them. Type this line, then run the "
-            "same command again (or `sudo make image`):\n\n"
+            f"an image holds files of many owners, and {user} has no numbers for them. Type this line, then run "
+            "the same command again (or `sudo make image`):\n\n"
             f"  sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}\n"
         )
     tried = subprocess.run(in_own_space(["true"]), capture_output=True, text=True, check=False)

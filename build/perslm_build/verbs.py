@@ -207,7 +207,7 @@ def uninstall(_: Sequence[str]) -> int:
 
 
 def image(_: Sequence[str]) -> int:
-    """Build an SD-card image into dist/ (root; BOARD=generic-arm64 PROFILE=the board's own)."""
+    """Build an SD-card image into dist/ (BOARD=generic-arm64 PROFILE=the board's own, or REPLAY=its list)."""
     set_up(RUN)
     card_image.build()
     return 0
