@@ -1,6 +1,6 @@
 # Every target is a verb of build/setup_perslm.py, which works without make too. `make` alone lists them.
 PYTHON ?= python3
-export DESTDIR PROFILE BOARD FLAVOUR ARCH RELEASE IMAGE DEVICE CONFIG FORCE YES
+export DESTDIR PROFILE BOARD FLAVOUR ARCH RELEASE REPLAY IMAGE DEVICE CONFIG FORCE YES
 HOUSE := @$(PYTHON) build/setup_perslm.py
 ARGS ?=
 MINUTES ?= 10
@@ -56,7 +56,7 @@ install: ## as a systemd service, by root (PROFILE=pi5 DESTDIR=folder PYTHON=/us
 uninstall: ## remove the service; configuration, models and memories stay
 	$(HOUSE) uninstall
 
-image: ## build an SD-card image into dist/, by root (BOARD=pi4 PROFILE=... FLAVOUR=...; docs/image.md)
+image: ## build an SD-card image into dist/ (BOARD=pi4 PROFILE=... FLAVOUR=... or REPLAY=dist/NAME.packages; docs/image.md)
 	$(HOUSE) image
 
 deb: ## a Debian package into dist/, for a board that runs Debian 13 already (ARCH=arm64)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,10 @@ import pytest
 
 from perslm_build import card as cards
 from perslm_build.locks import ROOT
+from perslm_daemon import sealed
+from perslm_daemon.broker import let_service_listen
+from perslm_daemon.broker_file import service_place
+from perslm_daemon.broker_users import Users
 from test_card import KEY, WHOLE
 
 
@@ -39,12 +45,17 @@ class Programs:
         self.words: list[str] = []
         self.broken: str | None = None
         self.table = "gpt"
+        self.can_encrypt = True
 
     def __call__(self, *command: str, words: str | None = None) -> str:
         if self.broken is not None and self.broken in command:
             raise firstboot.StepError(f"{command[0]}: broken")
         self.started.append(command)
         self.words += [words] if words is not None else []
+        if command[0] == "systemd-creds":
+            if "has-tpm2" in command or not self.can_encrypt:
+                raise firstboot.StepError("systemd-creds: not here")
+            return f"sealed {hashlib.sha256(str(words).encode()).hexdigest()}\n"
         return {"findmnt": "/dev/mmcblk9p2", "lsblk": self.table}.get(command[0], "")
 
 
@@ -117,6 +128,8 @@ def live_in(board: Any) -> dict[str, Path]:
         "a model taught by them": root / "var/lib/perslm/models/perslm-home-v3/bundle.json",
         "settings": root / "etc/perslm/perslm.toml",
         "a password": root / "etc/credstore/perslm.mqtt_password",
+        "an encrypted one": root / "etc/credstore.encrypted/perslm.mqtt_password.sealed",
+        "its key": root / "var/lib/systemd/credential.secret",
         "the broker's users": root / "var/lib/perslm-broker/users",
         "Wi-Fi": root / "etc/NetworkManager/system-connections/perslm-wifi.nmconnection",
         "log-in keys": root / "root/.ssh/authorized_keys",
@@ -359,9 +372,76 @@ def test_another_ones_broker_gets_its_password_through_systemds_store(board: Any
     give(board, '[mqtt]\nbroker = "mqtt://192.168.1.2"\nuser = "kitchen"\npassword = "battery"\n')
     assert firstboot.main(board) == 0, log(board)
     assert 'broker = "mqtt://kitchen@192.168.1.2"' in (board.root / "etc/perslm/perslm.toml").read_text()
+    sealed = board.root / "etc/credstore.encrypted/perslm.mqtt_password.sealed"
+    assert sealed.read_text().startswith("sealed ")
+    assert sealed.stat().st_mode & 0o777 == 0o600
+    assert list((board.root / "etc/credstore").iterdir()) == []
+    assert "credentials: 1 encrypted, with a key on this card: no TPM here" in log(board)
+    assert "battery" not in text_below(board.root)
+
+
+def test_where_systemd_cannot_encrypt_the_secret_stays_roots_and_the_log_says_so(
+    board: Any, programs: Programs
+) -> None:
+    programs.can_encrypt = False
+    give(board, '[mqtt]\nbroker = "mqtt://192.168.1.2"\nuser = "kitchen"\npassword = "battery"\n')
+    assert firstboot.main(board) == 0, log(board)
     secret = board.root / "etc/credstore/perslm.mqtt_password"
-    assert secret.read_text() == "battery"
-    assert secret.stat().st_mode & 0o777 == 0o600
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("battery", 0o600)
+    assert "credentials: NOT encrypted, for root's eyes only" in log(board)
+
+
+def test_a_secret_that_was_put_there_since_is_encrypted_at_the_next_start(board: Any) -> None:
+    give(board, WHOLE)
+    assert firstboot.main(board) == 0
+    plain = board.root / "etc/credstore/perslm.memory_key"
+    plain.parent.mkdir(exist_ok=True)
+    plain.write_text("ab" * 32)
+    assert firstboot.main(board) == 0
+    assert not plain.exists()
+    assert (board.root / "etc/credstore.encrypted/perslm.memory_key.sealed").is_file()
+
+
+@pytest.fixture
+def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd's real encryption, with a host key that is the test's own."""
+    if shutil.which("systemd-creds") is None or os.geteuid() != 0:
+        pytest.skip("systemd's encryption needs systemd-creds and root")
+    monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(tmp_path / "credential.secret"))
+
+
+@pytest.mark.usefixtures("own_key")
+def test_what_first_boot_encrypts_is_what_root_reads_again_and_nobody_with_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tmp_path / "etc/credstore/perslm.mqtt_password"
+    plain.parent.mkdir(parents=True)
+    plain.write_text("battery \\ staple")
+    assert sealed.kept(plain) == "battery \\ staple"
+    assert "encrypted, with" in firstboot.seal(firstboot.Board(tmp_path))
+    assert not plain.exists()
+    assert b"staple" not in sealed.sealed_path(plain).read_bytes()
+    assert sealed.kept(plain) == "battery \\ staple"
+    plain.write_text("newer")
+    assert sealed.kept(plain) == "newer"
+    plain.unlink()
+    monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(tmp_path / "another.secret"))
+    assert sealed.kept(plain) is None
+
+
+@pytest.mark.usefixtures("own_key")
+def test_the_brokers_password_is_the_same_after_it_was_encrypted(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("perslm-broker:x:0:0::/:/bin/false\n")
+    place = service_place(tmp_path)
+    users = Users(place.folder, "perslm", "home", place.owner)
+    let_service_listen(place, users, "0.0.0.0", 1883)  # noqa: S104 - a text
+    assert place.credential is not None
+    before = place.credential.read_text()
+    firstboot.seal(firstboot.Board(tmp_path))
+    let_service_listen(place, users, "0.0.0.0", 1884)  # noqa: S104 - a text
+    assert not place.credential.exists()
+    assert sealed.kept(place.credential) == before
 
 
 def test_a_boot_partition_that_is_missing_stops_nothing(board: Any) -> None:

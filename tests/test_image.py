@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -21,9 +22,11 @@ from perslm_build import (
     image_full,
     image_llama,
     image_manifest,
+    image_packages,
     image_python,
     image_root,
     image_tools,
+    image_user,
     locks,
 )
 from perslm_build.card import NAME
@@ -176,26 +179,27 @@ def test_the_raspberry_pis_own_kernel_is_asked_for_by_its_archive_and_key(tmp_pa
     debian, raspios = BOARDS["pi4"], image_boards.board("pi4", "raspios")
     assert set(debian.packages) ^ set(raspios.packages) == {"linux-image-arm64", "linux-image-rpi-v8"}
     assert "linux-image-rpi-2712" in image_boards.board("pi5", "raspios").packages
-    argv = [str(word) for word in image_root.command(raspios, Path("root.tar"), Path("modules"))]
-    (line,) = (word for word in argv if "archive.raspberrypi.com/debian trixie main" in word)
+    image_packages.apt(raspios, tmp_path / "apt", tmp_path)
+    lines = (tmp_path / "apt/sources.list").read_text().splitlines()
+    (line,) = (word for word in lines if "archive.raspberrypi.com/debian trixie main" in word)
     (source,) = raspios.sources
     assert f"signed-by={source.key}" in line
-    assert image_root.key(debian) != image_root.key(raspios)
+    assert image_root.recipe(debian) != image_root.recipe(raspios)
     assert "unproven" in raspios.proven
     if not Path(str(source.key)).is_file():
         with pytest.raises(SetupError, match="raspberrypi-archive-keyring"):
-            image_root.provide(raspios, tmp_path, tmp_path)
+            image_root.packages_of(raspios, tmp_path, tmp_path)
     with pytest.raises(SetupError, match="raspios is for a Raspberry Pi"):
         image_boards.board("generic-arm64", "raspios")
     with pytest.raises(SetupError, match="FLAVOUR=arch"):
         image_boards.board("pi4", "arch")
 
 
-def test_another_archive_gives_its_packages_and_no_others() -> None:
-    argv = [str(word) for word in image_root.command(BOARDS["pi5"], Path("root.tar"), Path("modules"))]
-    (pins,) = (word for word in argv if "preferences.d" in word)
-    assert "Package: *\\nPin: release n=trixie-backports\\nPin-Priority: 1\\n" in pins
-    assert "Package: linux-*\\nPin: release n=trixie-backports\\nPin-Priority: 990" in pins
+def test_another_archive_gives_its_packages_and_no_others(tmp_path: Path) -> None:
+    image_packages.apt(BOARDS["pi5"], tmp_path / "apt", tmp_path)
+    pins = (tmp_path / "apt/preferences.d/perslm").read_text()
+    assert "Package: *\nPin: release n=trixie-backports\nPin-Priority: 1\n" in pins
+    assert "Package: linux-*\nPin: release n=trixie-backports\nPin-Priority: 990" in pins
 
 
 def shown(file_system: Path, command: str) -> str:
@@ -225,11 +229,13 @@ def test_the_roots_name_changes_with_what_is_in_it() -> None:
     from dataclasses import replace
 
     more = replace(BOARD, packages=(*BOARD.packages, "vim"))
-    assert image_root.key(BOARD) != image_root.key(more)
-    assert image_root.key(BOARD) == image_root.key(replace(BOARD, name="other", packages=BOARD.packages[::-1]))
-    argv = [str(word) for word in image_root.command(BOARD, Path("root.tar"), Path("modules"))]
-    assert argv[-2:] == ["trixie", "root.tar"]
-    assert not [word for word in argv if "://" in word], "the machine's own mirrors are used"
+    assert image_root.recipe(BOARD) != image_root.recipe(more)
+    assert image_root.recipe(BOARD) == image_root.recipe(
+        replace(BOARD, name="other", packages=BOARD.packages[::-1])
+    )
+    argv = [str(word) for word in image_root.command(BOARD, Path("root.tar"), Path("modules"), "deb copy:/x ./")]
+    assert argv[-3:] == ["trixie", "root.tar", "deb copy:/x ./"]
+    assert not [word for word in argv if "://" in word], "nothing but the package cache is used"
 
 
 def test_whatever_has_no_wheel_is_debians_or_built_here() -> None:
@@ -340,10 +346,40 @@ def test_the_list_of_contents_names_packages_licences_and_checksums(tmp_path: Pa
     assert target.read_bytes() == first
 
 
-def test_an_image_is_made_by_root_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(SetupError, match="sudo make image BOARD=generic-arm64"):
-        image.build()
+def test_who_is_not_root_is_told_the_line_that_root_has_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = tmp_path / "subuid"
+    monkeypatch.setattr(image_root, "runs_here", lambda: False)
+    with pytest.raises(SetupError, match="update-binfmts --enable qemu-aarch64"):
+        image_user.check("ingeborg", numbers)
+    monkeypatch.setattr(image_root, "runs_here", lambda: True)
+    with pytest.raises(SetupError, match=r"usermod --add-subuids .* ingeborg"):
+        image_user.check("ingeborg", numbers)
+    numbers.write_text("ingeborg:100000:65536\n")
+    monkeypatch.setattr(image_user, "_SPACE", ("false",))
+    with pytest.raises(SetupError, match="allows no user namespace"):
+        image_user.check("ingeborg", numbers)
+
+
+def test_files_of_other_owners_can_be_made_without_root(tmp_path: Path) -> None:
+    """As a real user with numbers of its own."""
+    numbers = Path("/etc/subuid")
+    held = [line.split(":")[0] for line in numbers.read_text().splitlines()] if numbers.is_file() else []
+    if os.geteuid() != 0 or not held or find("newuidmap") is None or find("setpriv") is None:
+        pytest.skip("needs root, uidmap, and a user with numbers in /etc/subuid")
+    made = "import os; os.chown('.', 417, 33); print(os.geteuid(), os.stat('.').st_uid, os.stat('.').st_gid)"
+    tmp_path.chmod(0o777)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    uid = pwd.getpwnam(held[0]).pw_uid
+    os.chown(folder, uid, uid)
+    argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    argv += image_user.in_own_space(["/usr/bin/python3", "-c", made])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder)
+    if "user namespace" in done.stderr or "uid_map" in done.stderr or "Operation not permitted" in done.stderr:
+        pytest.skip(f"user namespaces are closed here: {done.stderr.strip()}")
+    assert done.stdout.split() == ["0", "417", "33"], done.stderr
 
 
 def good() -> dict[str, object]:
@@ -353,7 +389,7 @@ def good() -> dict[str, object]:
 def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
     assert image_full.wrong(good()) == []
     assert image_full.wrong(good() | {"same_bytes": False}) == [
-        "two builds from the same packages have different bytes"
+        "builds from the same packages have different bytes"
     ]
     assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
     assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]

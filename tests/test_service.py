@@ -115,6 +115,14 @@ def test_a_credential_is_read_without_its_line_end(tmp_path: Path) -> None:
     assert credential("mqtt_password", {}) is None
 
 
+def test_a_credential_that_was_kept_encrypted_is_read_where_no_plain_one_is(tmp_path: Path) -> None:
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    (tmp_path / "memory_key.sealed").write_text("old")
+    assert credential("memory_key", environ) == "old"
+    (tmp_path / "memory_key").write_text("new")
+    assert credential("memory_key", environ) == "new"
+
+
 def record(message: str, *args: object, level: int = logging.INFO) -> logging.LogRecord:
     return logging.LogRecord("perslm.turn", level, __file__, 7, message, args, None)
 

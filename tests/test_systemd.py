@@ -127,7 +127,7 @@ def test_sound_and_network_stay_open_in_the_hardened_unit() -> None:
 
 def test_the_units_keys_stand_once_where_systemd_takes_one() -> None:
     for unit in UNITS:
-        lists = {"Environment", "LoadCredential", "SystemCallFilter"}
+        lists = {"Environment", "LoadCredential", "LoadCredentialEncrypted", "SystemCallFilter"}
         assert {name for name, values in service_of(unit).items() if len(values) > 1} <= lists
 
 

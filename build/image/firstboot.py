@@ -214,6 +214,48 @@ def open_broker(board: Board, card: cards.Card) -> str:
     return f"our own, on {host}"
 
 
+def seal(board: Board) -> str:
+    """Every secret of systemd's plain store into its encrypted one; the plain file goes when the other is there.
+
+    The key is this board's TPM where it has one, else a file on the card, drawn at first use. Where systemd cannot
+    encrypt, the secrets stay where they are, readable by root alone, and the log says so.
+    """
+    plain = sorted((board.root / "etc/credstore").glob("perslm.*"))
+    if not plain:
+        return "nothing new"
+    key, where = (
+        ("host+tpm2", "this board's TPM") if _has_tpm(board) else ("host", "a key on this card: no TPM here")
+    )
+    for path in plain:
+        name = f"{path.name}.sealed"
+        words = path.read_text(encoding="utf-8")
+        given = ("encrypt", f"--with-key={key}", f"--name={name.removeprefix('perslm.')}", "-", "-")
+        try:
+            text = board.run("systemd-creds", *given, words=words)
+        except (StepError, OSError, subprocess.SubprocessError) as error:
+            return f"NOT encrypted, for root's eyes only: {error}"
+        write(board.root / "etc/credstore.encrypted" / name, text, 0o600)
+        _unwrite(path, words)
+    return f"{len(plain)} encrypted, with {where}"
+
+
+def _has_tpm(board: Board) -> bool:
+    try:
+        board.run("systemd-creds", "has-tpm2", "--quiet")
+    except (StepError, OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _unwrite(path: Path, words: str) -> None:
+    """Remove a file after stars were written over it: one that is only deleted can be read back from a card."""
+    with path.open("r+b") as file:
+        file.write(b"*" * len(words.encode()))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+
+
 def know_host(board: Board, _card: cards.Card) -> str:
     """The account with a training host that was prepared for this card: taken over, then taken off the card."""
     seed = board.boot / _SEED
@@ -222,11 +264,7 @@ def know_host(board: Board, _card: cards.Card) -> str:
     words = seed.read_text(encoding="utf-8")
     as_perslm = ("runuser", "-u", "perslm", "--", "env", f"PERSLM_DATA_DIR={_DATA}")
     board.run(*as_perslm, _PERSLM, "sync", "enroll", "--seed", "-", words=words)
-    with seed.open("r+b") as file:  # in place: a file that is only deleted can be read back from a card
-        file.write(b"*" * len(words.encode()))
-        file.flush()
-        os.fsync(file.fileno())
-    seed.unlink()
+    _unwrite(seed, words)
     return "known, and off the card"
 
 
@@ -289,6 +327,9 @@ def _do(board: Board, journal: Journal) -> bool:
     ]
     failed.append(reset_failed)
     if state.get("file") == _digest(raw) and not any(failed) and not (board.boot / _SEED).exists():
+        if any((board.root / "etc/credstore").glob("perslm.*")):  # written since by hand or `perslm broker`
+            _step(journal, "credentials", seal, board)
+            journal.keep()
         return False
     failed.append(not _apply(board, journal, raw))
     if not any(failed):
@@ -341,6 +382,7 @@ def _apply(board: Board, journal: Journal, raw: bytes) -> bool:
         ("training host", know_host),
     )
     done = [_step(journal, title, step, board, card) for title, step in steps]
+    done.append(_step(journal, "credentials", seal, board))
     return all(done) and _step(journal, "passwords on the card", wipe, board, raw)
 
 

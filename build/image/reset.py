@@ -20,6 +20,9 @@ _FOLDERS = ("etc/perslm", "var/lib/perslm-broker", "var/lib/perslm-release", "va
 _FILES = (
     "etc/credstore/perslm.mqtt_password",
     "etc/credstore/perslm.memory_key",
+    "etc/credstore.encrypted/perslm.mqtt_password.sealed",
+    "etc/credstore.encrypted/perslm.memory_key.sealed",
+    "var/lib/systemd/credential.secret",  # their key: without it a copy of the card opens neither
     "etc/modprobe.d/perslm-wifi.conf",
     "etc/avahi/services/perslm.service",
     "var/lib/systemd/random-seed",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from perslm_build import card as cards
-from perslm_build import emulated_board, flash, flash_device, image, image_tools, locks, system
+from perslm_build import emulated_board, flash, flash_device, image, image_record, image_tools, locks, system
 from perslm_build.emulated_board import USER, Board, Keys, Listener
 from perslm_build.terminal import SetupError, say, step
 
@@ -234,16 +233,10 @@ def _second_start(card: Path, folder: Path, keys: Keys, report: Report) -> None:
             listener.close()
 
 
-def commit() -> str:
-    """Which commit this is; "" outside a clone."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, cwd=locks.ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def _keep(picture: flash.Image, report: Report, target: Path) -> None:
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
+        "commit": image_record.commit(),
         "image": picture.packed.name,
         "packed_mb": round(picture.packed.stat().st_size / 1e6),
         "unpacked_mb": round(picture.size / 1e6),

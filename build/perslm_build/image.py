@@ -23,8 +23,10 @@ from perslm_build import (
     image_llama,
     image_manifest,
     image_python,
+    image_record,
     image_root,
     image_tools,
+    image_user,
     locks,
     system,
 )
@@ -52,18 +54,20 @@ def name_of(board: str, profile: str) -> str:
 def build() -> image_assemble.Product:
     """Build the image of `BOARD` (generic-arm64) for `PROFILE` (the board's own) with the kernel of `FLAVOUR`.
 
+    With `REPLAY` (an image's list of packages) it is that image again, byte for byte, out of the package cache.
     Raises SetupError with the next step.
     """
-    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64", os.environ.get("FLAVOUR") or "debian")
-    profile = os.environ.get("PROFILE") or board.profile
-    if os.geteuid() != 0:
-        raise SetupError(f"an image holds files of many owners: `sudo make image BOARD={board.name}`.")
+    board, profile, replayed = _chosen()
     limits = image_files.limits(profile)  # a profile that does not exist is told before the long part
+    if os.geteuid() != 0:
+        system.provide((*image_tools.BUILD, *image_user.NEEDS), logs())
+        image_user.go_on()
     system.provide(image_tools.BUILD, logs())
     kept = cache()
     models = needed_models(profile)
     llama = image_llama.provide(kept, logs())
-    tar = image_root.provide(board, kept, logs())
+    packages = replayed.packages if replayed else image_root.packages_of(board, kept, logs())
+    tar = image_root.provide(board, packages, kept, logs())
     with alone() as folder:
         root, work = folder / "root", folder / "work"
         with step("Root of the board"):
@@ -79,9 +83,22 @@ def build() -> image_assemble.Product:
         image = image_assemble.assemble(root, board, name, work, mke2fs, logs())
         with step("Compressing"):
             product = image_assemble.pack(image, DIST)
+        if replayed and (why := image_record.differs(replayed, product.sha256)):
+            raise SetupError(why)
+        asked = (board.name, board.flavour, profile)
+        image_record.write(DIST / f"{name}.packages", asked, product.sha256, packages)
         count = image_manifest.write(root, board, profile, product.sha256, DIST / f"{name}.cdx.json")
     _report(product, count)
     return product
+
+
+def _chosen() -> tuple[image_boards.Board, str, image_record.Record | None]:
+    """The board, its profile, and the record that is followed, where one is."""
+    replayed = image_record.wanted()
+    if replayed:
+        return image_boards.board(replayed.board, replayed.flavour), replayed.profile, replayed
+    board = image_boards.board(os.environ.get("BOARD") or "generic-arm64", os.environ.get("FLAVOUR") or "debian")
+    return board, os.environ.get("PROFILE") or board.profile, None
 
 
 def work_place() -> Path:
@@ -125,4 +142,5 @@ def _report(product: image_assemble.Product, count: int) -> None:
     megabytes = product.packed.stat().st_size / 1e6
     say(f"\n{product.packed.relative_to(locks.ROOT)}: {megabytes:.0f} MB, unpacked {product.size / 1e6:.0f} MB")
     say(f"{count} packages and models are listed in {product.packed.stem}.cdx.json")
+    say(f"The same again: make image REPLAY=dist/{product.packed.stem}.packages")
     say("Next: make flash DEVICE=/dev/sdX CONFIG=my-home.toml   (or a file: DEVICE=card.img)")

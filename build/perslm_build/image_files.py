@@ -14,6 +14,7 @@ from pathlib import Path
 from perslm_build import install, locks
 from perslm_build.environment import RUN
 from perslm_build.image_boards import CLOCK, Board
+from perslm_build.image_packages import SOURCES
 from perslm_build.terminal import SetupError, step
 
 _RECIPES = locks.ROOT / "build" / "image"
@@ -46,6 +47,7 @@ _TEXTS = {
     # The loader starts the kernel of the boot partition; one that apt brought would have modules and never start.
     "etc/apt/preferences.d/perslm-kernel": "Package: linux-image-* raspi-firmware\n"
     "Pin: release *\nPin-Priority: -1\n",
+    "etc/apt/sources.list": SOURCES,  # where it was built, the packages came out of a cache
     "etc/hostname": "localhost\n",  # first boot draws or takes a name
     "etc/machine-id": "",  # empty: each board draws its own, and it is no "first boot" that would preset all units
     "etc/locale.conf": "LANG=C.UTF-8\n",
@@ -126,11 +128,10 @@ def _take_out(root: Path) -> None:
         "var/cache/ldconfig/aux-cache",
         "var/log/*",
         "var/lib/systemd/random-seed",
+        "var/lib/systemd/credential.secret",  # the key of a board's own secrets
         "tmp/*",
         "etc/resolv.conf",  # the building machine's; NetworkManager writes the board's
         "etc/apt/apt.conf.d/99mmdebstrap",
-        "etc/apt/preferences.d/perslm-[0-9]*",  # the build's other archives: no kernel is taken from now on
-        "etc/apt/sources.list.d/perslm-[0-9]*",
         # They would write config.txt anew; a conffile that was removed stays away.
         "etc/kernel/post*.d/z50-raspi-firmware",
         "etc/initramfs/post-update.d/z50-raspi-firmware",

@@ -207,7 +207,7 @@ def uninstall(_: Sequence[str]) -> int:
 
 
 def image(_: Sequence[str]) -> int:
-    """Build an SD-card image into dist/ (root; BOARD=generic-arm64 PROFILE=the board's own)."""
+    """Build an SD-card image into dist/ (BOARD=generic-arm64 PROFILE=the board's own, or REPLAY=its list)."""
     set_up(RUN)
     card_image.build()
     return 0
@@ -247,7 +247,7 @@ def try_flash(arguments: Sequence[str]) -> int:
 
 
 def prove_image(arguments: Sequence[str]) -> int:
-    """Build an image from nothing, again, compare, boot it; the report is kept (root; --without-voice: faster)."""
+    """Build an image from nothing, again by its record, compare, boot it; the report is kept (root)."""
     set_up(RUN)
     image_full.run(voice="--without-voice" not in arguments)
     return 0

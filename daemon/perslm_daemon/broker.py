@@ -22,6 +22,7 @@ import anyio.abc
 import anyio.to_thread
 
 from perslm_daemon import process as processes
+from perslm_daemon import sealed
 from perslm_daemon.broker_file import (
     LOOPBACK,
     SERVICE_CONF,
@@ -110,12 +111,14 @@ def let_service_listen(place: Place, users: Users, host: str, port: int) -> Brok
 
 
 def _kept_credential(place: Place) -> str:
-    """The password in the credential's file, which is made where there is none; only root reads it."""
+    """The password in the credential's file, plain or encrypted; made where there is none, for root alone."""
     path = place.credential
     if path is None:
         raise ValueError("only the service's password is a credential")
-    kept = path.read_text(encoding="utf-8").rstrip("\r\n") if path.exists() else ""
-    if not kept:
+    kept = sealed.kept(path)
+    if kept is None:
+        if sealed.sealed_path(path).exists():  # a new one would lock out the daemon, which has the old one
+            raise ConfigError(f"{sealed.sealed_path(path)} cannot be opened: it was made on another machine")
         kept = generated()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, kept, Owner())

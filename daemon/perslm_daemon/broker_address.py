@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from perslm_daemon import sealed
 from perslm_daemon.broker import Own
 from perslm_daemon.broker_file import CREDENTIAL, url_host
 from perslm_daemon.broker_users import DAEMON_USER
@@ -39,7 +40,7 @@ def address_of(link: Mqtt, own: Own | None = None, *, again: bool = False) -> Ad
     address = _configured(link, link.broker if own is None else f"mqtt://{url_host(own.host)}:{own.port}", again)
     secret = credential("mqtt_password") if address.password is None else None
     if secret is None and address.password is None and own is not None and own.asks_passwords:
-        secret = _kept_by_root()
+        secret = sealed.kept(CREDENTIAL)
     return (
         address if secret is None else replace(address, username=address.username or DAEMON_USER, password=secret)
     )
@@ -59,10 +60,3 @@ def _configured(link: Mqtt, url: str, again: bool) -> Address:
     if address.password is not None and not again:
         log.warning("mqtt.broker carries a password, which any process list may show: use mqtt.password_file")
     return address
-
-
-def _kept_by_root() -> str | None:
-    try:
-        return CREDENTIAL.read_text(encoding="utf-8").rstrip("\r\n") or None
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -100,15 +100,20 @@ def _line(text: str) -> str:
 
 
 def credential(name: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """A secret that systemd loaded for this service, without its line end; None where there is none."""
+    """A secret that systemd loaded for this service, without its line end; None where there is none.
+
+    The plain file of a name comes before the one that was kept encrypted.
+    """
     environ = os.environ if environ is None else environ
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return None
-    try:
-        return Path(folder, name).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        return None
+    for given in (name, f"{name}.sealed"):
+        try:
+            return Path(folder, given).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            continue
+    return None
 
 
 def log_to_journal(environ: Mapping[str, str] | None = None) -> bool:
