@@ -1,4 +1,4 @@
-"""Tiny Phi 3 and Gemma 2 models as GGUF files, written by gguf's own writer as a converter would."""
+"""Tiny Phi 3 and Gemma models as GGUF files, written by gguf's own writer as a converter would."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from gguf import GGUFWriter, TokenType
 from small_model import TEMPLATE, WORDS, make_tokenizer, train_text
-from transformers import Gemma2Config, Gemma2ForCausalLM, Phi3Config, Phi3ForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 
 _SHAPE = {
     "vocab_size": WORDS,
@@ -22,7 +29,9 @@ _SHAPE = {
     "max_position_embeddings": 512,
     "rms_norm_eps": 1e-5,
 }
-_HEAD = {"phi3": 16, "gemma2": 256}  # Gemma 2 divides by the root of 256, whatever the file says
+# Gemma 2 and 3 divide by the root of 256, whatever the file says.
+_HEAD = {"phi3": 16, "gemma2": 256, "gemma3": 256}
+_LAYERS = {"gemma3": 6}  # of which the sixth sees everything, by another rotary base
 _NAMES = {
     "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_proj": "attn_q",
@@ -35,24 +44,28 @@ _NAMES = {
     "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm",
 }
+_GEMMA_2 = {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
 _NORMS = {
     "phi3": {"post_attention_layernorm": "ffn_norm"},
-    "gemma2": {
-        "post_attention_layernorm": "post_attention_norm",
-        "pre_feedforward_layernorm": "ffn_norm",
-        "post_feedforward_layernorm": "post_ffw_norm",
-    },
+    "gemma2": _GEMMA_2,
+    "gemma3": _GEMMA_2 | {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"},
 }
 
 
 def make(kind: str) -> Any:
-    """A model of random weights; `kind` is phi3 or gemma2."""
+    """A model of random weights; `kind` is phi3, gemma2 or gemma3."""
     torch.manual_seed(0)
-    model = (
-        Phi3ForCausalLM(Phi3Config(**_SHAPE, pad_token_id=0, tie_word_embeddings=False))
-        if kind == "phi3"
-        else Gemma2ForCausalLM(Gemma2Config(**_SHAPE, head_dim=_HEAD["gemma2"]))
-    )
+    shape = _SHAPE | {"num_hidden_layers": _LAYERS.get(kind, 2)}
+    if kind == "phi3":
+        model: Any = Phi3ForCausalLM(Phi3Config(**shape, pad_token_id=0, tie_word_embeddings=False))
+    elif kind == "gemma2":
+        model = Gemma2ForCausalLM(Gemma2Config(**shape, head_dim=_HEAD[kind]))
+    else:
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**shape, head_dim=_HEAD[kind], sliding_window=16))
     for parameter in model.parameters():
         parameter.data += (0.1 if parameter.ndim == 1 else 0.05) * torch.randn(parameter.shape)
     return model.eval()
@@ -65,7 +78,7 @@ def write(model: Any, kind: str, path: Path) -> None:
     _tokenizer(writer)
     for name, tensor in model.state_dict().items():
         if name != "lm_head.weight" or kind == "phi3":
-            added = 1 if tensor.ndim == 1 and kind == "gemma2" else 0  # Gemma's files keep 1 + weight
+            added = 1 if tensor.ndim == 1 and kind != "phi3" else 0  # Gemma's files keep 1 + weight
             writer.add_tensor(_name(name, kind), np.ascontiguousarray(tensor.float().numpy() + np.float32(added)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -81,12 +94,12 @@ def _about(writer: GGUFWriter, config: Any, kind: str) -> None:
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_freq_base(1_000_000.0 if kind == "gemma3" else 10_000.0)
     writer.add_rope_dimension_count(_HEAD[kind])
     writer.add_key_length(_HEAD[kind])
     writer.add_value_length(_HEAD[kind])
     writer.add_file_type(0)
-    writer.add_sliding_window(512)
+    writer.add_sliding_window(config.sliding_window if kind == "gemma3" else 512)
     if kind == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from conftest import Small
 from perslm_runtime.errors import InputError
-from perslm_training_host import base_model, chat_replies, gguf_file, merging, preferences, versions
+from perslm_training_host import base_model, chat_replies, gguf_file, gguf_model, merging, preferences, versions
 from perslm_training_host.base_model import AnswerModel
 from perslm_training_host.cli import run
 from perslm_training_host.preferences import Pair, Preferences, Wish
@@ -109,6 +110,56 @@ def test_people_get_the_answers_they_wanted_and_replay_keeps_the_rest(
     about = json.loads((tmp_path / "kept" / "run.json").read_text())
     assert about["recipe"]["sources"] == {"thumb": 12, "correction": 12}
     assert Path(loose["written"][0]).exists()
+
+
+def test_trls_engine_ends_at_our_engines_weights_where_nothing_is_drawn(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three pairs in every step: the same tokens, loss, anchor, rates and start have to give the same file."""
+    pairs = write_pairs(tmp_path / "pairs.jsonl", 3)
+    if find_spec("trl") is None:
+        missing = told(capsys, "prefer", small.parent, pairs, "--engine", "trl", "--out", tmp_path / "run", code=4)
+        assert "perslm[trl]" in missing["error"]["message"]
+        pytest.skip("extra `trl`")
+    command = [
+        "prefer", small.parent, pairs, "--steps", "4", "--rows", "3", "--rate", "1e-3", "--lora", "4",
+        "--no-bf16", "--kind", "F32",
+    ]  # fmt: skip
+    written = {}
+    for engine in ("own", "trl"):
+        found = told(capsys, *command, "--engine", engine, "--out", tmp_path / engine)
+        assert (found["outcome"]["steps"], found["outcome"]["ended"]) == (4, "done")
+        written[engine] = gguf_file.read(Path(found["written"][0]))
+        assert (tmp_path / engine / "lora" / "adapter_model.safetensors").exists()
+    logs = [
+        [json.loads(line) for line in (tmp_path / engine / "log.jsonl").read_text().splitlines()]
+        for engine in ("own", "trl")
+    ]
+    for ours, theirs in zip(*logs, strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], abs=2e-3)
+    base, own, theirs = gguf_file.read(small.parent), written["own"], written["trl"]
+    for name in gguf_model.matrices(base):
+        moved = np.abs(own.values(name) - base.values(name)).mean()
+        assert moved > 0
+        assert np.abs(own.values(name) - theirs.values(name)).mean() < 0.02 * moved
+    versions_of = json.loads((tmp_path / "trl" / "student-f32.gguf.lineage.json").read_text())
+    assert versions_of["settings"]["engine"] == "trl"
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (["--engine", "theirs"], "there is no engine"),
+        (["--engine", "trl", "--patience", "2"], "our own engine's"),
+    ],
+)
+def test_an_engine_is_refused_what_it_cannot_do(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], why: str
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs.jsonl", 3)
+    found = told(capsys, "prefer", small.parent, pairs, "--out", tmp_path / "run", *more, code=3)
+    assert why in found["error"]["message"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_prefer_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:

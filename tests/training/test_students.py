@@ -76,7 +76,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_loaded() -> None
     check_memory(memory_of(1_000_000, 1_000_000, 0, 256, 128, 5, 512), free=1_000_000_000)
 
 
-@pytest.mark.parametrize("kind", ["phi3", "gemma2"])
+@pytest.mark.parametrize("kind", ["phi3", "gemma2", "gemma3"])
 def test_other_architectures_are_read_to_the_bit_learn_and_run_in_llama_cpp(
     tmp_path: Path, small: Small, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -74,7 +74,7 @@ def prompts_of(path: Path) -> Prompts:
 def load(path: Path, device: str = "cpu") -> Base:
     """Load a `.gguf` file or a folder with safetensors, float32, ready to be trained.
 
-    llama and qwen files are dequantized by our own reader, others (gemma, phi, …) by transformers'. Raises
+    llama and qwen files are dequantized by our own reader, others (gemma3, phi3, …) by transformers'. Raises
     TooLittleMemory before anything is loaded, InputError for a missing or broken model.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds to import
@@ -103,7 +103,7 @@ def _by_transformers(loader: Any, folder: str, gguf: dict[str, str]) -> Any:
     """A model as transformers reads it; out of a GGUF file it refuses to be saved until these marks are gone."""
     if gguf and find_spec("accelerate") is None:
         raise EngineError(
-            "a GGUF file that is not llama's or qwen's is read by transformers, which needs accelerate:"
+            "a GGUF file of this architecture is read by transformers, which needs accelerate:"
             " .venv-train/bin/pip install 'perslm[more-models]'"
         )
     model = loader.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **gguf)

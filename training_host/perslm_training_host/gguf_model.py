@@ -1,8 +1,8 @@
 """A GGUF model as a torch model, and a torch model's weights as GGUF tensors: one table of names, both ways.
 
-Reads and writes llama, qwen2 and qwen3; phi3 and the gemmas, which transformers reads, are written. GGUF keeps the
-query and key rows of llama in another order than Hugging Face (pairs of the rotary halves side by side), and of
-gemma's norms one more than their weights; both are changed here and nowhere else.
+Reads and writes llama, qwen2 and qwen3; phi3, gemma2 and gemma3, which transformers reads, are written. GGUF
+keeps the query and key rows of llama in another order than Hugging Face (pairs of the rotary halves side by side),
+and of gemma's norms one more than their weights; both are changed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ _OTHERS = {
         "ffn_up": "mlp.gate_up_proj",
         "ffn_down": "mlp.down_proj",
     },
-    "gemma": _IN_BLOCK,
     "gemma2": _GEMMA_2,
     "gemma3": _GEMMA_2,
 }
@@ -62,7 +61,7 @@ MAPPED = frozenset({"llama", "qwen2", "qwen3"})
 WRITTEN = MAPPED | _OTHERS.keys()
 """Architectures that are written as GGUF."""
 # Architectures whose norms multiply by 1 + weight, and hold that in a file.
-_ONE_MORE = {"gemma", "gemma2", "gemma3"}
+_ONE_MORE = {"gemma2", "gemma3"}
 _PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
 
 

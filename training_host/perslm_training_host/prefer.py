@@ -44,6 +44,12 @@ def prefer(
     bf16: Annotated[bool | None, typer.Option(help="Multiply in bfloat16; by itself where the CPU can.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     kind: Annotated[str, typer.Option(help="F16 or F32, of the GGUF file that is written.")] = "F16",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="own, or trl: the same loss by TRL's trainer (extra `trl`); replays and resumes nothing."
+        ),
+    ] = "own",
 ) -> None:
     """Learn preferences (DPO) from pairs of a better and a worse answer; write the model's file."""
     from perslm_training_host.grid_distilling import fast_bf16
@@ -58,9 +64,9 @@ def prefer(
         seed=seed, keep_every=keep_every, validate_every=validate_every, patience=patience,
     )  # fmt: skip
     wish = Wish(beta, anchor, replay_weight, rows, seed=seed)
-    if replay is None and not session.json:
+    if replay is None and engine == "own" and not session.json:
         note("nothing is replayed: the model may forget how it answers otherwise; --replay keeps it")
-    outcome, written = learn(Recipe(model, pairs, replay, plan, wish, low_rank, device, kind), out)
+    outcome, written = learn(Recipe(model, pairs, replay, plan, wish, low_rank, device, kind, engine), out)
     if session.json:
         put_json({"outcome": asdict(outcome), "written": written})
     else:

@@ -4,7 +4,7 @@ A line of the file is {"prompt", "chosen", "rejected", "source"}, or an example 
 writes it: of a bad thumb with a better answer it makes a pair, other lines of a data set hold none. The frozen
 model from before says how likely it found both; the student shall move the better one's odds up against that. So
 that it does not forget the rest, replies it gave before are replayed: there it is held to its old odds. Own
-loss in our own loop instead of TRL's trainer: that one resumes inexactly and wants its data set library.
+loss in our own loop: TRL's trainer (prefer_trl.py) neither resumes to the bit nor replays.
 """
 
 from __future__ import annotations
@@ -96,6 +96,14 @@ def sources(pairs: Sequence[Pair]) -> dict[str, int]:
     return dict(Counter(pair.source for pair in pairs))
 
 
+def split(pairs: Sequence[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that are learned, shuffled, and those kept to validate on: a tenth, of fewer than ten none."""
+    order = list(pairs)
+    random.Random(f"pairs {seed}").shuffle(order)  # noqa: S311 - draws pairs, no secrets
+    kept = len(order) // 10 if len(order) >= 10 else 0
+    return order[kept:], order[:kept]
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """How preferences are learned: `beta` is how dearly leaving the frozen model costs, `anchor` the weight of the
@@ -129,10 +137,7 @@ class Preferences:
         device: torch.device,
     ) -> None:
         self._model, self._frozen, self._prompts, self._talk = model, frozen, prompts, talk
-        order = list(pairs)
-        random.Random(f"pairs {wish.seed}").shuffle(order)  # noqa: S311 - draws pairs, no secrets
-        kept = len(order) // 10 if len(order) >= 10 else 0
-        self._held_out, self._pairs = order[:kept], order[kept:]
+        self._pairs, self._held_out = split(pairs, wish.seed)
         self._replayed = list(replayed)
         self._wish, self._accumulate, self._device = wish, accumulate, device
 
