@@ -61,7 +61,7 @@ def kinds(small: Small, student: Path) -> dict[str, Any]:
     """`quantize` on the student, as it printed."""
     told = perslm_host(
         "quantize", student, "--out", small.folder / "kinds",
-        "--text", small.train, "--held-out", small.held_out, "--kinds", "Q4_0,Q8_0", "--pure", "--pieces", "3",
+        "--text", small.train, "--held-out", small.held_out, "--kinds", "Q4_0,Q8_0", "--pure", "--pieces", "3", "--threads", "1",
     )  # fmt: skip
     assert isinstance(told, dict)
     return told
@@ -100,7 +100,7 @@ def test_the_taught_file_is_nearer_to_its_parent_on_text_nobody_saw(
     gates.write_text("[kl_mean]\nworse_than_field_by_at_most = 0.0\n[tokenizer_equal]\nat_least = 1.0\n")
     report = perslm_host(
         "evaluate", child, "--parent", student, "--held-out", small.held_out, "--field", field,
-        "--gates", gates, "--out", small.folder / "report", "--pieces", "8", "--most", "3",
+        "--gates", gates, "--out", small.folder / "report", "--pieces", "8", "--most", "3", "--threads", "1",
         "--home", Path(__file__).parents[1] / "golden" / "tools.jsonl",
     )  # fmt: skip
     assert report["passed"]
@@ -119,7 +119,7 @@ def test_a_gate_that_does_not_hold_ends_the_command_with_1(small: Small, student
     gates.write_text("[kl_mean]\nat_most = 0.000001\n[secrets_kept]\nat_least = 1.0\n")
     report = perslm_host(
         "evaluate", child, "--parent", student, "--held-out", small.held_out, "--gates", gates,
-        "--out", small.folder / "strict", "--pieces", "1", "--most", "1", code=1,
+        "--out", small.folder / "strict", "--pieces", "1", "--most", "1", "--threads", "1", code=1,
     )  # fmt: skip
     assert [verdict["passed"] for verdict in report["verdicts"]] == [False, False]
     assert "Not to be shipped" in (small.folder / "strict" / "report.html").read_text()

@@ -162,6 +162,7 @@ def test_an_engine_is_refused_what_it_cannot_do(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # three runs; test_train_loop.py kills the same loop, test_distil.py the same way by a command
 def test_a_killed_prefer_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "pairs.jsonl")
 

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 
 from perslm_runtime.llama import LlamaOptions
 from perslm_runtime.model import ChatModel
-from perslm_training_host import base_model, ggml_blocks, gguf_file, student_files, weights
+from perslm_training_host import base_model, chat_replies, ggml_blocks, gguf_file, student_files, weights
 from perslm_training_host.base_model import AnswerModel
 from perslm_training_host.group import Group
 from perslm_training_host.held_out import TOO_LIKE, is_held_out, likeness, words_of
@@ -149,11 +149,26 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(400)
-def test_one_recipe_ends_in_files_that_the_boards_engine_runs(small: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"device": "cpu", "rows": 1}, id="cpu"),
+        # Another process that loads torch, and drawing: 15 s.
+        pytest.param({"device": "cuda", "rows": 2, "workers": 1}, id="cuda", marks=pytest.mark.slow),
+    ],
+)
+def test_one_recipe_ends_in_files_that_the_boards_engine_runs(
+    small: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """The GPU's recipe too, its processes and its way to make replies, on a CPU: in bfloat16, cut short."""
     pairs: list[dict[str, Any]] = [{"question": f"Hello {n}", "reply": "I do not know."} for n in range(3)]
     replies = tmp_path / "replies.jsonl"
     replies.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
-    recipe = prepared_recipe("cpu", steps=1, grid_steps=1, rows=1, homes=1, sentences=2)
+    recipe = prepared_recipe(**changes, steps=1, grid_steps=1, homes=1, sentences=2)
+    assert recipe.bf16
+    if recipe.workers:
+        chat_replies.make_on_device(base_model.load(small), replies, 5, 0, rows=2)
+        assert len(chat_replies.read(replies)) >= len(pairs)
     outcomes = train_student(small, tmp_path / "student", replies, recipe, "cpu", Group())
     assert [outcome.ended for outcome in outcomes] == ["done", "done"]
     files = student_files.write_files(small, tmp_path / "student")
