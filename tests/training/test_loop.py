@@ -61,13 +61,8 @@ def kinds(small: Small, student: Path) -> dict[str, Any]:
     """`quantize` on the student, as it printed."""
     told = perslm_host(
         "quantize", student, "--out", small.folder / "kinds",
-<<<<<<< HEAD
         "--text", small.train, "--held-out", small.held_out, "--kinds", "Q4_0,Q8_0", "--pure", "--pieces", "3",
         "--threads", "1",
-=======
-        "--text", small.train, "--held-out", small.held_out, "--kinds", "Q4_0,Q8_0", "--pure", "--pieces", "3",
-        "--threads", "1",
->>>>>>> train
     )  # fmt: skip
     assert isinstance(told, dict)
     return told
