@@ -122,7 +122,7 @@ def test_it_says_what_helps(bundle: Path) -> None:
     checks = {one["name"]: one for one in json.loads(found["doctor.json"])}
     assert {"python", "disk for data", "processor"} <= set(checks)
     assert " GB free at" in checks["disk for data"]["found"]
-    assert "turn source=mqtt heard_chars=21 first_token_ms=310\n" in found["log.txt"]
+    assert "turn source=mqtt heard_chars=21 first_token_ms=310 model=…\n" in found["log.txt"]
     assert "online node=… verbs=9" in found["log.txt"]
     assert "perslm_daemon/turn.py:12 answer\n  ValueError\n" in found["crashes.txt"]
     assert json.loads(found["files.json"])["0"]["memory.db (kB)"] > 0

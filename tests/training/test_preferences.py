@@ -118,7 +118,7 @@ def test_trls_engine_ends_at_our_engines_weights_where_nothing_is_drawn(
     """Three pairs in every step: the same tokens, loss, anchor, rates and start have to give the same file."""
     pairs = write_pairs(tmp_path / "pairs.jsonl", 3)
     if find_spec("trl") is None:
-        missing = told(capsys, "prefer", small.parent, pairs, "--engine", "trl", "--out", tmp_path / "run", code=4)
+        missing = told(capsys, "prefer", small.parent, pairs, "--engine", "trl", "--out", tmp_path / "run", code=5)
         assert "perslm[trl]" in missing["error"]["message"]
         pytest.skip("extra `trl`")
     command = [

@@ -184,12 +184,12 @@ def test_one_recipe_ends_in_files_that_the_boards_engine_runs(
 
 
 def test_talk_is_no_way_from_itself_and_some_way_from_other_weights(tmp_path: Path) -> None:
-    text = train_text()
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8") * 4  # which stays as it is: other words, other answers
     files = [tmp_path / name for name in ("base.gguf", "other.gguf")]
     for path, noise in zip(files, (0.0, 0.01), strict=True):
         model = make_model(1)
         with torch.no_grad():
-            model.model.embed_tokens.weight[2] *= 4.0  # a random model would hardly ever end its answer
+            model.model.embed_tokens.weight[2] *= 2.0  # a random model would hardly ever end its answer
             model.model.layers[0].mlp.up_proj.weight.add_(
                 noise * torch.randn(512, 128, generator=torch.Generator().manual_seed(0))
             )
