@@ -182,3 +182,25 @@ def without_courtesy(said: str) -> str:
         if left == said or not left.strip():
             return said
         said = left
+
+
+def without_politeness(
+    words: list[str], before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]
+) -> list[str]:
+    """The words without the phrases of `before` and `after` at their ends; something is always left."""
+    low = [word.lower() for word in words]
+    start, end = 0, len(low)
+    while (phrase := _starts(low[start:end], before)) and start + phrase < end:
+        start += phrase
+    while (phrase := _starts(low[start:end][::-1], after, backwards=True)) and end - phrase > start:
+        end -= phrase
+    return words[start:end]
+
+
+def _starts(words: list[str], phrases: tuple[tuple[str, ...], ...], *, backwards: bool = False) -> int:
+    """How many words the longest phrase has that the words begin with; 0 for none."""
+    for phrase in phrases:
+        wanted = phrase[::-1] if backwards else phrase
+        if tuple(words[: len(phrase)]) == wanted:
+            return len(phrase)
+    return 0
