@@ -17,7 +17,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b(i)'m\b"), r"\1 am"),
     (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
     (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
-    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
+    (re.compile(r"\b(i|we|you|they|it)'d (?:quite |really |rather |much )?(like|love)\b"), r"\1 would \2"),
     (re.compile(r"\b(i|we|you)'d (rather|prefer|be|love|appreciate)\b"), r"\1 would \2"),
     (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
     (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),

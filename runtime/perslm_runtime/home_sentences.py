@@ -25,10 +25,11 @@ from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_polite import WHY, without_courtesy, without_politeness, written_out
-from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests
+from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up, valued_alike
 from perslm_runtime.home_wish import Target, Wish
+from perslm_runtime.home_wordings import is_called_off, plainer
 from perslm_runtime.intents import Sentences
 from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
 from perslm_runtime.time_words import find, words_of
@@ -122,7 +123,7 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text)
-        if at_a_time(spoken):
+        if at_a_time(spoken) or is_called_off(spoken):
             return ()
         found = tuple(set_up(wish, book.domains) for wish in self._recognized(spoken, book))
         if not is_open(found):
@@ -142,8 +143,9 @@ class HomeSentences:
         ways = (self._of_it, self._behind, self._shortened, self._requested)
         if found := next(filter(None, (way(spoken, book) for way in ways)), ()):
             return found
-        if (hint := hinted(chunk(self._words(spoken.replace(",", " ")), self._known, book))) is not None:
-            return (hint,)
+        for clause in (spoken.replace(",", " "), *told_alone(spoken)):
+            if (hint := hinted(chunk(self._words(clause), self._known, book))) is not None:
+                return (hint,)
         for words in readings:
             for repaired in self._repairs(words, book):
                 if found := self._parts(words, book, repaired):
@@ -291,7 +293,7 @@ class HomeSentences:
     # From text to words
 
     def _spoken(self, text: str) -> str:
-        return without_courtesy(written_out(text))
+        return without_courtesy(plainer(written_out(text)))
 
     def _readings(self, spoken: str) -> Iterator[list[str]]:
         plain = self._words(spoken.replace(",", " "))
@@ -362,7 +364,7 @@ class HomeSentences:
     ) -> Wish | None:
         if not words:
             return None
-        key = (tuple(words), *((at, hit.ids) for at, hit in repaired.items()))
+        key = (tuple(words), *((at, hit.end, hit.ids) for at, hit in repaired.items()))
         if (tried := self._tried.get(key)) is None:  # the same parts come up in every reading of a sentence
             tried = self._tried[key] = self._by_table(words, book, repaired)
         wish, said, chunked = tried
@@ -381,7 +383,7 @@ class HomeSentences:
         for text, place in stray_places([word for word in said if word not in self._kept_back], chunked):
             for found in self._all.match(text, lists):
                 wish = wish_of(found, chunked)
-                if wish is not None and sensible(wish):
+                if wish is not None and sensible(wish, book.domains):
                     wish = wish if place is None or wish.place is not None else replace(wish, place=place)
                     return wish, said, None
         return None, said, chunked
