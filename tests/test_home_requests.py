@@ -99,3 +99,50 @@ def test_an_hour_is_no_percentage() -> None:
     assert at_a_time("close the blinds at seven")
     assert not at_a_time("close the blinds at seven percent")
     assert not at_a_time("set the lamp at ten")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("The courier is at the door, so unlock the front for him", ("unlock", ("door",))),
+        ("Have a quick look and see if the towel rail is still on", ("is_state", ("rail",))),
+        ("I'd quite like the kitchen lamp on", ("turn_on", ("lamp",))),
+        ("Would you mind terribly turning off the kitchen lamp, we can be seen", ("turn_off", ("lamp",))),
+        ("Before I forget, switch off the towel rail", ("turn_off", ("rail",))),
+        ("Well, now that the film's over, turn the kitchen lamp on please", ("turn_on", ("lamp",))),
+        ("Turn off the towel rail, he never does", ("turn_off", ("rail",))),
+        ("The kitchen lamp on, but only at forty percent", ("set_brightness", ("lamp",))),
+        ("Did anybody lock the front door after the barbecue", ("is_state", ("door",))),
+    ],
+)  # fmt: skip
+def test_other_ways_to_say_it_mean_the_same(
+    said: str, wanted: tuple[str, tuple[str, ...]], english: HomeSentences, book: NameBook
+) -> None:
+    assert told(english.recognize(said, book)) == [wanted]
+
+
+def test_in_there_is_the_place_that_was_told_of_and_never_the_whole_house(
+    english: HomeSentences, book: NameBook
+) -> None:
+    (wish,) = english.recognize("There's nobody in the study, turn off the lights in there", book)
+    (target,) = wish.targets
+    assert (wish.name, target.noun, target.areas) == ("turn_off", "light", ("Study",))
+
+
+def test_what_is_called_off_before_its_end_does_nothing(english: HomeSentences, book: NameBook) -> None:
+    for said in (
+        "Dim the, uh, never mind",
+        "Turn off the towel rail, no, forget it",
+        "switch on the, scratch that",
+    ):
+        assert english.recognize(said, book) == (), said
+    assert told(english.recognize("never mind", book)) == [("no", ())]
+
+
+def test_an_hour_is_no_percentage_and_a_command_for_later(english: HomeSentences, book: NameBook) -> None:
+    for said in (
+        *("kitchen lamp off at seven", "lock the front door at ten", "switch the towel rail on at 6"),
+        "turn off the towel rail in twenty minutes so I don't roast",
+    ):
+        assert english.recognize(said, book) == (), said
+        assert english.later(said, book), said

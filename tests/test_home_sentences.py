@@ -19,6 +19,7 @@ from perslm_runtime.home_sentences import HomeSentences
 from perslm_runtime.home_values import value_at
 from perslm_runtime.home_vocabulary import Vocabulary
 from perslm_runtime.home_wish import Wish
+from perslm_runtime.intents import Sentences
 from perslm_runtime.understanding import Understanding
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -378,3 +379,28 @@ def test_the_recognizer_of_speech_is_shown_rare_names_only() -> None:
     assert "Rosie" in shown
     assert "Kitchen Ceiling Light" not in shown
     assert names > 60
+
+
+def test_a_word_that_no_sentence_has_fits_only_where_any_word_does() -> None:
+    class Thorough(Sentences):
+        def _knows(self, word: str) -> bool:
+            return True
+
+    blocks = [
+        {"name": "on", "sentences": ["(turn|switch) on <it> [now]", "don't leave {c} off"], "slots": {"a": 1}},
+        {"name": "call", "sentences": ["call <it> {what}", "call <it> {what:word} please"]},
+    ]
+    quick, thorough = (
+        kind(blocks, {"it": "(it|{t})"}, {"c": {"warm white": 1}}) for kind in (Sentences, Thorough)
+    )
+    marks = {"t": {"xtarget0x": 7}}
+    found = 0
+    for text in (
+        *("turn on it", "switch on xtarget0x now", "turn on xtarget1x", "turn on it nowadays"),
+        *("don't leave warm white off", "do not leave warm white off", "call it turn on it"),
+        *("call xtarget0x anna-maria 2", "call it anna please", "call it", "anna", "", "turn on it anna please"),
+    ):
+        both = [[(one.intent, one.entities) for one in some.match(text, marks)] for some in (quick, thorough)]
+        assert both[0] == both[1], text
+        found += len(both[0])
+    assert found >= 7

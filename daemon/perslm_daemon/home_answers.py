@@ -335,6 +335,10 @@ def _where_words(wish: Wish, where: Where) -> str:
 # Single values
 
 
+_TELLING = {"color_of": "set_color", "brightness_of": "set_brightness", "volume_of": "set_volume"}
+"""What a device that can be set to it will tell once it is: until then it is asked rightly, and has no answer."""
+
+
 def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
     props: Mapping[str, Callable[[Device, Mapping[str, object]], str | None]] = {
         "setpoint": lambda _, values: _told(values.get("temperature", values.get("humidity")), "is set to", ""),
@@ -357,9 +361,12 @@ def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ..
     said = props[wish.name]
     if wish.name in ("battery_of", "power_of") and wish.targets:
         wish = _of_sensor(wish, home)
-    resolver = Resolver(
-        home, where, lambda device: said(device, home.state(device.id).values) is not None, query=True
-    )
+    tells = _TELLING.get(wish.name, "")
+
+    def able(device: Device) -> bool:
+        return tells in device.capabilities or said(device, home.state(device.id).values) is not None
+
+    resolver = Resolver(home, where, able, query=True)
     if not wish.targets and wish.place is None and wish.name not in ("battery_of", "power_of"):
         wish = Wish(wish.name, (Target(it=True),), word=wish.word)
     found = resolver.all(wish, lambda device: device.domain != "sensor" or wish.name in ("battery_of", "power_of"))
@@ -372,7 +379,7 @@ def _one_value(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ..
             parts.append(f"{_name(device)} {words}")
             told.append(device.id)
         elif len(found) == 1:
-            unknown = "is unavailable" if home.state(device.id).available is False else "does not tell that"
+            unknown = "is unavailable" if home.state(device.id).available is False else "has not told that yet"
             return f"{_name(device)} {unknown}", (device.id,)
     if not parts:
         raise NothingError("nothing tells that")

@@ -164,7 +164,8 @@ class Resolver:
         everywhere = target.quantity == "all" or (target.quantity and self.query) or self.verb in _COUNTED
         if everywhere and not target.this:
             return able
-        if near and (target.many or len(near) == 1 or target.noun == "light"):
+        of_a_room = target.noun == "light" and not _is_one_lamp(near, target)
+        if near and (target.many or len(near) == 1 or of_a_room):
             return near
         return (_called_so(able, target) or able) if target.many else self._single(near or able)
 
@@ -291,6 +292,12 @@ class Resolver:
         return "that I know"
 
 
+def _is_one_lamp(near: Sequence[Device], target: Target) -> bool:
+    """Whether one lamp is meant of several that are called so: "the light" is all of a room, "the lamp" is not."""
+    word = target.said.split(" in ")[0].split()[-1:]
+    return word == ["lamp"] and not target.many and all("lamp" in device.name.lower() for device in near)
+
+
 def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device]:
     """What "both lamps" are: the two that there are, here or in the house."""
     word = (target.said.split(" in ")[0].split() or [""])[-1].removesuffix("s")
@@ -319,7 +326,7 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     head = target.said.split(" in ")[0].split()
     if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
-    several = target.many and target.noun not in _HUNG
+    several = target.many and target.noun not in _HUNG and not _OWN_LIGHTS & {*head[-1:]}
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     exactly = target.noun == "light" or target.many
@@ -331,6 +338,8 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
 
 _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
+_OWN_LIGHTS = frozenset({"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers"})
+"""Lights that are called so: those of one kind are not every light of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
 
 

@@ -29,6 +29,11 @@ class Chunked:
     domains: Mapping[str, str] = field(default_factory=dict)
     """By id: what kind of device it is."""
 
+    def lists(self) -> dict[str, Mapping[str, Any]]:
+        """The marks by the lists of the table in which they stand."""
+        kinds = {kind: self.values.get(kind, {}) for kind in ("n", "pct", "deg", "kel")}
+        return {"t": self.targets, "p": self.places, **kinds}
+
 
 def chunk(
     words: Sequence[str], known: Vocabulary, book: NameBook, repaired: Mapping[int, Hit] | None = None

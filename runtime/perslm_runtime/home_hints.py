@@ -14,7 +14,7 @@ from perslm_runtime.home_wish import Target, Wish
 
 _VERY = (
     r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite|getting|absolutely|kind|of|awfully|"
-    r"super|just) )*"
+    r"super|just|proper|dead|well|right) )*"
 )
 _IS = (
     r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|"
@@ -35,7 +35,7 @@ _HINTS = tuple(
         (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
         (
-            r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am doing)" + _PLACE,
+            r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am \w+ing)" + _PLACE,
             "lighten",
             "light",
             "up",
@@ -58,19 +58,22 @@ _HINTS = tuple(
     )
 )
 _MEANT = re.compile(r"\b(?:i|we|too|so|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
+_ALONE = frozenset(("louder", "quieter", "bit louder", "bit quieter", "a bit louder", "a bit quieter"))
 _TOO = re.compile(r"\b(?:too|so)\b")
 
 
 def hinted(chunked: Chunked) -> Wish | None:
     """The wish of a sentence with marks that only says how a room is; None for any other."""
-    said = " ".join(word for word in chunked.words if word not in ("please", "now", "again", "still"))
+    said = " ".join(
+        word for word in chunked.words if word not in ("please", "now", "again", "still", "today", "tonight")
+    )
     for pattern, name, noun, word in _HINTS:
         found = pattern.match(said)
         if found is None:
             continue
         parts = found.groupdict()
         named, place = parts.get("named"), parts.get("place")
-        if not (named or _MEANT.search(said)) or (
+        if not (named or _MEANT.search(said) or said in _ALONE) or (
             word == "down" and "quieter" not in said and not _is_plain(said, name)
         ):
             return None  # "it's cold" is about the weather, "it's warm in here" may be praise

@@ -177,7 +177,7 @@ class LooseSentences:
 
     def question(self, words: Sequence[str], chunked: Chunked) -> Wish | None:
         """A question for a state, or None: it begins as one, names one thing, and has no other word."""
-        if not words or words[0] not in self._openers:
+        if not words or words[0] not in self._openers or (words[0] == "have" and _BARE & {*words}):
             return None
         targets: list[Target] = []
         place: Target | None = None
@@ -208,6 +208,8 @@ class LooseSentences:
         return Wish("state_of", tuple(targets), place=place) if told else None
 
 
+_BARE = frozenset(("lower", "close", "lock", "unlock", "up", "down"))
+"""States of a question with "did" only: "have the lights lower" is none."""
 _DONE = frozenset(("did", "have", "has"))
 _SURE = frozenset(("sure", "ensure", "certain", "see"))
 _WANTS = frozenset(("want", "need", "would", "could", "can", "should", "must", "prefer", "may", "might"))

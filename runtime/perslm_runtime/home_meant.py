@@ -6,7 +6,7 @@ Pure. Knows the marks that home_chunks.py put into the sentence, and no sentence
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_chunks import Chunked
@@ -72,7 +72,9 @@ def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
             name = "change_brightness"
         case "change_brightness" if wish.word == "up" and "is" in said and said & _TOO_DARK and _rooms(wish):
             name = "lighten"
-        case "start" if _vacuums(wish, chunked):  # "Robbie, clean the kitchen": it knows no rooms
+        case "vacuum_dock" if _of_domain(wish, chunked, "cover"):
+            name = "close"  # "bring the awning in"
+        case "start" if _of_domain(wish, chunked, "vacuum"):  # "Robbie, clean the kitchen": it knows no rooms
             bare = tuple(Target(devices=one.devices, said=one.said) for one in wish.targets)
             return replace(wish, targets=bare, place=None)
         case "set_temperature" if wish.number is not None and abs(wish.number) <= _MOST_STEPS:
@@ -86,9 +88,9 @@ def _lights(wish: Wish, chunked: Chunked) -> bool:
     return named and all(chunked.domains.get(id_) == "light" for one in wish.targets for id_ in one.ids)
 
 
-def _vacuums(wish: Wish, chunked: Chunked) -> bool:
+def _of_domain(wish: Wish, chunked: Chunked, domain: str) -> bool:
     named = bool(wish.targets) and all(one.ids for one in wish.targets)
-    return named and all(chunked.domains.get(id_) == "vacuum" for one in wish.targets for id_ in one.ids)
+    return named and all(chunked.domains.get(id_) == domain for one in wish.targets for id_ in one.ids)
 
 
 def _rooms(wish: Wish) -> bool:
@@ -124,16 +126,16 @@ def _as_said(text: str, chunked: Chunked) -> str:
     return "" if any(re.fullmatch(r"x[a-z]+\d+x", word) for word in said) else " ".join(said)
 
 
-def sensible(wish: Wish) -> bool:
+def sensible(wish: Wish, domains: Mapping[str, str]) -> bool:
     """Whether a match can be meant: a volume has its player, and who "needs a lamp" may want to buy one."""
     targets, fits = wish.targets, True
     match wish.name:
         case "set_volume" | "change_volume":
             fits = bool(targets)
         case "arm_home" | "arm_away" | "arm_night" | "disarm":
-            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+            fits = all(_is_alarm(target, domains) for target in targets)
         case "is_state" if wish.word == "armed":
-            fits = all(target.noun == "alarm" or "alarm" in target.said for target in targets)
+            fits = all(_is_alarm(target, domains) for target in targets)
         case "vacuum_locate":
             fits = wish.place is None and not any(target.placed for target in targets)
         case "change_position":
@@ -148,6 +150,11 @@ def sensible(wish: Wish) -> bool:
         case "value_of":
             fits = len(targets) == 1 and len(targets[0].devices) == 1 and not targets[0].guessed
     return fits
+
+
+def _is_alarm(target: Target, domains: Mapping[str, str]) -> bool:
+    panels = bool(target.ids) and all(domains.get(id_) == "alarm_control_panel" for id_ in target.ids)
+    return panels or target.noun == "alarm" or "alarm" in target.said
 
 
 def but_kept(left: Wish, words: Sequence[str], rest: Sequence[Wish]) -> tuple[Wish, ...] | None:

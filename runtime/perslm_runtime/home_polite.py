@@ -17,7 +17,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b(i)'m\b"), r"\1 am"),
     (re.compile(r"\b(we|you|they|what|lights|windows|doors)'re\b"), r"\1 are"),
     (re.compile(r"\b(i|we|you|they)'ve\b"), r"\1 have"),
-    (re.compile(r"\b(i|we|you|they|it)'d like\b"), r"\1 would like"),
+    (re.compile(r"\b(i|we|you|they|it)'d (?:quite |really |rather |much )?(like|love)\b"), r"\1 would \2"),
     (re.compile(r"\b(i|we|you)'d (rather|prefer|be|love|appreciate)\b"), r"\1 would \2"),
     (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
     (re.compile(r"\b(i|we|you|they|it|that)'ll\b"), r"\1 will"),
@@ -182,3 +182,25 @@ def without_courtesy(said: str) -> str:
         if left == said or not left.strip():
             return said
         said = left
+
+
+def without_politeness(
+    words: list[str], before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]
+) -> list[str]:
+    """The words without the phrases of `before` and `after` at their ends; something is always left."""
+    low = [word.lower() for word in words]
+    start, end = 0, len(low)
+    while (phrase := _starts(low[start:end], before)) and start + phrase < end:
+        start += phrase
+    while (phrase := _starts(low[start:end][::-1], after, backwards=True)) and end - phrase > start:
+        end -= phrase
+    return words[start:end]
+
+
+def _starts(words: list[str], phrases: tuple[tuple[str, ...], ...], *, backwards: bool = False) -> int:
+    """How many words the longest phrase has that the words begin with; 0 for none."""
+    for phrase in phrases:
+        wanted = phrase[::-1] if backwards else phrase
+        if tuple(words[: len(phrase)]) == wanted:
+            return len(phrase)
+    return 0

@@ -30,7 +30,7 @@ _FRAME = re.compile(
     rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i (?:have|get))\b|you (?:can|could|may|might)\b|"
     r"let us\b|i (?:want|need|would like|would love|would prefer)\b|we (?:want|need|would like|would love)\b|"
     r"(?:give|get|bring) (?:me|us)\b|please\b|go ahead and\b|(?:it is |it might be )?time (?:to|for)\b|"
-    r"do me a favou?r\b|make sure\b|be sure to\b|try to\b|how about|what about|would you mind)"
+    r"do me a favou?r\b|make sure\b|be sure to\b|try to\b|how about|what about|(?:would you )?mind \w+ing\b)"
 )
 _QUESTION = re.compile(
     rf"^{_LEAD}(?:what|which|how (?:many|much|warm|cold|hot|humid|bright|loud|is|are)|is|are|did|have|has|"
@@ -54,7 +54,7 @@ _VERBS = frozenset(
 )
 _ASKING = re.compile(
     rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
-    rf"would you mind|"
+    rf"(?:would you )?mind(?= \w+ing\b)|"
     r"(?:it is|it might be) time to|go ahead and)\b,? ?(?:please |just |maybe |kindly |perhaps |"
     r"go ahead and |be a \w+ and )*"
 )
@@ -90,17 +90,19 @@ _NO_MATTER = re.compile(
 )
 _CONDITION = re.compile(
     r"^(?:(?:oh|well|so|and|then|okay|right|but|only|just|please|or) )*"
-    r"(?:if|unless|when|whenever|once|as soon as|until|till|while|before|after|in case|in (?:a|an|\d+|\w+) "
-    r"(?:minutes?|hours?|seconds?)|at \w+|from|tomorrow|tonight|later|every|on (?:mon|tues|wednes|thurs|"
-    r"fri|satur|sun)day)\b"
+    r"(?:if|unless|when|whenever|once|as soon as|until|till|while|before (?!(?:i|we) )|after|in case|"
+    r"in (?:a|an|\d+|\w+) (?:minutes?|hours?|seconds?)|at \w+|from|tomorrow|tonight|later|every|"
+    r"on (?:mon|tues|wednes|thurs|fri|satur|sun)day)\b"
 )
 _ELSEWHERE = re.compile(
     r"\b(?:if|unless|until|till|otherwise|tomorrow|later|whether|"
     r"said|says|say|saying|told|tell|tells|asked|asks|asking|wrote|writes|heard|sang|sings|wish|wished|wonder|"
-    r"imagine|suppose|pretend|dreamed|dreamt|story|film|movie|book|song says|joke|shout|shouts|shouted|shouting|"
+    r"imagine|suppose|pretend|dreamed|dreamt|story|(?:in|from) (?:a|the|that|this) (?:film|movie|book)|"
+    r"song says|joke|shout|shouts|shouted|shouting|"
     r"example|password|instead of)\b"
 )
 _DENIED = re.compile(r"\b(?:not|never|no longer|without|stop)\b")
+_OTHERS_NEVER = re.compile(r"\b(?:he|she|they|it|nobody|people|kids) never\b")
 _SEES = re.compile(
     r"\b(?:can|could|do|does|did|is|are|was|were|has|have|am) ?not (?:really |even |quite )?"
     r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|much|"
@@ -140,6 +142,14 @@ def requests(spoken: str) -> Iterator[Request]:
             around = [one for one in re.split(r"[,;.!?]+\s+", f"{told}. {behind}") if one.strip(" .")]
             if all(may_be_left(one, asks=kind == "question") for one in around):
                 yield Request(told, wanted, behind, kind == "question")
+
+
+def told_alone(spoken: str) -> Iterator[str]:
+    """Each clause of a sentence with several beside which the others only tell: one may be a hint."""
+    clauses = [one for one in re.split(r"[,;.!?]+\s+", spoken.strip(" .!?")) if one]
+    for clause in clauses if len(clauses) > 1 else ():
+        if all(may_be_left(other) for other in clauses if other is not clause):
+            yield clause
 
 
 def asked(text: str) -> str | None:
@@ -188,8 +198,9 @@ def may_be_left(clause: str, *, asks: bool = False) -> bool:
     if asks:
         return not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
     words = plain.split()
-    if _CONDITION.search(plain) or _ELSEWHERE.search(plain) or (words and words[0] in _VERBS):
-        return False
     if _NO_MATTER.search(plain):
         return True
+    if _CONDITION.search(plain) or _ELSEWHERE.search(plain) or (words and words[0] in _VERBS):
+        return False
+    plain = _OTHERS_NEVER.sub(" ", plain)
     return not (_DENIED.search(_SEES.sub(" ", plain)) or _FRAME.search(plain))

@@ -18,18 +18,19 @@ from typing import Any
 from perslm_runtime.home_chunks import Chunked, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out
 from perslm_runtime.home_corrections import corrected, halves
-from perslm_runtime.home_cuts import cuts, moved, within
+from perslm_runtime.home_cuts import cuts, moved, stray_places, within
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_loose import LooseSentences
 from perslm_runtime.home_meant import but_kept, meant, sensible, wish_of
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_partial import PartNames
-from perslm_runtime.home_polite import WHY, without_courtesy, written_out
-from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests
+from perslm_runtime.home_polite import WHY, without_courtesy, without_politeness, written_out
+from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up, valued_alike
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.intents import Sentences, without_politeness
+from perslm_runtime.home_wordings import is_called_off, plainer
+from perslm_runtime.intents import Sentences
 from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
 from perslm_runtime.time_words import find, words_of
 
@@ -72,6 +73,9 @@ _BY = re.compile(
 )
 
 
+_Tried = tuple[Wish | None, list[str], Chunked | None]
+
+
 class HomeSentences:
     """Our English sentences about the home. One recognition takes 1 to 5 ms on a PC."""
 
@@ -106,6 +110,7 @@ class HomeSentences:
         over = compiled(layer.home, layer, table)
         self._all = Sentences(tables[2], table["rules"], self._static, over=over)
         self._loose = LooseSentences(table)
+        self._tried: dict[tuple[object, ...], _Tried] = {}
         self._parts_of: tuple[NameBook, PartNames] | None = None
         self._carried = phrases(dict.fromkeys(table["carried"], True))
         self._begin = frozenset(table["words"]["begin"].split())
@@ -113,11 +118,12 @@ class HomeSentences:
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
+        self._tried.clear()
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text)
-        if at_a_time(spoken):
+        if at_a_time(spoken) or is_called_off(spoken):
             return ()
         found = tuple(set_up(wish, book.domains) for wish in self._recognized(spoken, book))
         if not is_open(found):
@@ -137,8 +143,9 @@ class HomeSentences:
         ways = (self._of_it, self._behind, self._shortened, self._requested)
         if found := next(filter(None, (way(spoken, book) for way in ways)), ()):
             return found
-        if (hint := hinted(chunk(self._words(spoken.replace(",", " ")), self._known, book))) is not None:
-            return (hint,)
+        for clause in (spoken.replace(",", " "), *told_alone(spoken)):
+            if (hint := hinted(chunk(self._words(clause), self._known, book))) is not None:
+                return (hint,)
         for words in readings:
             for repaired in self._repairs(words, book):
                 if found := self._parts(words, book, repaired):
@@ -266,6 +273,7 @@ class HomeSentences:
 
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
+        self._tried.clear()
         spoken = self._spoken(text).replace(",", " ")
         words = self._words(spoken)
         if (now := _SKY.sub(" ", spoken)) != spoken:
@@ -285,7 +293,7 @@ class HomeSentences:
     # From text to words
 
     def _spoken(self, text: str) -> str:
-        return without_courtesy(written_out(text))
+        return without_courtesy(plainer(written_out(text)))
 
     def _readings(self, spoken: str) -> Iterator[list[str]]:
         plain = self._words(spoken.replace(",", " "))
@@ -356,24 +364,33 @@ class HomeSentences:
     ) -> Wish | None:
         if not words:
             return None
+        key = (tuple(words), *((at, hit.end, hit.ids) for at, hit in repaired.items()))
+        if (tried := self._tried.get(key)) is None:  # the same parts come up in every reading of a sentence
+            tried = self._tried[key] = self._by_table(words, book, repaired)
+        wish, said, chunked = tried
+        return self._by_words(said, chunked) if wish is None and loose and chunked is not None else wish
+
+    def _by_table(self, words: list[str], book: NameBook, repaired: Mapping[int, Hit]) -> _Tried:
+        """The wish by a sentence of the table; else the words with marks, for who reads them without it."""
         plain = [word for word in words if word not in self._fillers]
         if (bare := next(self._bare.match(" ".join(plain), {}), None)) is not None:
-            return Wish(bare.intent)  # whatever is called "Yes" in this house
+            return Wish(bare.intent), plain, None  # whatever is called "Yes" in this house
         chunked = chunk(words, self._known, book, repaired)
-        plain = [word for word in chunked.words if word not in self._fillers]
-        lists = _lists(chunked)
-        if (found := next(self._first.match(" ".join(plain), lists), None)) is not None:
-            return wish_of(found, chunked)
-        said, plain = plain, [word for word in plain if word not in self._kept_back]
-        for text, place in _stray_place(plain, chunked):
+        said = [word for word in chunked.words if word not in self._fillers]
+        lists = chunked.lists()
+        if (found := next(self._first.match(" ".join(said), lists), None)) is not None:
+            return wish_of(found, chunked), said, None
+        for text, place in stray_places([word for word in said if word not in self._kept_back], chunked):
             for found in self._all.match(text, lists):
                 wish = wish_of(found, chunked)
-                if wish is not None and sensible(wish):
-                    return wish if place is None or wish.place is not None else replace(wish, place=place)
-        return self._by_words(said, plain, chunked) if loose else None
+                if wish is not None and sensible(wish, book.domains):
+                    wish = wish if place is None or wish.place is not None else replace(wish, place=place)
+                    return wish, said, None
+        return None, said, chunked
 
-    def _by_words(self, said: list[str], plain: list[str], chunked: Chunked) -> Wish | None:
-        """What the words alone say; `plain` are those without the words that mean nothing beside a name."""
+    def _by_words(self, said: list[str], chunked: Chunked) -> Wish | None:
+        """What the words alone say, at last without those that mean nothing beside a name."""
+        plain = [word for word in said if word not in self._kept_back]
         if (asked := self._loose.question(chunked.words, chunked)) is not None:
             return asked
         wish = self._loose.command(said, chunked) or self._loose.command(plain, chunked)
@@ -417,27 +434,3 @@ class HomeSentences:
     @cached_property
     def _verbs(self) -> frozenset[str]:
         return frozenset(self._table["words"]["commands"].split())
-
-
-def _stray_place(words: list[str], chunked: Chunked) -> Iterator[tuple[str, Target | None]]:
-    """The sentence as it is, and without a place at one of its ends: "in the kitchen turn on the light"."""
-    yield " ".join(words), None
-    if len(words) < 2:
-        return
-    for at in (0, len(words) - 1):
-        place = chunked.places.get(words[at])
-        if place is not None:
-            yield " ".join(words[:at] + words[at + 1 :]), place
-    if not chunked.targets:
-        # "turn off upstairs": the place is what is meant
-        for at, word in enumerate(words):
-            if word in chunked.places:
-                mark = f"xtarget{len(chunked.targets)}x"
-                chunked.targets[mark] = (chunked.places[word],)
-                yield " ".join([*words[:at], mark, *words[at + 1 :]]), None
-                return
-
-
-def _lists(chunked: Chunked) -> dict[str, Mapping[str, Any]]:
-    lists: dict[str, Mapping[str, Any]] = {"t": chunked.targets, "p": chunked.places}
-    return lists | {kind: chunked.values.get(kind, {}) for kind in ("n", "pct", "deg", "kel")}

@@ -17,6 +17,7 @@ _NO_WHOLE = frozenset(
 )
 _SCENES = frozenset(("scene", "script"))
 _COMPLAINED = ("change_", "set_temperature")
+_PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
 _OPENED = frozenset(("raise", "open", "start", "play"))
 
 
@@ -45,7 +46,7 @@ def set_up(wish: Wish, domains: Mapping[str, str]) -> Wish:
 
 def is_open(found: tuple[Wish, ...]) -> bool:
     """Whether something is wanted of "it", or of a class of things without a place."""
-    return any(
+    return any(not wish.targets and wish.name in _PLAYED and wish.place is None for wish in found) or any(
         (target.it or target.noun) and not (target.ids or target.placed)
         for wish in found
         for target in wish.targets
@@ -55,11 +56,16 @@ def is_open(found: tuple[Wish, ...]) -> bool:
 def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
     """Wishes that are open (`is_open`) with the one thing or place that the whole sentence, `told`, names."""
     bare = [target for wish in found for target in wish.targets if not (target.ids or target.placed)]
-    named = {target.ids: target for targets in told.targets.values() for target in targets if target.ids}
-    if any(target.it for target in bare) and len(named) == 1:
-        (about,) = named.values()
-        return tuple(replace(one, targets=(about,)) if any(t.it for t in one.targets) else one for one in found)
-    places = {(*one.areas, *one.floors): one for one in told.places.values() if one.areas or one.floors}
+    every = [target for targets in told.targets.values() for target in targets]
+    named = {target.ids: target for target in every if target.ids}
+    classes = {target.noun: target for target in every if target.noun and not target.ids}
+    about = [*named.values()] or [*classes.values()]  # "the vacuum's making a racket, pause it"
+    if len(about) == 1 and any(not wish.targets and wish.name in _PLAYED for wish in found) and "it" in told.words:
+        return tuple(replace(one, targets=(*about,)) if not one.targets else one for one in found)
+    if any(target.it for target in bare) and len(about) == 1:
+        return tuple(replace(one, targets=(*about,)) if any(t.it for t in one.targets) else one for one in found)
+    said = (*told.places.values(), *(target for target in every if target.is_place))
+    places = {(*one.areas, *one.floors): one for one in said if one.areas or one.floors}
     if named or len(places) != 1 or any(wish.place is not None for wish in found):
         return found
     (where,) = places.values()

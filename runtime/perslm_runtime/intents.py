@@ -21,6 +21,7 @@ from hassil.intents import SlotList, TextSlotList, WildcardSlotList
 from home_assistant_intents import get_intents, get_languages
 
 from perslm_runtime.errors import InputError
+from perslm_runtime.home_polite import without_politeness
 from perslm_runtime.intent import Intent, Slot
 from perslm_runtime.number_words import cardinal
 from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
@@ -158,19 +159,6 @@ class _Own:
         return slots | _whose(result.intent.name, slots)
 
 
-def without_politeness(
-    words: list[str], before: tuple[tuple[str, ...], ...], after: tuple[tuple[str, ...], ...]
-) -> list[str]:
-    """The words without the phrases of `before` and `after` at their ends; something is always left."""
-    low = [word.lower() for word in words]
-    start, end = 0, len(low)
-    while (phrase := _starts(low[start:end], before)) and start + phrase < end:
-        start += phrase
-    while (phrase := _starts(low[start:end][::-1], after, backwards=True)) and end - phrase > start:
-        end -= phrase
-    return words[start:end]
-
-
 @dataclass(frozen=True, slots=True)
 class Matched:
     """A sentence that fits: its intent, the block's own slots, and (list, value, words) of each list in it."""
@@ -200,20 +188,40 @@ class Sentences:
         tables = [one for one in (over, (blocks, rules)) if one[0]]
         for some, of_them in tables:
             for text in (*of_them.values(), *(line for one in some for line in one["sentences"])):
-                self.words.update(re.findall(r"[a-z']+", re.sub(r"[{<][^}>]*[}>]", " ", text)))
+                self.words.update(_WORD.findall(re.sub(r"[{<][^}>]*[}>]", " ", text)))
         self._tables = [_intents(some, of_them) for some, of_them in tables]
+        self._open = [_intents(_with_free(some, self._free), of_them) for some, of_them in tables]
         self._static = {name: _text_list(name, values) for name, values in lists.items()}
+        self._listed = {word for values in lists.values() for text in values for word in text.split()}
 
     def match(self, text: str, lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Matched]:
         """Every way that the whole text fits, as they stand in the table."""
         made = {name: _text_list(name, values) for name, values in lists.items()}
         slots = {**self._static, **made, **{name: WildcardSlotList(name) for name in self._free}}
-        for table in self._tables:
+        named = {word for values in lists.values() for one in values for word in one.split()}
+        # A word of no sentence fits only where any word does. Most texts that come here (parts of sentences) have
+        # one, and hassil would try every sentence on them: four fifths of the time of a long sentence.
+        known = all(word in named or self._knows(word) for word in text.split())
+        for table in self._tables if known else self._open:
             for result in recognize_all(text, table, slot_lists=slots, language="en"):
                 entities = result.entities_list
                 own = result.intent_data.slots if result.intent_data is not None else {}
                 said = tuple((one.name, one.value, one.text) for one in entities if one.name not in own)
                 yield Matched(result.intent.name, own, said)
+
+    def _knows(self, word: str) -> bool:
+        return word in self._listed or self.words.issuperset(_WORD.findall(word))
+
+
+_WORD = re.compile(r"[a-z']+")
+
+
+def _with_free(blocks: Iterable[Mapping[str, Any]], free: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """The blocks with only those sentences in which any words may stand."""
+    marks = tuple(mark for name in free for mark in (f"{{{name}}}", f"{{{name}:"))
+    for one in blocks:
+        if lines := [line for line in one["sentences"] if any(mark in line for mark in marks)]:
+            yield {**one, "sentences": lines}
 
 
 def _intents(blocks: Iterable[Mapping[str, Any]], rules: Mapping[str, str]) -> Intents:
@@ -329,15 +337,6 @@ def _outside(spans: Sequence[tuple[int, int, int | When]], words: list[str]) -> 
 
 def _phrases(lines: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted((tuple(line.split()) for line in lines), key=len, reverse=True))
-
-
-def _starts(words: list[str], phrases: tuple[tuple[str, ...], ...], *, backwards: bool = False) -> int:
-    """How many words the longest phrase has that the words begin with; 0 for none."""
-    for phrase in phrases:
-        wanted = phrase[::-1] if backwards else phrase
-        if tuple(words[: len(phrase)]) == wanted:
-            return len(phrase)
-    return 0
 
 
 class Stock:
