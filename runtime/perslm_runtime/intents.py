@@ -194,14 +194,16 @@ class Sentences:
         self._static = {name: _text_list(name, values) for name, values in lists.items()}
         self._listed = {word for values in lists.values() for text in values for word in text.split()}
 
-    def match(self, text: str, lists: Mapping[str, Mapping[str, Any]]) -> Iterator[Matched]:
-        """Every way that the whole text fits, as they stand in the table."""
+    def match(
+        self, text: str, lists: Mapping[str, Mapping[str, Any]], *, every: bool = False
+    ) -> Iterator[Matched]:
+        """Every way that the text fits; `every` tries (so reads, or raises of) each sentence, as they stand."""
         made = {name: _text_list(name, values) for name, values in lists.items()}
         slots = {**self._static, **made, **{name: WildcardSlotList(name) for name in self._free}}
         named = {word for values in lists.values() for one in values for word in one.split()}
         # A word of no sentence fits only where any word does. Most texts that come here (parts of sentences) have
         # one, and hassil would try every sentence on them: four fifths of the time of a long sentence.
-        known = all(word in named or self._knows(word) for word in text.split())
+        known = every or all(word in named or self._knows(word) for word in text.split())
         for table in self._tables if known else self._open:
             for result in recognize_all(text, table, slot_lists=slots, language="en"):
                 entities = result.entities_list

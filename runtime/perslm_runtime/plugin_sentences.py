@@ -86,19 +86,21 @@ def _table(plugin: str, said: Said) -> Sentences:
     choices = {name: {option: option for option in options} for name, options in said.options.items()}
     try:
         table = Sentences(blocks, {}, choices, free)
-        list(_matches(said, table, Marked(["prove", "it"])))  # they are read when they are first used
+        list(_matches(said, table, Marked(["prove", "it"]), every=True))  # they are read when they are first tried
         return table
     except Exception as error:
         raise PluginRefused(f"the sentences of {plugin}.{said.tool} cannot be read: {error}") from error
 
 
-def _matches(one: Said, table: Sentences, marked: Marked) -> Iterator[tuple[int, dict[str, str | int | bool]]]:
+def _matches(
+    one: Said, table: Sentences, marked: Marked, *, every: bool = False
+) -> Iterator[tuple[int, dict[str, str | int | bool]]]:
     """Every way that the sentence fits: how many letters of it are free words, and the arguments."""
     values = {"whole": marked.values["number"], **marked.values}
     lists: dict[str, Mapping[str, Any]] = {
         name: values[kind] for name, kind in one.kinds.items() if kind in values
     }
-    for found in islice(table.match(marked.text.lower(), lists), _MOST_WAYS):
+    for found in islice(table.match(marked.text.lower(), lists, every=every), _MOST_WAYS):
         arguments: dict[str, str | int | bool] = dict(found.slots)
         free = 0
         for name, value, text in found.entities:
