@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from perslm_daemon.bench_sentences import Noted, Table, learned
-from perslm_daemon.home_choose import Chooser, names_of
+from perslm_daemon.home_choose import Chooser, is_spoken_of, names_of
 from perslm_daemon.home_resolve import Act
 from perslm_daemon.turn import Answered, Ask, Parts
 from perslm_runtime.choosing import Choice
@@ -122,6 +122,21 @@ async def test_what_asks_first_is_not_even_offered() -> None:
         assert names.heated == ("bedroom heating",)
         assert set(names.areas) == {"living room", "bedroom"}
         assert "front door" not in {name for field in names.__slots__ for name in getattr(names, field)}
+
+
+async def test_what_the_model_chose_counts_only_where_a_word_of_it_was_said() -> None:
+    async with learned(TABLE) as home:
+        for text, target, room, said in (
+            ("turn on the hot tub", "bedroom light", "Bedroom", False),  # it lit the bathroom once
+            ("make the light nicer", "bedroom light", "Bedroom", False),  # a kind alone names nothing
+            ("could the bedroom be a little nicer", "bedroom light", "Kitchen", True),
+            ("have the lounge blinds let some sun in", "living room blinds", "Bedroom", False),
+            ("let some sun into the living room", "living room blinds", "Bedroom", True),
+            ("boil me some water in the kettle", "kettle", "", True),
+            ("it could be nicer in here", "bedroom light", "Bedroom", True),
+            ("it could be nicer in here", "bedroom light", "Living Room", False),
+        ):
+            assert is_spoken_of(target, text, home, room) is said, text
 
 
 async def test_in_a_large_house_the_names_of_the_room_are_offered() -> None:

@@ -112,18 +112,12 @@ class Chooser:
                 return await self.do(Intent("remember", {"what": str(arguments["fact"])}), ask)
         target = str(arguments["target"])
         value = arguments.get("percent", arguments.get("degrees"))
-        ids = self._ids(call.tool, target) if self._is_spoken_of(target, ask) else ()
+        ids = (
+            self._ids(call.tool, target)
+            if is_spoken_of(target, ask.text, self.home, ask.area or self.area)
+            else ()
+        )
         return Act(Action(call.tool, value), ids) if ids else None
-
-    def _is_spoken_of(self, target: str, ask: Ask) -> bool:
-        """Whether what was chosen was said: a word of its name or room that is not only its kind, or "here"."""
-        devices = self.home.find(target)
-        names = {target, *(word for one in devices for word in (one.area or "", *one.aliases))}
-        telling = {plain(word) for name in names for word in name.lower().split()} - _KIND_WORDS
-        said = {plain(word.lower()) for word in words_of(ask.text)}
-        room = (ask.area or self.area).lower()
-        here = "here" in said and bool(room) and any((one.area or "").lower() == room for one in devices)
-        return here or bool(telling & said)
 
     def _ids(self, verb: str, target: str) -> tuple[str, ...]:
         """The devices of a name that was offered: one of them, or a room's lights and what "everything" is."""
@@ -146,6 +140,17 @@ class Chooser:
             names = names_of(self.home, area)
             self._made = (stamp, names, await anyio.to_thread.run_sync(home_tools, names))
         return self._made[1], self._made[2]
+
+
+def is_spoken_of(target: str, text: str, home: Home, room: str) -> bool:
+    """Whether what was chosen was said in `text`: a word of its name or room that is not only its kind, or "here"
+    where it is in `room`."""
+    devices = home.find(target)
+    names = {target, *(word for one in devices for word in (one.area or "", *one.aliases))}
+    telling = {plain(word) for name in names for word in name.lower().split()} - _KIND_WORDS
+    said = {plain(word.lower()) for word in words_of(text)}
+    here = "here" in said and bool(room) and any((one.area or "").lower() == room.lower() for one in devices)
+    return here or bool(telling & said)
 
 
 def names_of(home: Home, area: str) -> HomeNames:
