@@ -38,7 +38,7 @@ from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.cli_session import Session
 from perslm_daemon.config_sections import Mqtt
 from perslm_daemon.home import Home, Systems
-from perslm_daemon.home_device import Action
+from perslm_daemon.home_device import Action, Device, Risk
 from perslm_daemon.home_link import HomeLink
 from perslm_daemon.journal import Journal
 from perslm_daemon.mqtt import BrokerLink
@@ -150,9 +150,15 @@ def _bare_discovery(host: str, port: int) -> float:
     return taken
 
 
+def _worked_at_once(found: Home) -> list[Device]:
+    """Lights and switches that do not ask first: what those of a garage wait for is a yes, and nothing is sent."""
+    kinds = ("light", "switch")
+    return [device for device in found.devices() if device.domain in kinds and device.risk is Risk.SAFE]
+
+
 async def _commands(found: Home, host: str, port: int) -> list[Row]:
     """Milliseconds from the call to the message at another client; beside a bare publish."""
-    lights = [device for device in found.devices() if device.domain in ("light", "switch")]
+    lights = _worked_at_once(found)
     rng = random.Random(_SEED)  # noqa: S311 - which lamp, no secret
     arrived: list[float] = []
     news = threading.Event()
@@ -190,7 +196,7 @@ async def _commands(found: Home, host: str, port: int) -> list[Row]:
 
 async def _sentences(found: Home, host: str, port: int) -> list[Row]:
     """Milliseconds from a text to its message at another client: understood, resolved in 400 entities, sent."""
-    lights = [device for device in found.devices() if device.domain in ("light", "switch")]
+    lights = _worked_at_once(found)
     rng = random.Random(_SEED)  # noqa: S311 - which lamp, no secret
     arrived: list[float] = []
     news = threading.Event()
