@@ -57,7 +57,7 @@ async def unseen(config: Config) -> list[Row]:
         return []
     table = await anyio.to_thread.run_sync(Table.read, UNSEEN)
     alone, stock = await _judged(table, stock=False), await _judged(table, stock=True)
-    name, what = f"seventh table, of {len(alone)}", "Home Assistant's own English sentences, the same resolving"
+    name, what = f"ninth table, of {len(alone)}", "Home Assistant's own English sentences, the same resolving"
     rows = [
         Row(f"{name}: right", "%", right_percent(alone), right_percent(stock), what),
         Row(f"{name}: with a wrong action", "%", wrong_percent(alone), wrong_percent(stock), what),

@@ -29,9 +29,9 @@ from perslm_runtime.understanding import Understanding
 
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
-LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in (2, 3, 4, 5, 6))
-UNSEEN = _HERE / "benchmarks/home_sentences_7.jsonl"
-"""Nothing was learned from this one; bench_home_model.py."""
+LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in range(2, 9))
+UNSEEN = _HERE / "benchmarks/home_sentences_9.jsonl"
+"""Four causes of wrong actions were learned from this one, and no way to say things; bench_home_model.py."""
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 
@@ -66,10 +66,12 @@ async def words() -> list[Row]:
         Row(f"talk that acts, of {len(talk)}", "%", wrong_percent(our_talk), wrong_percent(their_talk), what),
         Row(f"talk that acts, of {len(talk)}", "%", wrong_percent(our_talk), 0.3, "the most there may be"),
     ]
-    ms = statistics.median(one.ms for one in ours)
+    times = sorted(one.ms for one in ours)
+    ms, slow_ms = statistics.median(times), times[len(times) * 99 // 100]
     return [
         *rows,
         Row("sentence to devices and values, p50", "ms", ms, hassil_ms, "hassil with all names in its lists"),
+        Row("sentence to devices and values, p99", "ms", slow_ms, 50.0, "the most it may take"),
     ]
 
 
