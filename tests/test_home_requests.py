@@ -47,6 +47,8 @@ def told(found: tuple[Wish, ...]) -> list[tuple[str, tuple[str, ...]]]:
         ("I can't remember whether I locked up coming in, is the front door locked?", ("is_state", ("door",))),
         ("Do you happen to know if the towel rail is still on", ("is_state", ("rail",))),
         ("Front door locked?", ("is_state", ("door",))),
+        ("Tell me whether the front door is locked?", ("is_state", ("door",))),
+        ("Check if the towel rail is on?", ("is_state", ("rail",))),
         ("Is the front door still open", ("is_state", ("door",))),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ import anyio.to_thread
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.home import Home, Systems
 from perslm_daemon.home_command import Grant
-from perslm_daemon.home_device import EVERYTHING, Action, Device, Outcome
+from perslm_daemon.home_device import EVERYTHING, Action, Device, Happened, Outcome
 from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.turn import Ask
 from perslm_runtime.lane import Lane
@@ -147,9 +147,10 @@ class Noted(Home):
     async def act(
         self, targets: Sequence[str], action: Action, *, grant: Grant = Grant.ASK, by: str = ""
     ) -> tuple[Outcome, ...]:
-        """Note it, and go on as a home without a connection does."""
-        self.note(action, targets)
-        return await super().act(targets, action, grant=grant, by=by)
+        """Note what would be done (a lock cannot be switched off), as a home without a connection does it."""
+        outcomes = await super().act(targets, action, grant=grant, by=by)
+        self.note(action, [one.device for one in outcomes if one.happened is not Happened.UNKNOWN])
+        return outcomes
 
     def note(self, action: Action, targets: Sequence[str]) -> None:
         """Keep what is wanted of which devices."""

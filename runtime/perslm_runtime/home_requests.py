@@ -77,7 +77,8 @@ _VALUED = re.compile(
 )
 _ASKED_WHOLE = re.compile(
     rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|what|which|who|where|when|how|why|any|"
-    r"anything|anyone|turn|switch|put|set|leave|keep|get|pop|stick|make|open|close|shut|lock|unlock|let us)\b"
+    r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|pop|"
+    r"stick|make|open|close|shut|lock|unlock|let us)\b"
 )
 _HOUR = re.compile(
     r" at (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
