@@ -24,32 +24,6 @@ _CONTRACTIONS = (
     (re.compile(r"\b(can)'t\b"), r"cannot"),
     (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
     (re.compile(r"\bwanna\b"), "want to"),
-    (re.compile(r"\bthe heat\b(?! (?:pad|pump|lamp|gun))"), "the heating"),
-    (re.compile(r"\bheat is too (?=low|high)"), "heating is too "),
-    (re.compile(r"^no (lights?|lamps?|music|heating|fans?)( [^,;]*?)? on\b"), r"turn off the \1\2"),
-    (
-        re.compile(
-            r"^let us (?:get|have|let) some (?:daylight|sunlight|sunshine|sun|light|fresh air) in(?: here)?[,;.] "
-        ),
-        "",
-    ),
-    (re.compile(r"^(?:brr+|phew|ooh+|ugh+|yikes|gosh|wow|aah+|ahh+|hmm+|whoa)[,;.!]+ "), ""),
-    (
-        re.compile(
-            r"^(?:before i forget|do not let me forget|don't let me forget|while i remember|by the way)[,;.]+ "
-        ),
-        "",
-    ),
-    (
-        re.compile(
-            r"\b(?:the|a|that),? (?:(?:um|uh|er|erm|you know),? )*"
-            r"(?:what is it called|what do you call it|what was it(?: called)?|whatchamacallit|thingy),? (?=the\b)"
-        ),
-        "",
-    ),
-    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?locked\b"), r"\1 unlocked"),
-    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?(?:closed|shut)\b"), r"\1 open"),
-    (re.compile(r"^((?:which|what) .+? (?:are|is)) not (?:still )?open\b"), r"\1 closed"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
     (re.compile(r"(?<=[a-z])'s (?=(?:making|getting|been|going|coming|letting|keeping|gone|done|got)\b)"), " is "),

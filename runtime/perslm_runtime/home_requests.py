@@ -14,7 +14,7 @@ from dataclasses import dataclass
 _COULD = r"(?:can|could|would|will)"
 _CUT = re.compile(
     r"[,;.!?]+\s+|\s+-+\s+|"
-    rf"\s+(?:so |and so |and |so then |then |but )?(?={_COULD} (?:you|ya|u|someone|somebody|anyone|we|"
+    rf"\s+(?:so |and so |and |so then |then |but )?(?={_COULD} (?:you|someone|somebody|anyone|we|"
     rf"i (?:have|get))\b)|"
     r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
     r"might)|please)\b)|"
@@ -22,45 +22,41 @@ _CUT = re.compile(
 )
 _LEAD = (
     r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|erm|but|"
-    r"sorry|go on|if you (?:can|could|would|like)|quickly|go ahead and|you know what|i (?:think|reckon|"
-    r"suppose|guess)"
-    r"(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
+    r"sorry|go on|if you (?:can|could|would|like)|quickly|go ahead and|you know what|"
+    r"i (?:think|reckon|suppose|guess)(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
 )
+_LEADING = re.compile(f"^{_LEAD}")
+_CLAUSES = re.compile(r"[,;.!?]+\s+")
 _FRAME = re.compile(
-    rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i (?:have|get))\b|you (?:can|could|may|might)\b|"
+    rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we|i (?:have|get))\b|you (?:can|could|may|might)\b|"
     r"let us\b|i (?:want|need|would like|would love|would prefer)\b|we (?:want|need|would like|would love)\b|"
     r"(?:give|get|bring) (?:me|us)\b|please\b|go ahead and\b|(?:it is |it might be )?time (?:to|for)\b|"
     r"do me a favou?r\b|make sure\b|be sure to\b|try to\b|how about|what about|(?:would you )?mind \w+ing\b)"
 )
 _QUESTION = re.compile(
     rf"^{_LEAD}(?:what|which|how (?:many|much|warm|cold|hot|humid|bright|loud|is|are)|is|are|did|have|has|"
-    rf"do you know|"
-    rf"{_COULD} you (?:tell|see|check|have a look)|any)\b"
+    rf"do you know|{_COULD} you (?:tell|see|check|have a look)|any)\b"
 )
 _VERBS = frozenset(
     word
     for line in (
         "turn switch put set make open close shut lock unlock start stop pause play resume skip mute unmute",
-        "raise lower",
-        "lift drop dim brighten light kill cut stick pop chuck whack bang flick flip knock give get bring",
-        "send arm disarm",
-        "activate run do fire crank nudge bump pull draw roll wind heat warm cool boil brew hoover vacuum",
-        "clean sweep",
-        "find locate dock return change adjust increase decrease reduce boost press hit trigger enable",
-        "disable toggle",
-        "power lose slap whip ping shove throw bung pump ramp soften deactivate extinguish douse",
+        "raise lower lift drop dim brighten light kill cut stick pop chuck whack bang flick flip knock give",
+        "get bring send arm disarm activate run do fire crank nudge bump pull draw roll wind heat warm cool",
+        "boil brew hoover vacuum clean sweep find locate dock return change adjust increase decrease reduce",
+        "boost press hit trigger enable disable toggle power lose slap whip ping shove throw bung pump ramp",
+        "soften deactivate extinguish douse",
     )
     for word in line.split()
 )
 _ASKING = re.compile(
-    rf"^{_LEAD}(?:{_COULD} (?:you|ya|u|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
-    rf"(?:would you )?mind(?= \w+ing\b)|"
-    r"(?:it is|it might be) time to|go ahead and)\b,? ?(?:please |just |maybe |kindly |perhaps |"
+    rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
+    r"(?:would you )?mind(?= \w+ing\b)|(?:it is|it might be) time to|go ahead and)\b,? ?"
+    r"(?:please |just |maybe |kindly |perhaps |"
     r"go ahead and |be a \w+ and )*"
 )
 _BEHIND_IT = re.compile(
-    r"(?:[, ]+(?:please|would (?:you|ya)|will (?:you|ya)|could (?:you|ya)|can (?:you|ya)|yeah|ok|okay|"
-    r"thanks|thank you|"
+    r"(?:[, ]+(?:please|would you|will you|could you|can you|yeah|ok|okay|thanks|thank you|"
     r"for (?:me|us|him|her|them|you|everyone|a bit|a while|a minute|now)|mate|love|dear|then|now|as well|"
     r"too))+[.!?]*$"
 )
@@ -68,8 +64,7 @@ _DO = re.compile(r"^(?:do|have|try|go with|go for|set up|put on) (?:the )?")
 _TAKEN_BACK = re.compile(r"\b(?:no|not|nah|forget|never ?mind|cancel|leave|scratch|stop|wait|actually)\b")
 _STATED = re.compile(
     r"^(?:the |my |our )?(.+?) (?:still )?(open|closed|shut|locked|unlocked|on|off|armed|disarmed|running|"
-    r"charging|home)"
-    r"(?: still| yet| now| right now| at the moment)?$"
+    r"charging|home)(?: still| yet| now| right now| at the moment)?$"
 )
 _VALUED = re.compile(
     r"^(?:the |my |our )?(.+?) (volume|temperature|temp|brightness|battery|humidity|position|setting|"
@@ -99,8 +94,7 @@ _ELSEWHERE = re.compile(
     r"\b(?:if|unless|until|till|otherwise|tomorrow|later|whether|"
     r"said|says|say|saying|told|tell|tells|asked|asks|asking|wrote|writes|heard|sang|sings|wish|wished|wonder|"
     r"imagine|suppose|pretend|dreamed|dreamt|story|(?:in|from) (?:a|the|that|this) (?:film|movie|book)|"
-    r"song says|joke|shout|shouts|shouted|shouting|"
-    r"example|password|instead of)\b"
+    r"song says|joke|shout|shouts|shouted|shouting|example|password|instead of)\b"
 )
 _DENIED = re.compile(r"\b(?:not|never|no longer|without|stop)\b")
 _OTHERS_NEVER = re.compile(r"\b(?:he|she|they|it|nobody|people|kids) never\b")
@@ -140,14 +134,14 @@ def requests(spoken: str) -> Iterator[Request]:
             kind = _begins(wanted)
             if not kind or not wanted or (kind == "request" and _TAKEN_BACK.search(behind)):
                 continue
-            around = [one for one in re.split(r"[,;.!?]+\s+", f"{told}. {behind}") if one.strip(" .")]
+            around = [one for one in _CLAUSES.split(f"{told}. {behind}") if one.strip(" .")]
             if all(may_be_left(one, asks=kind == "question") for one in around):
                 yield Request(told, wanted, behind, kind == "question")
 
 
 def told_alone(spoken: str) -> Iterator[str]:
     """Each clause of a sentence with several beside which the others only tell: one may be a hint."""
-    clauses = [one for one in re.split(r"[,;.!?]+\s+", spoken.strip(" .!?")) if one]
+    clauses = [one for one in _CLAUSES.split(spoken.strip(" .!?")) if one]
     for clause in clauses if len(clauses) > 1 else ():
         if all(may_be_left(other) for other in clauses if other is not clause):
             yield clause
@@ -189,13 +183,13 @@ def plainly(wanted: str) -> Iterator[str]:
 def _begins(wanted: str) -> str:
     if _QUESTION.search(wanted):
         return "question"
-    plain = re.sub(f"^{_LEAD}", "", wanted).split()
+    plain = _LEADING.sub("", wanted).split()
     return "request" if _FRAME.search(wanted) or (plain and plain[0] in _VERBS) else ""
 
 
 def may_be_left(clause: str, *, asks: bool = False) -> bool:
     """Whether a clause tells something that changes nothing of what is wanted (or of what is asked)."""
-    plain = re.sub(f"^{_LEAD}", "", clause.strip(" ,;.!?-"))
+    plain = _LEADING.sub("", clause.strip(" ,;.!?-"))
     if asks:
         return not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
     words = plain.split()

@@ -14,6 +14,27 @@ _SOMEBODY = r"(?:i|we|anyone|anybody|someone|somebody)"
 _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
+        # what goes before, and says nothing
+        (r"^(?:brr+|phew|ooh+|ugh+|yikes|gosh|wow|aah+|ahh+|hmm+|whoa)[,;.!]+ ", ""),
+        (r"^(?:before i forget|do not let me forget|while i remember|by the way)[,;.]+ ", ""),
+        (
+            r"^let us (?:get|have|let) some (?:daylight|sunlight|sunshine|sun|light|fresh air)"
+            r" in(?: here)?[,;.] ",
+            "",
+        ),
+        (
+            r"\b(?:the|a|that),? (?:(?:um|uh|er|erm|you know),? )*"
+            r"(?:what is it called|what do you call it|what was it(?: called)?|whatchamacallit|thingy),?"
+            r" (?=the\b)",
+            "",
+        ),
+        # other words for a thing, and for the contrary of a state
+        (r"\bthe heat\b(?! (?:pad|pump|lamp|gun))", "the heating"),
+        (r"\bheat is too (?=low|high)", "heating is too "),
+        (r"^no (lights?|lamps?|music|heating|fans?)( [^,;]*?)? on\b", r"turn off the \1\2"),
+        (r"^((?:which|what) .+? (?:are|is)) not (?:still )?locked\b", r"\1 unlocked"),
+        (r"^((?:which|what) .+? (?:are|is)) not (?:still )?(?:closed|shut)\b", r"\1 open"),
+        (r"^((?:which|what) .+? (?:are|is)) not (?:still )?open\b", r"\1 closed"),
         # how much it is wished, and what for
         (
             r"\b(would|do|might) (?:quite|really|rather|very much|just|actually) (like|love|prefer|want|need)\b",
