@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 
 from perslm_runtime.errors import InputError
-from perslm_runtime.lane import Stop
 from perslm_runtime.prompt import EXAMPLES, user_text
 from perslm_training_host.base_model import Base
 from perslm_training_host.console import Progress
 from perslm_training_host.runs import write_whole
 from perslm_training_host.talk_questions import questions
+from perslm_training_host.whole_answers import whole_answer
 
 SYSTEM = "You are a helpful AI assistant named PersLM. Your answers are short, because they are spoken aloud."
 """The system text that the daemon has where nobody changed it; a test compares the two."""
@@ -45,7 +45,7 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
 def answered(model: Path, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each question with what the GGUF file `model` answers on a board, "" where that did not come to an end."""
     from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - llama.cpp is not on every machine that trains
-    from perslm_runtime.model import ChatModel, ReplyEnd  # noqa: PLC0415 - as above
+    from perslm_runtime.model import ChatModel  # noqa: PLC0415 - as above
 
     if not wanted:
         return
@@ -53,9 +53,7 @@ def answered(model: Path, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
     chat = ChatModel(model, options, system=SYSTEM, examples=EXAMPLES, max_reply_tokens=_REPLY_TOKENS)
     try:
         for question in wanted:
-            chat.begin(Stop())
-            ends = [piece for piece in chat.reply(Stop(), user_text(question)) if isinstance(piece, ReplyEnd)]
-            yield question, ends[-1].text.strip() if ends and ends[-1].why == "end" else ""
+            yield question, whole_answer(chat, question)
     finally:
         chat.close()
 

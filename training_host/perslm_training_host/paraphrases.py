@@ -21,11 +21,11 @@ from perslm_runtime.errors import CallRefused, InputError
 from perslm_runtime.home_tools import CALL_TOKENS, EXAMPLES, home_system
 from perslm_runtime.lane import Stop
 from perslm_runtime.llama import LlamaOptions
-from perslm_runtime.model import ChatModel, ReplyEnd
-from perslm_runtime.prompt import user_text
+from perslm_runtime.model import ChatModel
 from perslm_training_host.console import Progress
 from perslm_training_host.held_out import is_held_out
 from perslm_training_host.home_said import LEARN, Household, Said, household
+from perslm_training_host.whole_answers import whole_answer
 
 FILE = "paraphrases.jsonl"
 MOST = 1000
@@ -147,19 +147,13 @@ def _of_home(chat: ChatModel, number: int, home: Household, places: Sequence[int
     for place in places:
         began = time.perf_counter()
         said = home.said[place]
-        text = _rewritten(chat, said.text)
+        text = " ".join(whole_answer(chat, said.text).split())
         written.append((place, said, text, time.perf_counter() - began))
     for place, said, text, took_s in written:
         began = time.perf_counter()
         refused = _why_not(home, said, text) or _misunderstood(chat, home, replace(said, text=text))
         seconds = round(took_s + time.perf_counter() - began, 2)
         yield Paraphrase(number, place, said.text, text, refused, seconds)
-
-
-def _rewritten(chat: ChatModel, text: str) -> str:
-    chat.begin(Stop())
-    ends = [piece for piece in chat.reply(Stop(), user_text(text)) if isinstance(piece, ReplyEnd)]
-    return " ".join(ends[0].text.split()) if ends and ends[0].why == "end" else ""
 
 
 def _why_not(home: Household, said: Said, text: str) -> str:

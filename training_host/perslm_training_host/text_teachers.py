@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perslm_runtime.errors import EngineError, InputError
+from perslm_training_host.whole_answers import whole_answer
 
 if TYPE_CHECKING:
     from perslm_runtime.model import ChatModel
@@ -126,19 +127,10 @@ class Gguf:
 
     def ask(self, system: str, prompt: str) -> str | None:
         """As the protocol says."""
-        from perslm_runtime.lane import Stop  # noqa: PLC0415 - llama.cpp is not on every machine that trains
-        from perslm_runtime.model import ReplyEnd  # noqa: PLC0415 - as above
-        from perslm_runtime.prompt import user_text  # noqa: PLC0415 - as above
-
-        chat = self._chat(system)
-        chat.begin(Stop())
-        for piece in chat.reply(Stop(), user_text(prompt)):
-            if isinstance(piece, ReplyEnd):
-                return piece.text.strip() or None if piece.why == "end" else None
-        return None
+        return whole_answer(self._chat(system), prompt) or None
 
     def _chat(self, system: str) -> ChatModel:
-        from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - as above
+        from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - llama.cpp is not on every machine that trains
         from perslm_runtime.model import ChatModel  # noqa: PLC0415 - as above
 
         if self._open is None or self._open[0] != system:
