@@ -177,50 +177,61 @@ def of_the_machine(folder: Path, url: str, repository: Repository) -> dict[str, 
     }
 
 
-class Asking:
-    """Somebody who asks again and again while something else goes on."""
+class Meanwhile:
+    """Somebody who does something again and again, `pause_s` apart, while something else goes on."""
+
+    pause_s: float
+
+    def __init__(self, data: Path) -> None:
+        self._data, self._over = data, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it after what is under way."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self.pause_s):
+            self._do()
+
+    def _do(self) -> None:
+        raise NotImplementedError
+
+
+class Asking(Meanwhile):
+    """Somebody who asks a question."""
+
+    pause_s = _PAUSE_S
 
     def __init__(self, data: Path) -> None:
         self.took_ms: list[float] = []
         self.refused = 0
-        self._data, self._over = data, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        super().__init__(data)
 
-    def stop(self) -> None:
-        """End it after the turn under way."""
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(_PAUSE_S):
-            began = time.monotonic()
-            if quietly(self._data, "ask", ASK) is None:
-                self.refused += 1
-            else:
-                self.took_ms.append((time.monotonic() - began) * 1000)
+    def _do(self) -> None:
+        began = time.monotonic()
+        if quietly(self._data, "ask", ASK) is None:
+            self.refused += 1
+        else:
+            self.took_ms.append((time.monotonic() - began) * 1000)
 
 
-class Knocking:
-    """Somebody who asks how things are every 20 ms, and notes the longest time without an answer."""
+class Knocking(Meanwhile):
+    """Somebody who asks how things are, and notes the longest time without an answer."""
+
+    pause_s = 0.02
 
     def __init__(self, data: Path) -> None:
-        self._data, self._over = data, threading.Event()
         self.longest_s = 0.0
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self._last = time.monotonic()
+        super().__init__(data)
 
-    def stop(self) -> None:
-        """End it."""
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        last = time.monotonic()
-        while not self._over.wait(0.02):
-            if quietly(self._data, "sync", {"action": "status"}) is not None:
-                now = time.monotonic()
-                self.longest_s, last = max(self.longest_s, now - last), now
+    def _do(self) -> None:
+        if quietly(self._data, "sync", {"action": "status"}) is not None:
+            now = time.monotonic()
+            self.longest_s, self._last = max(self.longest_s, now - self._last), now
 
 
 @contextmanager

@@ -101,7 +101,7 @@ async def test_a_value_that_is_set_is_in_force_and_survives_a_restart(tmp_path: 
         assert "Rome" in (await ask(after, "ask", {"text": "What is the capital of Italy?"})).data["text"]
         await after.settings.change("memory", "off")
     flags = Flags(data_dir=tmp_path)
-    config = await anyio.to_thread.run_sync(lambda: load_with_heads(flags, environ={}, with_kept=True))
+    config = await anyio.to_thread.run_sync(lambda: load(flags, environ={}, with_kept=True))
     assert (config.model.temperature, config.memory.remember) == (0.5, False)
     assert config.sources["model.temperature"] == kept.SOURCE
     async with daemon(tmp_path) as one:
