@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from perslm_build import image_assemble
 from perslm_build.image_boards import SUITE, Board
 from perslm_build.terminal import SetupError, say, step, watch
 
@@ -186,5 +187,4 @@ def sha256(path: Path) -> str:
     """The sha256 of a file, read in pieces; "" where there is none."""
     if not os.path.isfile(path):  # noqa: PTH113 - a folder in the way is no file either
         return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return image_assemble.sha256(path)

@@ -5,14 +5,13 @@ The same environment as on a card, packed; `perslm-host publish` signs it, `pers
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from perslm_build import deb, image, image_python, image_tools, locks, system
+from perslm_build import deb, image, image_assemble, image_python, image_tools, locks, system
 from perslm_build.image_boards import CLOCK, PYTHON
 from perslm_build.terminal import SetupError, say, step
 
@@ -68,8 +67,7 @@ def pack(home: Path, target: Path) -> None:
 
 def bundle(archive: Path, name: str, number: int) -> dict[str, object]:
     """The manifest of the bundle that holds `archive` alone."""
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = image_assemble.sha256(archive)
     return {
         "format": 1,
         "id": name,

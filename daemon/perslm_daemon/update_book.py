@@ -30,6 +30,9 @@ KEYS = {
 }
 """The configuration key that names the model of a kind; "" where a board has none of those that are laid over."""
 
+PART = {"llm": "model", "adapter": "model"}
+"""The engine that a kind is part of; the others go by their own name."""
+
 
 def require_kind(kind: str) -> None:
     """Raise `InputError` for a kind that no model has."""

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from perslm_daemon.config_sections import Config
+from perslm_daemon.update_book import PART
 from perslm_runtime.audio import SPEECH_RATE_HZ, Pcm, read_wav, resample
 from perslm_runtime.bundle import Manifest, wake_model
 from perslm_runtime.bundle_trial import ANYTHING, Expected, word_errors
@@ -28,9 +29,6 @@ from perslm_runtime.lane import Stop
 
 if TYPE_CHECKING:
     from perslm_runtime.understanding import Understanding
-
-PART = {"llm": "model", "adapter": "model"}
-"""The engine that a kind is part of; the others go by their own name."""
 
 _ANSWER_TOKENS = 48
 _ENOUGH_TOKENS = 16  # fewer say nothing of the speed

@@ -10,15 +10,13 @@ from collections import deque
 
 from perslm_daemon.sharing_signs import corrects
 from perslm_daemon.turn import Turn
-from perslm_daemon.update_book import Watch
+from perslm_daemon.update_book import PART, Watch
 
 _MOST_ERRORS = 3
 _MOST_CORRECTIONS, _CORRECTED_SHARE = 4, 0.25  # of a model that is watched; more, and it goes back
 _ENOUGH_ANSWERS = 8  # to speak of a median
 _SLOWER = 3.0  # times the median before: then it goes back
 _ANSWERS = ("llm", "adapter")
-_PART = {"llm": "model", "adapter": "model"}
-"""The engine that a kind is part of; the others go by their own name."""
 
 
 class Watching:
@@ -69,7 +67,7 @@ class Watching:
 
     def went_wrong(self, watch: Watch | None, engine: str) -> str:
         """An engine failed; "" is none in particular."""
-        if watch is None or engine not in ("", _PART.get(watch.kind, watch.kind)):
+        if watch is None or engine not in ("", PART.get(watch.kind, watch.kind)):
             return ""
         watch.errors += 1
         return f"{watch.errors} errors since it is used" if watch.errors >= _MOST_ERRORS else ""
