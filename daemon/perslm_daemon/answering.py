@@ -19,6 +19,7 @@ from perslm_daemon.config_sections import Config
 from perslm_daemon.home import Home
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.home_strange import NoHome
 from perslm_daemon.moment import Moment
 from perslm_daemon.plugin_answers import PluginAnswers
 from perslm_daemon.plugins import Plugins
@@ -50,12 +51,16 @@ class Answering:
     talk: ToolTalk | None = None
     chooser: ToolChooser | None = None
     plugins: PluginAnswers | None = None
+    strange: Callable[[Ask], Awaitable[Answered | None]] | None = None
+    """What is said of a thing that no device is, before a model says something of it."""
 
     async def __call__(self, ask: Ask) -> Answered | Gathered | None:
         """The first answer there is; a question of a tool that stands has the first word."""
         if self.talk is not None and self.talk.waits(ask) and (taken := await self.talk(ask)) is not None:
             return taken
         if (answered := await self._by_sentence(ask)) is not None:
+            return answered
+        if self.strange is not None and (answered := await self.strange(ask)) is not None:
             return answered
         return await self.chooser(ask) if self.chooser is not None else None
 
@@ -117,7 +122,8 @@ async def answering_of(
         chooser = None if of_tools is None else ToolChooser(assistant.parts, of_tools, tools)
         plugged = None if plugins is None else PluginAnswers(assistant.intents, plugins, tools)
     if home is None:
-        return Answering(skills, None, about, talk, chooser, plugged)
+        none = NoHome(assistant.intents) if config.stt.language == "en" else None
+        return Answering(skills, None, about, talk, chooser, plugged, none)
     spoken = await anyio.to_thread.run_sync(tongue, config.stt.language)  # the first one reads a file
     understood = HomeIntents(assistant.intents, home, config.home.area, spoken)
     if router is not None:
@@ -127,7 +133,7 @@ async def answering_of(
 
         examples = EXAMPLES if config.home.examples else ()
         understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
-    return Answering(skills, understood, about, talk, chooser, plugged)
+    return Answering(skills, understood, about, talk, chooser, plugged, understood.strange)
 
 
 def moment_of(config: Config) -> Moment | None:

@@ -103,6 +103,11 @@ def later(understanding: Understanding, _stop: Stop, text: str) -> bool:
     return understanding.later(text)
 
 
+def strange(understanding: Understanding, _stop: Stop, text: str, names: object, entries: Sequence[Entry]) -> str:
+    """The thing or room that a sentence for the home is about and that it has not; "" for any other text."""
+    return understanding.strange(text, names, entries)
+
+
 def speak(voice: Piper, stop: Stop, words: str) -> Generator[Pcm, None, None]:
     """The sound of a sentence, piece by piece."""
     yield from voice.speak(words, stop)

@@ -23,6 +23,7 @@ from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Happened, Outcome
 from perslm_daemon.home_naming import named
 from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
+from perslm_daemon.home_strange import not_here
 from perslm_daemon.home_talk import Talk, going_on
 from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock_said, unclear_in
 from perslm_daemon.turn import GUEST, Answered, Ask, Done
@@ -138,6 +139,15 @@ class HomeIntents:
             pass  # the turn itself tells what is wrong
         return ""
 
+    async def strange(self, ask: Ask) -> Answered | None:
+        """Say of a thing that no device is that it is not there, before a model tells something of it."""
+        names, entries = self._names()
+        try:
+            said = await self.recognizer.call(engine_calls.strange, ask.text, names, entries)
+        except PersLMError:
+            return None
+        return not_here(said, known=bool(self.home.devices())) if said else None
+
     def waits(self, ask: Ask) -> bool:
         """Whether a question of the home stands in this conversation: for a yes, or for which one."""
         talk = self._talks.get(ask.conversation)
@@ -159,6 +169,8 @@ class HomeIntents:
             talk.choice = None
         where = self._where(ask, talk)
         try:
+            if not self.home.devices():
+                raise NothingError("I have found no device in this home yet")
             if wish.name in ("yes", "no"):
                 return await self._confirmed(wish, pending, talk)
             if wish.name == "undo":

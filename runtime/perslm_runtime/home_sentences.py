@@ -26,6 +26,7 @@ from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_polite import WHY, without_courtesy, without_politeness, written_out
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone
+from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_vocabulary import Vocabulary, longest, phrases
 from perslm_runtime.home_whole import completed, is_having, is_open, is_scene, is_whole, set_up, valued_alike
 from perslm_runtime.home_wish import Target, Wish
@@ -115,6 +116,7 @@ class HomeSentences:
         self._carried = phrases(dict.fromkeys(table["carried"], True))
         self._begin = frozenset(table["words"]["begin"].split())
         self._grammar = self._all.words | {"and", "the", "in", "room"} | self._fillers
+        self._strangers = Strangers(table, self._known, frozenset(self._grammar))
 
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
@@ -290,6 +292,16 @@ class HomeSentences:
                 return True
         return False
 
+    def strange(self, text: str, book: NameBook) -> str:
+        """The thing or room that it is about and that nothing of the home is; "" where there is none."""
+        self._tried.clear()
+        for words in self._readings(self._spoken(asked(text) or text)):
+            for hits, switched in self._strangers.readings(words, book):
+                found = self._parts(words, book, hits) or self._parts(words, book, hits, loose=True)
+                if is_about(found, switched=switched):
+                    return called(words, hits)
+        return ""
+
     # From text to words
 
     def _spoken(self, text: str) -> str:
@@ -409,6 +421,7 @@ class HomeSentences:
         if len(unknown) > 3 or len(words) > 14 or not (set(words) & self._verbs):
             return
         spans: list[tuple[float, int, Hit]] = []
+        nouns = {at for at, word in enumerate(words) if word in self._known.noun_words}  # "front door": no room
         anchors = unknown or [
             at for at, word in enumerate(words) if word in book.words and word not in self._all.words
         ]
@@ -420,7 +433,7 @@ class HomeSentences:
                 if any(words[at] in self._verbs for at in inside):
                     continue
                 hit = book.repair(words, start, end, (Kind.DEVICE, Kind.AREA))
-                if hit is not None:
+                if hit is not None and (hit.kind is not Kind.AREA or inside.isdisjoint(nouns)):
                     spans.append((hit.alike + 0.02 * (end - start), start, hit))
         spans.sort(key=lambda one: one[0], reverse=True)
         for _, start, hit in spans[:3]:

@@ -70,10 +70,7 @@ class Understanding(Recognizer):
         """What a sentence wants of the home; () for any other. `names` changes whenever `entries` do."""
         if not text.strip() or len(text) > _LONGEST_CHARS:
             return ()
-        if self._book is None or self._book[0] != names:
-            self._book = (names, NameBook(entries))
-        book = self._book[1]
-        return self._of_home.recognize(text, book)
+        return self._of_home.recognize(text, self._named(names, entries))
 
     def said(self, intent: str, key: str, slots: Mapping[str, Any], state: Mapping[str, Any]) -> str:
         """Home Assistant's answer in this language to one of its intents that was done; "" where it has none."""
@@ -97,6 +94,17 @@ class Understanding(Recognizer):
     def later(self, text: str) -> bool:
         """Whether a sentence would be a command but for the time in it; after `wishes`, with its names."""
         return self._home is not None and self._book is not None and self._home.later(text, self._book[1])
+
+    def strange(self, text: str, names: object, entries: Sequence[Entry]) -> str:
+        """The thing or room that a sentence for the home is about and that it has not; "" for any other text."""
+        if self._home is None or not text.strip() or len(text) > _LONGEST_CHARS:
+            return ""
+        return self._home.strange(text, self._named(names, entries))
+
+    def _named(self, names: object, entries: Sequence[Entry]) -> NameBook:
+        if self._book is None or self._book[0] != names:
+            self._book = (names, NameBook(entries))
+        return self._book[1]
 
 
 def _about() -> Sentences:
