@@ -148,3 +148,50 @@ def test_an_hour_is_no_percentage_and_a_command_for_later(english: HomeSentences
     ):
         assert english.recognize(said, book) == (), said
         assert english.later(said, book), said
+
+
+OWNED = (
+    *NAMES,
+    Entry("Ann's Light", Kind.DEVICE, "ann", domain="light"),
+    Entry("Ann's Blind", Kind.DEVICE, "blind", domain="cover"),
+    Entry("Rosie", Kind.DEVICE, "rosie", domain="vacuum"),
+    Entry("Kids' Room", Kind.AREA, "Kids"),
+    Entry("Kids", Kind.AREA, "Kids", 2),
+)
+
+
+@pytest.fixture(scope="module")
+def owned() -> NameBook:
+    return NameBook(OWNED)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("Turn on Ann's light and open her blind", [("turn_on", ("ann",)), ("open", ("blind",))]),
+        ("Did Ann leave her light on again?", [("is_state", ("ann",))]),
+        ("Kitchen lamp off, my head's banging", [("turn_off", ("lamp",))]),
+        ("Turn off the kitchen lamp before the kids get in there", [("turn_off", ("lamp",))]),
+        ("They said on the news it'll freeze, so turn on the towel rail", [("turn_on", ("rail",))]),
+        ("I'm not sure who's in, but switch off the towel rail", [("turn_off", ("rail",))]),
+        ("Switch off the towel rail and go to bed, the lot of you", [("turn_off", ("rail",))]),
+        ("Turn the towel rail on and, oh yes, lock the front door", [("turn_on", ("rail",)), ("lock", ("door",))]),
+        ("Set Rosie off", [("start", ("rosie",))]),
+        ("Warm the towel rail up for me", [("turn_on", ("rail",))]),
+        ("Turn on the kitchen lamp, tomorrow I mean", []),
+    ],
+)  # fmt: skip
+def test_what_stands_around_a_request_is_left_out_and_nothing_of_the_home_is(
+    said: str, wanted: list[tuple[str, tuple[str, ...]]], english: HomeSentences, owned: NameBook
+) -> None:
+    assert told(english.recognize(said, owned)) == wanted
+
+
+def test_no_name_goes_on_over_a_comma(english: HomeSentences, owned: NameBook) -> None:
+    (wish,) = english.recognize("Stop Rosie, the kids are out there", owned)
+    assert (wish.name, wish.targets[0].areas) == ("stop", ())
+
+
+def test_a_value_said_more_exactly_counts_once(english: HomeSentences, owned: NameBook) -> None:
+    (wish,) = english.recognize("Dim Ann's light, set it to thirty percent", owned)
+    assert (wish.name, wish.number, wish.targets[0].ids) == ("set_brightness", 30, ("ann",))

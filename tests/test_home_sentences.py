@@ -308,11 +308,11 @@ def test_no_row_of_words_is_too_much(words: list[str]) -> None:
 
 
 _ENGLISH, _BOOK = HomeSentences(), NameBook(NAMES)
-_INTENTS = {block["name"] for block in _ENGLISH._table["intent"]}
+_INTENTS = {block["name"] for block in _ENGLISH.table["intent"]}
 
 
 def test_every_rule_and_list_of_the_sentences_is_there(english: HomeSentences) -> None:
-    table = english._table
+    table = english.table
     lines = [line for block in table["intent"] for line in block["sentences"]] + list(table["rules"].values())
     rules = {name for line in lines for name in re.findall(r"<(\w+)>", line)}
     lists = {name for line in lines for name in re.findall(r"\{(\w+)", line)}
@@ -321,7 +321,7 @@ def test_every_rule_and_list_of_the_sentences_is_there(english: HomeSentences) -
 
 
 def test_numbers_are_heard_with_their_units(english: HomeSentences) -> None:
-    known = Vocabulary(english._table)
+    known = Vocabulary(english.table)
     for text, wanted in (
         ("forty percent", ("pct", 40)),
         ("50%", ("pct", 50)),

@@ -2,7 +2,7 @@
 
 A table's first line is its home, each further one a sentence with what is wanted. The home is learned from
 discovery messages as any; nothing is connected, so that what is to be done is only noted. Judged are verb, value
-and devices.
+and devices. "!nothing" and "!unclear" want that answer, "!still" only that nothing is done and nothing told.
 """
 
 from __future__ import annotations
@@ -251,8 +251,13 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
         got: Wanted = frozenset(acts | asked)
         want = wanted(one, home.devices())
         wrong = bool({act for act in acts if act not in want})
-        judged.append(Judged(one, got == want, wrong, got, want, answered.text if answered else "-", ms))
+        right = got <= _STILL if want == {("!still", None, "")} else got == want
+        judged.append(Judged(one, right, wrong, got, want, answered.text if answered else "-", ms))
     return judged
+
+
+_STILL = frozenset({("!nothing", None, ""), ("!unclear", None, "")})
+"""What "!still" allows: nothing is done and no state told, whether it is talk or the home says that it cannot."""
 
 
 def home_name(home: Home, device_id: str) -> str:

@@ -173,7 +173,8 @@ def _of_room(wish: Wish, home: Home) -> Wish:
     rooms = {device.area for device in named if device.domain == "sensor" and device.kind == "temperature"}
     if len(rooms) != 1 or any(device.capabilities for device in named) or (area := rooms.pop()) is None:
         return wish
-    name = "set_temperature" if wish.number is not None else "change_temperature"
+    to = wish.number is not None and not wish.name.startswith("change_")
+    name = "set_temperature" if to else "change_temperature"
     word = wish.word or ("down" if wish.name == "lower" else "up")
     return replace(wish, name=name, word=word, targets=(Target(noun="climate", areas=(area,), said="heating"),))
 

@@ -9,7 +9,7 @@ from perslm_daemon.home_areas import ROOMS
 from perslm_daemon.home_device import Device
 from perslm_daemon.home_words import NOUNS
 from perslm_runtime.home_names import SEVERAL, Entry, Kind
-from perslm_runtime.home_synonyms import same_rooms
+from perslm_runtime.home_synonyms import same_devices, same_rooms
 
 _MOST_HINTS = 60
 _ORDINARY = frozenset(
@@ -136,6 +136,8 @@ def _of_device(device: Device) -> Iterator[Entry]:
         yield Entry(head, Kind.DEVICE, device.id, 1)  # "Dusty", of which there may be one on each floor
     for name, rank in (*_tails(device.name), *_lit_alike(device.name)):
         yield Entry(name, Kind.DEVICE, device.id, rank)
+    for other in same_devices(device.name):
+        yield Entry(other, Kind.DEVICE, device.id, 4)
     if device.domain == "lock" and device.name.lower().endswith(" lock"):
         yield Entry(device.name[: -len(" lock")], Kind.DEVICE, device.id, 1)
     if device.physical and device.kind not in _HIDDEN_KINDS:

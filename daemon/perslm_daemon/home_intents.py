@@ -22,7 +22,7 @@ from perslm_daemon.home_book import entries_of
 from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Happened, Outcome
 from perslm_daemon.home_naming import named
-from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
+from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where, room_of
 from perslm_daemon.home_strange import not_here
 from perslm_daemon.home_talk import Talk, going_on
 from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock_said, unclear_in
@@ -89,8 +89,9 @@ class HomeIntents:
         if wishes[0].name not in ("yes", "no"):
             await self._withdraw(replace(talk, choice=None))
         talk.pending = None
+        beside = room_of(wishes, self.home)
         for wish in wishes:
-            told.append(await self._one(wish, ask, talk, pending))
+            told.append(await self._one(wish, ask, talk, pending, beside))
             if told[-1].done.outcome == "unclear":
                 break  # what comes after may depend on the answer
         return Answered(
@@ -104,7 +105,12 @@ class HomeIntents:
         if not wish.hint:
             return True
         where = self._where(ask, talk)
-        if where.area is None and not any(target.placed and not target.here for target in wish.targets):
+        played = wish.name == "change_volume"  # "I can't hear the TV", of which there may be one
+        named = any(
+            not target.here and (target.devices or target.placed or (played and target.noun))
+            for target in wish.targets
+        )
+        if where.area is None and not named:
             return False
         try:
             return bool(acts_of(wish, self.home, where))
@@ -164,7 +170,7 @@ class HomeIntents:
 
     # One wish
 
-    async def _one(self, wish: Wish, ask: Ask, talk: Talk, pending: str | None) -> _Told:
+    async def _one(self, wish: Wish, ask: Ask, talk: Talk, pending: str | None, beside: str = "") -> _Told:
         if wish.name != "choose":
             talk.choice = None
         where = self._where(ask, talk)
@@ -179,7 +185,7 @@ class HomeIntents:
                 return await self._named(wish, ask, where)
             if wish.name in QUESTIONS:
                 return self._answered(wish, where, talk)
-            return await self._act(wish, acts_of(wish, self.home, where), ask, talk)
+            return await self._act(wish, self._acts(wish, where, beside), ask, talk)
         except UnclearError as error:
             if error.options:
                 talk.choice, talk.at = (wish, error.options), time.monotonic()
@@ -191,6 +197,17 @@ class HomeIntents:
         except PersLMError as error:
             outcome, said = "failed", str(error)
         return _Told(said, Done(_intent(wish), (), outcome))
+
+    def _acts(self, wish: Wish, where: Where, beside: str) -> tuple[Act, ...]:
+        """What is to be done; of several that fit that one in the room of what else is wanted."""
+        try:
+            return acts_of(wish, self.home, where)
+        except UnclearError:
+            if not beside:
+                raise
+            with suppress(UnclearError, NothingError):
+                return acts_of(wish, self.home, replace(where, area=beside))
+            raise
 
     def _answered(self, wish: Wish, where: Where, talk: Talk) -> _Told:
         asked = value_wish(wish, self.home) if wish.name == "value_of" else wish

@@ -102,12 +102,20 @@ def fits(device: Device, noun: str, verb: str = "") -> bool:
         return _shades(device, noun)
     if noun == "door" and verb in _LOCKING:
         return device.domain == "lock"
-    if noun in ("window", "door") and device.domain == "binary_sensor":
-        window = device.kind == "window" or bool(_NAMED["window"].search(f"{device.name} {device.physical}"))
-        return window if noun == "window" else device.kind in _KINDS["door"] and not window
+    if noun in ("window", "door") and device.domain in ("binary_sensor", "cover"):
+        return _opens(device, noun)
     if device.domain in _DOMAINS.get(noun, ()) or device.kind in _KINDS.get(noun, ()):
         return noun != "switch" or not _NAMED["light"].search(device.name)
     return _is_named(device, noun)
+
+
+def _opens(device: Device, noun: str) -> bool:
+    """Whether a contact or a cover is of a window or a door: a "Skylight Blind" is of neither."""
+    if device.domain == "cover":
+        shades = any(_NAMED[kind].search(device.name) for kind in _SHADING - {"cover"})
+        return not shades and (device.kind in _KINDS[noun] or _is_named(device, noun))
+    window = device.kind == "window" or bool(_NAMED["window"].search(f"{device.name} {device.physical}"))
+    return window if noun == "window" else device.kind in _KINDS["door"] and not window
 
 
 def _is_named(device: Device, noun: str) -> bool:

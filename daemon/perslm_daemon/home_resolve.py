@@ -86,6 +86,9 @@ class Resolver:
             found = self._everything(target)
         else:
             found = self._of_place(target, default)
+        for but in target.but:  # "upstairs except the bathroom": the one that is upstairs
+            if but.areas and not but.devices and not left_out & {device.id for device in found}:
+                left_out |= {device.id for device in found if _ends_alike(device.area or "", but.areas)}
         return [device for device in found if device.id not in left_out]
 
     def _left_out(self, target: Target) -> Sequence[Device]:
@@ -292,6 +295,19 @@ class Resolver:
         return "that I know"
 
 
+def room_of(wishes: Sequence[Wish], home: Home) -> str:
+    """The one room in which what several wishes name is; "" where there is not exactly one."""
+    targets = [target for wish in wishes for target in wish.targets] if len(wishes) > 1 else []
+    known = [home.device(target.ids[0]) for target in targets if len(target.ids) == 1]
+    rooms = {device.area for device in known if device is not None and device.area}
+    rooms |= {area for target in targets for area in target.areas}
+    return rooms.pop() if len(rooms) == 1 else ""
+
+
+def _ends_alike(area: str, names: Sequence[str]) -> bool:
+    return any(area.lower().endswith(f" {name.lower()}") for name in names)
+
+
 def _is_one_lamp(near: Sequence[Device], target: Target) -> bool:
     """Whether one lamp is meant of several that are called so: "the light" is all of a room, "the lamp" is not."""
     word = target.said.split(" in ")[0].split()[-1:]
@@ -332,7 +348,7 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     exactly = target.noun == "light" or target.many
     alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
     words = "|".join(map(re.escape, alike))
-    word = re.compile(rf"\b({words})s?\b", re.IGNORECASE)
+    word = re.compile(rf"\b({words})(?:lights?|s)?\b", re.IGNORECASE)
     return [device for device in found if word.search(device.name)]
 
 

@@ -22,6 +22,8 @@ _GOES_ON = re.compile(
     r"\b(and|too|also|as well|what about|how about|same|instead|i meant|i mean|no)\b", re.IGNORECASE
 )
 _LIGHTS = re.compile(r"^\W*(the )?lights?\b", re.IGNORECASE)
+_DIM = re.compile(r"\b(?:dim|brighten)\b", re.IGNORECASE)
+_PLEASE = re.compile(r"\bplease\W*$", re.IGNORECASE)
 _ROOM_WISHES = frozenset(
     {"change_temperature", "change_brightness", "set_temperature", "set_color", "set_color_temp", "change_volume"}
 )
@@ -70,7 +72,7 @@ def going_on(wishes: Sequence[Wish], text: str, talk: Talk, home: Home) -> Seque
             spoken_of = bool(talk.it) and talk.fresh
             made = Wish("set_brightness", (Target(it=True),), first.number) if spoken_of else None
         case _:
-            made = _of_it(first, talk, home)
+            made = _of_it(first, text, talk, home)
     return () if made is None else (made, *rest)
 
 
@@ -81,11 +83,17 @@ def _fragment(first: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     goes_on = first.name == "do_again" or _GOES_ON.search(text)
     if talk.last and talk.fresh and goes_on:
         return _again(first, talk, home)
-    lit = first.name == "fragment" and bool(first.targets) and all(one.noun == "light" for one in first.targets)
-    return replace(first, name="turn_on", hint=True) if lit and not talk.choice and _LIGHTS.match(text) else None
+    lit = first.name == "fragment" and bool(first.targets) and all(_is_lit(one, home) for one in first.targets)
+    asked = _LIGHTS.match(text) or _PLEASE.search(text)
+    return replace(first, name="turn_on", hint=True) if lit and not talk.choice and asked else None
 
 
-def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
+def _is_lit(target: Target, home: Home) -> bool:
+    known = [home.device(id_) for id_ in target.ids]
+    return target.noun == "light" or (bool(known) and all(one and one.domain == "light" for one in known))
+
+
+def _of_it(wish: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     """A wish about "it": of what was spoken of; "make it warmer" is the room where that cannot be."""
     spoken_of = bool(talk.it) and talk.fresh
     if not any(target.it for target in wish.targets):
@@ -94,6 +102,8 @@ def _of_it(wish: Wish, talk: Talk, home: Home) -> Wish | None:
         return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
     if wish.name in _ROOM_WISHES and all(target.it for target in wish.targets) and not _can(wish, talk, home):
         return replace(wish, targets=(), hint=wish.name == "change_volume")
+    if wish.name == "set_brightness" and not spoken_of and _DIM.search(text):
+        return replace(wish, targets=())  # "dim it to thirty" where nothing was spoken of: the room
     return wish if spoken_of else None
 
 

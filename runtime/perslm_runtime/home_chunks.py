@@ -15,6 +15,9 @@ from perslm_runtime.home_values import value_at
 from perslm_runtime.home_vocabulary import LEVELS, Vocabulary, longest
 from perslm_runtime.home_wish import Target
 
+BREAK = "xpause0x"
+"""Stands for a comma: no name and no place goes on over it. Not a word of the sentence afterwards."""
+
 
 @dataclass(slots=True)
 class Chunked:
@@ -25,6 +28,9 @@ class Chunked:
     places: dict[str, Target] = field(default_factory=dict)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By list (n, pct, deg, kel): marks and their numbers."""
+
+    paused: bool = False
+    """Whether there is a comma in it that neither lists things nor begins an exception."""
 
     domains: Mapping[str, str] = field(default_factory=dict)
     """By id: what kind of device it is."""
@@ -52,6 +58,11 @@ class _Reading:
         out = Chunked([], domains=self._book.domains)
         at = 0
         while at < len(self._words):
+            if self._words[at] == BREAK:
+                at += 1
+                called = len(out.words) == 1 and out.words[0] in out.targets  # "Rosie, go home"
+                out.paused = out.paused or not (called or longest(self._known.left_out, self._words, at))
+                continue
             if color := longest(self._known.colors, self._words, at):
                 out.words += color[0].split()
                 at = color[1]
@@ -86,8 +97,9 @@ class _Reading:
             return None
         found, end = [first[0]], first[1]
         while end < len(self._words) - 1:
-            start = end + 1 if self._words[end] in self._known.conjunctions else end
-            if self._words[start : start + 1] == ["and"]:
+            joined = self._words[end] in self._known.conjunctions or self._words[end] == BREAK
+            start = end + 1 if joined else end
+            while self._words[start : start + 1] in (["and"], [BREAK]) and start > end:
                 start += 1
             both = self._words[end : end + 3] == ["as", "well", "as"]
             start = end + 3 if both else start
@@ -238,7 +250,7 @@ class _Reading:
         known, word = self._known, self._words[at] if at < len(self._words) else ""
         if word not in known.also_verbs or at + 1 >= len(self._words):
             return False
-        first = at == 0 or self._words[at - 1] in known.before_verbs
+        first = at == 0 or self._words[at - 1] in known.before_verbs or self._words[at - 1] == BREAK
         return first and (word == "switch" or self._words[at + 1] not in known.after_nouns)
 
     # Places

@@ -61,12 +61,12 @@ _PHRASES = re.compile(
     r"if it is not too much (?:trouble|bother|hassle)|go ahead and|do me a favou?r and|be (?:a|an) \w+ and)\b"
 )
 _SPARED = re.compile(
-    r"[, ]+(?:but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) "
+    r"[, ]+(?:oh |but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) "
     r"(?=(?:the|my|our|\w+'s)\b)"
-    r"(.+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?$"
+    r"([^,;.]+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?(?: for \w+)?$"
 )
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
-_PURPOSE = re.compile(r" (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*(\w+(?: \w+)?)[.!]*$")
+_PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!]*$")
 _TIMES = frozenset(
     (
         *("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "week", "now", "today"),
@@ -75,10 +75,15 @@ _TIMES = frozenset(
 )
 
 
-def shortened(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
-    """The sentence (in lower case, written out) without a clause around it. `is_known` tells words of the home."""
+def shortened(
+    spoken: str, is_known: Callable[[str], bool], is_name: Callable[[str], bool] | None = None
+) -> Iterator[str]:
+    """The sentence (in lower case, written out) without a clause around it.
+
+    `is_known` tells words of the home, `is_name` whole names and classes of things.
+    """
     seen = {spoken}
-    for text in _shorter(spoken, is_known):
+    for text in _shorter(spoken, is_known, is_name or is_known):
         left = re.sub(r"\s+", " ", text).strip(" ,;.!?:-")
         if left and left not in seen:
             seen.add(left)
@@ -90,19 +95,23 @@ def spared(spoken: str) -> str:
     return _SPARED.sub(r" except \1", spoken) if _OFF.search(spoken) else spoken
 
 
-def _without_purpose(text: str, is_known: Callable[[str], bool]) -> str:
+def _without_purpose(text: str, is_name: Callable[[str], bool]) -> str:
     """Without what it is for: "red for Halloween", where nothing at home and no time is called so."""
     found = _PURPOSE.search(text)
-    if found is None or any(is_known(word) or word in _TIMES or word.isdigit() for word in found[1].split()):
+    if found is None or is_name(found[1]):
+        return text
+    words = found[1].split()
+    timed = _TIMES & {*words} and not words[0].endswith("'s")
+    if timed or any(is_name(word) or word.isdigit() for word in words):
         return text
     return text[: found.start()]
 
 
-def _shorter(spoken: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+def _shorter(spoken: str, is_known: Callable[[str], bool], is_name: Callable[[str], bool]) -> Iterator[str]:
     yield _SPARED.sub(r" except \1", spoken)
     plain = _PHRASES.sub(" ", spoken)
-    yield _without_purpose(spoken, is_known)
-    yield _without_purpose(plain, is_known)
+    yield _without_purpose(spoken, is_name)
+    yield _without_purpose(plain, is_name)
     for text in dict.fromkeys((spoken, plain)):
         yield text
         yield _without_names(text, is_known)
@@ -133,7 +142,8 @@ def _without_names(text: str, is_known: Callable[[str], bool]) -> str:
     parts = re.split(r"\s*[,;.!?]+\s+", text.rstrip(".!? "))
     for at in (-1, 0):
         words = parts[at].split()
-        if len(parts) > 1 and len(words) <= _MOST_CALLED and not any(map(is_known, words)):
+        called = len(words) <= _MOST_CALLED and not any(map(is_known, words))
+        if len(parts) > 1 and called and not _CONDITION.search(parts[at]):
             parts.pop(at)
     return ", ".join(parts)
 

@@ -19,6 +19,8 @@ _MARK = (
 )
 _BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)"
 _CORRECTED = re.compile(rf"(?:[,;.!-]+\s*|\s+(?={_BARE}\b)){_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)")
+_HALTING = re.compile(r",\s*(?:er|um|uh|erm)[, ]+(?=(?:the|my|our|\w+'s)\b)")
+""" "The sunroom blinds, er, the kitchen blinds"."""
 _SAME_VALUE = frozenset(
     ("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity")
 )
@@ -26,10 +28,12 @@ _SAME_VALUE = frozenset(
 
 def halves(spoken: str) -> tuple[str, str] | None:
     """What was said first and what it is corrected to, in lower case; None where nothing is taken back."""
-    found = _CORRECTED.search(spoken)
+    found = _CORRECTED.search(spoken) or _HALTING.search(spoken)
     if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
         return None
-    after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", spoken[found.end() :])
+    after = re.sub(r"^(?:that|it) is (?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
+    after = re.sub(r"^(?:just|only|better) ", "", after)
+    after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 
 

@@ -23,7 +23,7 @@ _IS = (
 _SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
 _COLD, _HOT = (
-    r"(?:cold|freezing|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))",
+    r"(?:cold|freezing|frozen|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))",
     r"(?:hot|boiling|roasting|sweltering|baking|stifling|like an oven|warm)",
 )
 _DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
@@ -45,9 +45,18 @@ _HINTS = tuple(
         (rf"(?:far |way |much )*too {_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"(?:far |way |much )*too {_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
         (rf"(?:{_VERY})louder{_PLACE}", "change_volume", "media_player", "up"),
+        (rf"not (?:so|that|quite so) (?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:{_VERY})quieter{_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:quiet|low){_PLACE}", "change_volume", "media_player", "up"),
+        (
+            r"(?:i|we) (?:cannot|can not|can hardly|can barely) hear (?P<named>xtarget\d+x)",
+            "change_volume",
+            "media_player",
+            "up",
+        ),
+        (rf"(?P<named>xtarget\d+x) is {_VERY}(?:loud|noisy)", "change_volume", "media_player", "down"),
+        (rf"(?P<named>xtarget\d+x) is {_VERY}(?:quiet)", "change_volume", "media_player", "up"),
         (
             r"i (?:cannot|can not|can hardly|can barely) hear (?:it|anything|that|a thing|music)" + _PLACE,
             "change_volume",
@@ -57,7 +66,7 @@ _HINTS = tuple(
         (rf"(?:there is|we have) (?:not enough|too little|hardly any) light{_PLACE}", "lighten", "light", "up"),
     )
 )
-_MEANT = re.compile(r"\b(?:i|we|too|so|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
+_MEANT = re.compile(r"\b(?:i|we|too|so|not|freezing|boiling|roasting|sweltering|xplace\d+x)\b")
 _ALONE = frozenset(("louder", "quieter", "bit louder", "bit quieter", "a bit louder", "a bit quieter"))
 _TOO = re.compile(r"\b(?:too|so)\b")
 
@@ -74,12 +83,14 @@ def hinted(chunked: Chunked) -> Wish | None:
         parts = found.groupdict()
         named, place = parts.get("named"), parts.get("place")
         if not (named or _MEANT.search(said) or said in _ALONE) or (
-            word == "down" and "quieter" not in said and not _is_plain(said, name)
+            word == "down" and "quieter" not in said and not said.startswith("not ") and not _is_plain(said, name)
         ):
             return None  # "it's cold" is about the weather, "it's warm in here" may be praise
         where = chunked.places[place] if place else Target(here=True)
         if named:
             (where, *more) = chunked.targets[named]
+            if name == "change_volume" and not more and (where.ids or where.noun == "media_player"):
+                return Wish(name, (where,), word=word, hint=True)
             if more or not where.is_place or place:
                 return None
         if where.outside or where.anywhere:

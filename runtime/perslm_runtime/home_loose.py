@@ -102,7 +102,7 @@ class LooseSentences:
             if row is None and read.value in ("color", "white", "degrees", "number"):
                 row = next((one for one in self._rows if one.fits(cues, read.value)), None)
             if row is not None and not (little and row.wish in _WHOLLY):
-                return _wish(_relative(row, cues, words), read)
+                return _wish(_relative(row, cues, words, read.number), read)
         return None
 
     def denies(self, words: Sequence[str]) -> bool:
@@ -261,10 +261,15 @@ _UP = frozenset(("up", "raise", "more", "brighter", "louder", "warmer", "faster"
 _DOWN = frozenset(("down", "lower", "less", "dimmer", "quieter", "cooler", "slower"))
 
 
-def _relative(row: _Row, cues: frozenset[str], words: Sequence[str]) -> _Row:
+_ALL = 100  # percent
+
+
+def _relative(row: _Row, cues: frozenset[str], words: Sequence[str], number: Number | None) -> _Row:
     """ "Up 20 percent" is by so much, "up to 20 percent" to that."""
     if not row.wish.startswith("set_") or row.value not in ("number", "degrees") or {"to", "at"} & {*words}:
         return row
+    if number is not None and number >= _ALL:
+        return row  # "lights up full"
     up, down = bool(cues & _UP), bool(cues & _DOWN)
     return replace(row, wish=f"change_{row.wish[4:]}", word="up" if up else "down") if up is not down else row
 

@@ -73,6 +73,8 @@ class PartNames:
         for end in range(min(len(words), start + 5), start, -1):
             if words[start] in _ARTICLES or words[end - 1] in _ARTICLES:
                 continue
+            if end == start + 1 and words[start] in _ENOUGH and words[end : end + 1] in (["on"], ["off"], ["up"]):
+                continue  # "fence back on"
             if ids := self._of(words[start:end]):
                 return Hit(end, Kind.DEVICE, ids, _ALIKE)
         return None

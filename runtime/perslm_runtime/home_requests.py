@@ -8,9 +8,22 @@ command, words of somebody else, or another command. Knows no device.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+VERBS = "|".join(
+    word
+    for line in (
+        "turn switch put set make open close shut lock unlock start stop pause play resume skip mute unmute",
+        "raise lower lift drop dim brighten light kill cut stick pop chuck whack bang flick flip knock give",
+        "get bring send arm disarm activate run do fire crank nudge bump pull draw roll wind heat warm cool",
+        "boil brew hoover vacuum clean sweep find locate dock return change adjust increase decrease reduce",
+        "boost press hit trigger enable disable toggle power lose slap whip ping shove throw bung pump ramp",
+        "soften deactivate extinguish douse",
+    )
+    for word in line.split()
+)
+_VERBS = frozenset(VERBS.split("|"))
 _COULD = r"(?:can|could|would|will)"
 _CUT = re.compile(
     r"[,;.!?]+\s+|\s+-+\s+|"
@@ -18,11 +31,15 @@ _CUT = re.compile(
     rf"i (?:have|get))\b)|"
     r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
     r"might)|please)\b)|"
-    r"\s+so\s+(?=\w)"
+    r"\s+so\s+(?=\w)|"
+    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|i|we|he|she|they|it|somebody|"
+    r"someone|everyone|everybody|people|\w+'s)\b)|"
+    rf"\s+and\s+(?=(?:{VERBS}|go|come|have|we|i|you|then)\b)"
 )
 _LEAD = (
     r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|erm|but|"
-    r"sorry|go on|if you (?:can|could|would|like)|quickly|go ahead and|you know what|"
+    r"sorry|only|tell me|let me think(?: now)?|go on|if you (?:can|could|would|like)|quickly|go ahead and|"
+    r"you know what|"
     r"i (?:think|reckon|suppose|guess)(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
 )
 _LEADING = re.compile(f"^{_LEAD}")
@@ -36,18 +53,6 @@ _FRAME = re.compile(
 _QUESTION = re.compile(
     rf"^{_LEAD}(?:what|which|how (?:many|much|warm|cold|hot|humid|bright|loud|is|are)|is|are|did|have|has|"
     rf"do you know|{_COULD} you (?:tell|see|check|have a look)|any)\b"
-)
-_VERBS = frozenset(
-    word
-    for line in (
-        "turn switch put set make open close shut lock unlock start stop pause play resume skip mute unmute",
-        "raise lower lift drop dim brighten light kill cut stick pop chuck whack bang flick flip knock give",
-        "get bring send arm disarm activate run do fire crank nudge bump pull draw roll wind heat warm cool",
-        "boil brew hoover vacuum clean sweep find locate dock return change adjust increase decrease reduce",
-        "boost press hit trigger enable disable toggle power lose slap whip ping shove throw bung pump ramp",
-        "soften deactivate extinguish douse",
-    )
-    for word in line.split()
 )
 _ASKING = re.compile(
     rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
@@ -71,16 +76,24 @@ _VALUED = re.compile(
     r"set to what|status)$"
 )
 _ASKED_WHOLE = re.compile(
-    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|what|which|who|where|when|how|why|any|"
-    r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|pop|"
+    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|what|which|who|where|when|how|"
+    rf"why|any|"
+    r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|"
+    r"pop|"
     r"stick|make|open|close|shut|lock|unlock|let us)\b"
 )
 _HOUR = re.compile(
-    r" at (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
+    r" at (?:(?:half|quarter) (?:past |to )?)?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+    r"[1-9]|1[0-2])"
     r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
     r"us)))*[.!?]*$"
 )
 _SWITCHED = re.compile(r"\b(?:on|off|open|close|shut|lock|unlock|start|stop)\b")
+_UNSURE = re.compile(
+    r"^(?:i am not sure|i do not know|not sure|no idea|do not know|i wonder|i (?:cannot|can not) (?:tell|"
+    r"remember)|"
+    r"i forget|never mind|nevermind)\b"
+)
 _NO_MATTER = re.compile(
     r"^(?:do not|no need to|you need not|no) (?:bother|worry|worries|mind)\b(?!.*\b(?:off|on)\b)"
 )
@@ -96,13 +109,52 @@ _ELSEWHERE = re.compile(
     r"imagine|suppose|pretend|dreamed|dreamt|story|(?:in|from) (?:a|the|that|this) (?:film|movie|book)|"
     r"song says|joke|shout|shouts|shouted|shouting|example|password|instead of)\b"
 )
+_ANOTHER = re.compile(r"\b(?:if|unless|until|till|otherwise|tomorrow|later|instead of|except)\b")
 _DENIED = re.compile(r"\b(?:not|never|no longer|without|stop)\b")
 _OTHERS_NEVER = re.compile(r"\b(?:he|she|they|it|nobody|people|kids) never\b")
 _SEES = re.compile(
     r"\b(?:can|could|do|does|did|is|are|was|were|has|have|am) ?not (?:really |even |quite )?"
     r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|much|"
-    r"that|warm|cold|bright|dark|a|the|anyone|anybody|any)\b"
+    r"that|warm|cold|bright|dark|a|the|anyone|anybody|any|need)\b"
 )
+
+
+_STATE = re.compile(
+    r"\b(?:on|off|out|up|down|open|closed|shut|locked|unlocked|percent|degrees|louder|quieter|brighter|dimmer|"
+    r"warmer|cooler|next|back|to \w+|at \w+|half|full|max|low|high)\b"
+)
+"""A request without a verb: "kitchen lamp off", "blinds half open"."""
+_TELLS = re.compile(
+    r"\b(?:is|are|was|were|am|be|been|has|have|had|do|does|did|will|would|should|not|never|no|i|we|he|she|they|"
+    r"you|who|that|went|goes|came|comes|looks?|feels?|smells?|sounds?)\b"
+)
+_SO = re.compile(r"\bso\b")
+_TO_US = re.compile(
+    rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we)\b|(?:just|please|so|now) (?=\w)|would you mind\b|"
+    r"let us (?:have|get|turn|put|switch|do|start|set)\b)"
+)
+_QUOTING = re.compile(
+    r"(?<!going to )\b(?:said|says|say|saying|told|tells|tell|asked|asks|ask|wrote|writes|heard|hear|sang|sings|"
+    r"shouts?|shouted|"
+    r"yells?|yelled|read|story|joke|example|goes)(?: (?:me|us|him|her|them|to \w+))?[ ,:]*$"
+)
+_GOES = frozenset(("go", "come", "have", "let"))
+_WHILE = re.compile(
+    r"^(?:before|while|as|since) (?:(?:the|my|our|his|her) \w+|i|we|he|she|they|it|somebody|someone|everyone|"
+    r"everybody|people|\w+'s?|\w+)(?: \w+)? (?:\w+ )*\w+$"
+)
+"""What is done at once all the same: "before the kids get in there", "while I clean it"."""
+_WOULD = re.compile(r"^(?:i|we|he|she|they|it|somebody|someone|everybody|\w+) (?:will|would)\b")
+"""What comes of it otherwise: "he will sleep till noon"."""
+_OF_SOMEBODY = re.compile(
+    r"^(?:(?:i|we|he|she|they|it|nobody|\w+) (?:am |is |are |was |really )?(?:do |does |did )?not\b)"
+)
+
+Names = Callable[[str], bool]
+
+
+def _anything(_clause: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +168,13 @@ class Request:
     asks: bool
 
 
-def requests(spoken: str) -> Iterator[Request]:
+def requests(spoken: str, names: Names = _anything) -> Iterator[Request]:
     """The requests that a sentence (lower case, written out) may hold, those that end it first.
 
-    None where the sentence is a request as a whole.
+    None where the sentence is a request as a whole. `names` tells whether a clause names something of the home.
     """
-    cuts = [(found.start(), found.end()) for found in _CUT.finditer(spoken)]
+    marks = list(_CUT.finditer(spoken))
+    cuts = [(found.start(), found.end()) for found in marks]
     starts = [0, *(end for _, end in cuts)]
     ends = [start for start, _ in cuts] + [len(spoken)]
     for last in range(len(ends) - 1, -1, -1):
@@ -132,11 +185,15 @@ def requests(spoken: str) -> Iterator[Request]:
             behind = spoken[starts[last + 1] :] if last + 1 < len(starts) else ""
             wanted = spoken[starts[first] : ends[last]].strip(" ,;.!?-")
             kind = _begins(wanted)
-            if not kind or not wanted or (kind == "request" and _TAKEN_BACK.search(behind)):
+            if not kind or not wanted or (kind == "request" and _is_taken_back(behind)):
                 continue
-            around = [one for one in _CLAUSES.split(f"{told}. {behind}") if one.strip(" .")]
-            if all(may_be_left(one, asks=kind == "question") for one in around):
-                yield Request(told, wanted, behind, kind == "question")
+            follows = first > 0 and _follows(marks[first - 1][0], wanted) and not _QUOTING.search(told)
+            before, after = ([one for one in _CLAUSES.split(text) if one.strip(" .")] for text in (told, behind))
+            asks = kind == "question"
+            if all(may_be_left(one, names, asks=asks, follows=follows) for one in before) and all(
+                may_be_left(one, names, asks=asks, behind=True) for one in after
+            ):
+                yield Request(told, wanted, behind, asks)
 
 
 def told_alone(spoken: str) -> Iterator[str]:
@@ -169,10 +226,15 @@ def at_a_time(spoken: str) -> bool:
     return bool(_HOUR.search(spoken)) and bool(_SWITCHED.search(spoken))
 
 
+def without_hour(spoken: str) -> str:
+    """The sentence without an hour at its end, at which something would be done."""
+    return _HOUR.sub("", spoken)
+
+
 def plainly(wanted: str) -> Iterator[str]:
     """A request without how it is asked: "could you unlock it for him please" is "unlock it"."""
     yield wanted
-    plain = _BEHIND_IT.sub("", _ASKING.sub("", wanted))
+    plain = _LEADING.sub("", _BEHIND_IT.sub("", _ASKING.sub("", wanted)))
     plain = re.sub(r"\b(?:down|up|over|out) there\b", " ", plain)
     plain = re.sub(r"\b(?:absolutely|right) (?=every|all|up|down)", "", plain)
     yield plain
@@ -183,19 +245,44 @@ def plainly(wanted: str) -> Iterator[str]:
 def _begins(wanted: str) -> str:
     if _QUESTION.search(wanted):
         return "question"
-    plain = _LEADING.sub("", wanted).split()
-    return "request" if _FRAME.search(wanted) or (plain and plain[0] in _VERBS) else ""
+    plain = _LEADING.sub("", wanted)
+    words = plain.split()
+    if _FRAME.search(wanted) or (words and words[0] in _VERBS):
+        return "request"
+    return "request" if len(words) > 1 and _STATE.search(plain) and not _TELLS.search(plain) else ""
 
 
-def may_be_left(clause: str, *, asks: bool = False) -> bool:
-    """Whether a clause tells something that changes nothing of what is wanted (or of what is asked)."""
+def _is_taken_back(behind: str) -> bool:
+    return any(_TAKEN_BACK.search(_OF_SOMEBODY.sub(" ", one)) for one in _CLAUSES.split(behind))
+
+
+def _follows(mark: str, wanted: str) -> bool:
+    """Whether a request says itself that what was told is only why: "so ...", "could you ...", "just ..."."""
+    return bool(_SO.search(mark) or _TO_US.search(wanted))
+
+
+def may_be_left(
+    clause: str, names: Names = _anything, *, asks: bool = False, follows: bool = False, behind: bool = False
+) -> bool:
+    """Whether a clause tells something that changes nothing of what is wanted (or of what is asked).
+
+    `follows`: what is wanted follows from it. `behind`: it stands behind what is wanted.
+    """
     plain = _LEADING.sub("", clause.strip(" ,;.!?-"))
     if asks:
-        return not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
-    words = plain.split()
-    if _NO_MATTER.search(plain):
+        return follows or not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
+    if _NO_MATTER.search(plain) or _UNSURE.search(plain) or (behind and _WHILE.search(plain)):
         return True
-    if _CONDITION.search(plain) or _ELSEWHERE.search(plain) or (words and words[0] in _VERBS):
-        return False
-    plain = _OTHERS_NEVER.sub(" ", plain)
-    return not (_DENIED.search(_SEES.sub(" ", plain)) or _FRAME.search(plain))
+    if _CONDITION.search(plain) or follows or (behind and _WOULD.search(plain)):
+        return not _CONDITION.search(plain)
+    return not (_ANOTHER if behind else _ELSEWHERE).search(plain) and _tells_only(plain, names)
+
+
+def _tells_only(plain: str, names: Names) -> bool:
+    """Whether a clause neither commands nor denies anything of the home."""
+    words = plain.split()
+    if (words and (words[0] in _VERBS or words[0] in _GOES)) or _FRAME.search(plain):
+        return not names(plain)  # "get the popcorn", "let us calm things down"
+    if not _DENIED.search(_SEES.sub(" ", _OTHERS_NEVER.sub(" ", plain))):
+        return True
+    return bool(_OF_SOMEBODY.search(plain)) and not names(plain)

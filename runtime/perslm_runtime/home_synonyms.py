@@ -52,6 +52,33 @@ _ROOMS = (
     ("master bedroom", "main bedroom", "primary bedroom"),
     ("dining room", "dining area"),
 )
+_DEVICES = (
+    ("washing machine", "washer"),
+    ("tumble dryer", "tumble drier", "dryer", "clothes dryer"),
+    ("slow cooker", "crock pot", "crockpot"),
+    ("coffee maker", "coffee machine", "espresso machine"),
+    ("range hood", "cooker hood", "extractor hood", "stove hood", "kitchen hood"),
+    ("fairy lights", "string lights", "twinkle lights"),
+    ("electric blanket", "heated blanket", "bed warmer"),
+    ("towel rail", "towel warmer", "towel heater", "heated towel rail", "towel radiator"),
+    ("fish tank", "aquarium"),
+    ("white noise machine", "sound machine", "noise machine"),
+    ("hot tub", "jacuzzi"),
+    ("christmas tree", "tree lights", "christmas lights", "christmas tree lights"),
+    ("air conditioner", "air con", "aircon", "ac", "air conditioning"),
+    ("bedside lamp", "bedside light", "nightstand lamp", "nightstand light"),
+    ("floor lamp", "standing lamp", "standard lamp"),
+    ("ceiling light", "overhead light"),
+    ("spotlights", "spots"),
+    ("worktop lights", "counter lights", "countertop lights", "under cabinet lights", "under cupboard lights"),
+    ("mower", "lawn mower", "lawnmower", "robot mower"),
+    ("porch light", "front porch light"),
+    ("fridge", "refrigerator"),
+    ("television", "tv", "telly"),
+    ("soundbar", "sound bar"),
+    ("hallway light", "hall light"),
+    ("extractor fan", "extractor"),
+)
 _RISKY_ENDS = ("ss", "us", "is")
 
 
@@ -73,6 +100,18 @@ def same_things(word: str) -> frozenset[str]:
         if (words := frozenset(line.split())) and word.lower() in words:
             return words
     return frozenset((word.lower(),))
+
+
+def same_devices(name: str) -> tuple[str, ...]:
+    """Other words for a thing of this name, or of a name that ends so: "lounge telly" for the Lounge TV."""
+    low = name.lower()
+    found: dict[str, None] = {}
+    for group in _DEVICES:
+        for one in group:
+            if low == one or low.endswith(f" {one}"):
+                found.update(dict.fromkeys(low.removesuffix(one) + other for other in group if other != one))
+                break
+    return tuple(found)
 
 
 def same_rooms(name: str) -> tuple[str, ...]:

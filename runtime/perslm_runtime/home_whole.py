@@ -6,7 +6,7 @@ of the study's lights. Pure; knows no device but by its id and domain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_chunks import Chunked
@@ -16,6 +16,7 @@ _NO_WHOLE = frozenset(
     ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
 )
 _SCENES = frozenset(("scene", "script"))
+_OF_HERE = frozenset(("next", "previous", "pause", "play", "lock"))
 _COMPLAINED = ("change_", "set_temperature")
 _PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
 _OPENED = frozenset(("raise", "open", "start", "play"))
@@ -24,6 +25,11 @@ _OPENED = frozenset(("raise", "open", "start", "play"))
 def is_whole(wish: Wish) -> bool:
     """Whether it is a command or a question by itself, and of something."""
     return (bool(wish.targets) or wish.place is not None) and wish.name not in _NO_WHOLE
+
+
+def is_alone(wish: Wish) -> bool:
+    """Whether it is one by itself, or of what plays here, or of the house: "next song", "lock up"."""
+    return is_whole(wish) or (wish.name in _OF_HERE and not wish.hint)
 
 
 def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
@@ -62,16 +68,25 @@ def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
     about = [*named.values()] or [*classes.values()]  # "the vacuum's making a racket, pause it"
     if len(about) == 1 and any(not wish.targets and wish.name in _PLAYED for wish in found) and "it" in told.words:
         return tuple(replace(one, targets=(*about,)) if not one.targets else one for one in found)
-    if any(target.it for target in bare) and len(about) == 1:
-        return tuple(replace(one, targets=(*about,)) if any(t.it for t in one.targets) else one for one in found)
-    said = (*told.places.values(), *(target for target in every if target.is_place))
+    bare_at = [at for at, word in enumerate(told.words) if word in told.targets]
+    said = (*told.places.values(), *_told_first(told, bare_at))
     places = {(*one.areas, *one.floors): one for one in said if one.areas or one.floors}
+    if any(target.it for target in bare) and len(about) == 1:
+        if not about[0].ids and len(places) == 1:  # "nobody's in the kitchen, no need for lights, turn them off"
+            about = [_put(about[0], next(iter(places.values())), "")]
+        return tuple(replace(one, targets=(*about,)) if any(t.it for t in one.targets) else one for one in found)
     if named or len(places) != 1 or any(wish.place is not None for wish in found):
         return found
     (where,) = places.values()
     if where.floors and "there" not in told.words and not all(one.name.startswith(_COMPLAINED) for one in found):
         return found  # "the kids are upstairs, so turn off the speaker" is of the speaker here
     return tuple(replace(one, targets=tuple(_put(t, where, one.name) for t in one.targets)) for one in found)
+
+
+def _told_first(told: Chunked, at: Sequence[int]) -> list[Target]:
+    """The rooms that are named alone before anything else is: of "pause the mower, the kids are out" none."""
+    first = [target for target in told.targets[told.words[at[0]]] if target.is_place] if at else []
+    return first if len(at) > 1 or "there" in told.words else []
 
 
 def valued_alike(left: Wish, right: Wish, said: Sequence[str], verbs: frozenset[str]) -> Wish:
@@ -83,6 +98,49 @@ def valued_alike(left: Wish, right: Wish, said: Sequence[str], verbs: frozenset[
     ):
         return right
     return replace(right, name=left.name, targets=tuple(_put_in(one) for one in right.targets))
+
+
+def with_percent(left: Wish, percent: Wish) -> Wish | None:
+    """A wish with the percentage that was said behind it; None where it has none."""
+    name = _PERCENT.get(left.name, left.name if left.name.startswith("set_") and left.number is not None else "")
+    return replace(left, name=name, number=percent.number, word="") if name else None
+
+
+_PERCENT = {
+    "open": "set_position",
+    "close": "set_position",
+    "raise": "set_position",
+    "lower": "set_position",
+    "turn_on": "set_brightness",
+    "change_brightness": "set_brightness",
+    "change_volume": "set_volume",
+    "change_speed": "set_speed",
+}
+
+
+def said_once(wishes: Iterable[Wish]) -> tuple[Wish, ...]:
+    """Wishes without one that the next says more exactly of the same: "put some heat on, set it to 18"."""
+    found: list[Wish] = []
+    for wish in wishes:
+        before = found[-1] if found else None
+        alike = _EXACTLY.get(before.name, ()) if before is not None else ()
+        if before is None or wish.name not in alike or not (wish.targets == before.targets or _of_it(wish)):
+            found.append(wish)
+            continue
+        found[-1] = replace(wish, name=alike[0], targets=before.targets, place=before.place)
+    return tuple(found)
+
+
+def _of_it(wish: Wish) -> bool:
+    return bool(wish.targets) and all(target.it for target in wish.targets)
+
+
+_EXACTLY = {
+    "change_temperature": ("set_temperature", "set_brightness"),
+    "change_brightness": ("set_brightness",),
+    "change_volume": ("set_volume",),
+    "change_speed": ("set_speed",),
+}
 
 
 def _put_in(target: Target) -> Target:

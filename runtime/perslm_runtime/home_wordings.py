@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from perslm_runtime.home_requests import VERBS
+
 _YOU = r"(?:can|could|would|will) you (?:please )?"
 _SHADES = r"(?:the|my|our) (?:\w+ )?(?:awning|canopy)"
 _AMOUNT = r"(?:\d|half|a|one|two|ten|\w+ty|\w+teen)"
@@ -15,11 +17,62 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
         # what goes before, and says nothing
+        (
+            r"^(?:oh )?(?:my (?:goodness|god|gosh|word)|goodness(?: me| gracious)?|good grief|blimey|crikey|jeez|"
+            r"geez|"
+            r"heavens)[,;.!]* (?=\w)",
+            "",
+        ),
+        (r"^keep it down(?: please)?[,;.!]+ (?=\w)", ""),
+        (
+            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|well),\s+"
+            rf"(?=(?:{VERBS}|(?:can|could|would|will) you|please|is|are|what|which)\b)",
+            ", ",
+        ),
+        (
+            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|let us say|say|well|like|"
+            r"(?:um|uh|er|erm|you know)(?!,? (?:the|my|our|\w+'s)\b)),\s+",
+            " ",
+        ),
+        (r",? (?:would|will) be (?:nice|great|lovely|good|perfect|ideal|fine)(?:,? (?:please|thanks))?[.!]*$", ""),
+        (
+            r"^let (?:us (?:get|have|let) )?(?:in )?(?:some|a bit of|a little|the) "
+            r"(?:daylight|sunlight|sunshine|sun|light|fresh air)"
+            r" into (the \w+(?: \w+)?)[,;.] (.+)$",
+            r"\2 in \1",
+        ),
+        (
+            r"^let (?:in )?(?:some|a bit of|a little|the) (?:daylight|light|sunlight|sunshine|sun|fresh air)"
+            r"(?: in)?(?: here)?[,;.] ",
+            "",
+        ),
+        (
+            r"\b(turn|put|crank|bring) ((?:(?!\b(?:and|it|then|blinds?|curtains?|shutters?|shades?|awning|"
+            r"doors?)\b)[^,;.])+?) (?:right|all the way) up\b",
+            r"\1 \2 to 100 percent",
+        ),
+        (r"\b(too (?:bright|dark|dim|loud|quiet|warm|hot|cold)) for [^,;.]+$", r"\1"),
+        (r"\bset (.+?) going\b", r"start \1"),
+        (r"(\b(?:lights?|lamps?)\b.*?)\bthe big one\b", r"\1the big light"),
+        (r" (?:after|behind) (?:him|her|them|me|us|you)(?=$|[,;.])", ""),
+        (
+            r"^((?:is|are|did|have|has|do|does)\b.+?) or (?:is|are|did|was|were|have|has|not|am|do|"
+            r"does)\b(?! (?:the|my|our)\b)[^,;.]*$",
+            r"\1",
+        ),
+        (r"\btell me (how \w+) ((?:the|my|our) [^,;.]+?|it) is\b", r"\1 is \2"),
+        (
+            r"\b(?:carry on|go on|keep going|continue) with (?:the|that|this|our|my) "
+            r"(?:film|movie|show|cartoons?|programme|program|game|video|series|episode|match)\b",
+            "resume the tv",
+        ),
+        (r"^all the way up on (?:the )?(.+)$", r"\1 to 100 percent"),
+        (r",? not the (?:big|other|main|rest|top|whole)(?: (?:one|ones|light|lights|lot))?[.!]*$", ""),
         (r"^(?:brr+|phew|ooh+|ugh+|yikes|gosh|wow|aah+|ahh+|hmm+|whoa)[,;.!]+ ", ""),
         (r"^(?:before i forget|do not let me forget|while i remember|by the way)[,;.]+ ", ""),
         (
             r"^let us (?:get|have|let) some (?:daylight|sunlight|sunshine|sun|light|fresh air)"
-            r" in(?: here)?[,;.] ",
+            r"(?: in(?: here)?)?[,;.] ",
             "",
         ),
         (
@@ -28,6 +81,51 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r" (?=the\b)",
             "",
         ),
+        # who did it, and when, where only the state of now is asked for
+        (
+            r"^(did|has) (?!(?:i|we|you|it|anyone|anybody|someone|somebody|the|my|our|that|this|any|"
+            r"all)\b)(?:\w+) "
+            r"(?=(?:leave|left|lock|locked|unlock|close|closed|shut|open|opened|turn|turned|switch|switched|put|"
+            r"forget)\b)",
+            r"\1 somebody ",
+        ),
+        (r"^((?:did|has|have) \w+) shut off\b", r"\1 turn off"),
+        (
+            r"^((?:did|have|has) .+?) (?:again|last night|yesterday|this morning|earlier|today|"
+            r"when (?:i|we|he|she|they) \w+(?: \w+)?)\??$",
+            r"\1",
+        ),
+        (
+            r"^((?:what|how|is)\b.*?\b(?:temperature|warm|cold|hot|humid|mild|it like)\b.*?),? "
+            r"(?:this (?:morning|evening|afternoon)|right now|today|tonight|at the moment|just now)\??$",
+            r"\1",
+        ),
+        (
+            r"^what is (?:it|the weather) like (outside|out there|in .+?),? (?:temperature|heat)[- ]?wise\??$",
+            r"what is the temperature \1",
+        ),
+        # other words for what is done
+        (
+            r"\b(pause|resume|unpause|stop|skip|mute) (?:the|this|that|my|our) (?:film|movie|show|cartoons?|"
+            r"programme|"
+            r"program|game|video|series|episode|match|news)\b(?! (?:night|time|mode|scene))",
+            r"\1 the tv",
+        ),
+        (r"^(?:just )?hit (pause|play|stop|next|skip)\b", r"\1"),
+        (r"\b(switch|turn|change|put|set) (.+?) over to\b", r"\1 \2 to"),
+        (r"^(?!be\b)(\w+(?: \w+)?),? off you go[.!]*$", r"start \1"),
+        (
+            r"\bsend (.+?) (?:out |off )?to (?:clean|vacuum|hoover|mow|work|do (?:the|its|his|her) \w+)\b",
+            r"start \1",
+        ),
+        (r"\block (?:the |our |this )?(?:house|home|place|flat|apartment) up(?: for the night)?\b", "lock up"),
+        (r"\b(?:on |down )+low,? (?:(?:like|say|about|at|to|around|maybe) )*(?=\d|\w+ percent\b)", "to "),
+        (
+            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) half(?:way)? (?:open|closed|shut|down|up)$",
+            r"\1 to 50 percent",
+        ),
+        (r"^(?:a (?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$", r"make \1 brighter"),
+        (r"^(?:a (?:little|bit|touch) (?:bit )?)?less light (?:on|over|at|from) (.+)$", r"make \1 dimmer"),
         # other words for a thing, and for the contrary of a state
         (r"\bthe heat\b(?! (?:pad|pump|lamp|gun))", "the heating"),
         (r"\bheat is too (?=low|high)", "heating is too "),
@@ -42,7 +140,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(would (?:you )?mind) (?:terribly|awfully|ever so much|very much|at all)\b", r"\1"),
         (
-            r"\s+so (?:that )?(?:i|we|he|she|they) "
+            r"\s+so (?:that )?(?:i|we|he|she|they) (?!would (?:like|love|prefer)\b)"
             r"(?:do not|does not|can|cannot|will|would|am|is|are|get|have) [^,;.]*$",
             "",
         ),

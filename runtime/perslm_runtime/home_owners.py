@@ -1,0 +1,31 @@
+"""Whose thing is meant: "turn on Cathal's light and open his blind" is of Cathal's blind. English, pure.
+
+Only where something of the home is called after that person, and nobody else was named in between.
+"""
+
+from __future__ import annotations
+
+import re
+
+from perslm_runtime.home_names import Kind, NameBook
+
+_OWNER = re.compile(r"^(\w+)'s? ", re.IGNORECASE)
+_THEIRS = re.compile(r"\b(?:his|her|their) (?=(\w+)\b)")
+_THINGS = (Kind.DEVICE, Kind.AREA)
+
+
+def with_owners(spoken: str, book: NameBook) -> str:
+    """The sentence (lower case, written out) with "Cathal's" for "his", where he has such a thing."""
+    if _THEIRS.search(spoken) is None:
+        return spoken
+    owners = {found[1].lower() for entry in book.entries if (found := _OWNER.match(entry.name))}
+    named = [found for found in re.finditer(r"\b(\w+?)(?:'s)?(?!\w)", spoken) if found[1] in owners]
+
+    def owned(found: re.Match[str]) -> str:
+        before = [one[1] for one in named if one.end() <= found.start()]
+        if not before:
+            return found[0]
+        whose = f"{before[-1]}'s"
+        return f"{whose} " if book.find([whose, found[1]], 0, _THINGS) else found[0]
+
+    return _THEIRS.sub(owned, spoken)
