@@ -23,7 +23,8 @@ _WORDS: Mapping[str, str] = {
     "window": r"windows?|skylight",
     "door": r"doors?",
     "lock": r"locks?",
-    "climate": r"heating|heater|thermostat|radiator|boiler|ac|aircon|air condition(er|ing)|climate|heat pump",
+    "climate": r"heating(?! (?:pad|blanket|lamp|mat)\b)"
+    r"|heater|thermostat|radiator|boiler|ac|aircon|air condition(er|ing)|climate|heat pump",
     "humidifier": r"humidifier|dehumidifier",
     "media_player": r"tv|television|radio|stereo|speakers?|player|soundbar|music",
     "vacuum": r"vacuum|robot|hoover",
@@ -64,7 +65,8 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "window": frozenset({"window"}),
 }
 _OUTDOORS = re.compile(
-    r"\b(outside|outdoors?|garden|terrace|balcony|patio|porch|yard|backyard|driveway|veranda|deck|carport|exterior|pool)\b",
+    r"\b(outside|outdoors?|garden|terrace|balcony|patio|porch|yard|backyard|driveway|veranda|deck|carport|"
+    r"exterior|pool)\b",
     re.IGNORECASE,
 )
 _PART_OF = frozenset(

@@ -122,6 +122,8 @@ class Resolver:
         able = [device for device in placed if self.able(device)]
         if not able and self.query:
             raise NothingError(f"{the(placed[0].name)} does not tell that")
+        if not able and all(device.domain == "binary_sensor" for device in placed):
+            raise NothingError(f"{the(placed[0].name)} can only be read")  # "close the kitchen window"
         found = able or placed
         if len(found) == 1 or target.many:
             return found
@@ -321,7 +323,15 @@ def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device
         for found in (pool, [device for device in pool if word and word in device.name.lower()]):
             if len(found) == 2:
                 return found
+    beside = [
+        device for device in able if _OWN_LAMP.match(device.name) and "bedroom" in (device.area or "").lower()
+    ]
+    if "bedside" in target.said and len(beside) == 2 and len({device.area for device in beside}) == 1:
+        return beside  # "both bedside lamps" are hers and his
     raise UnclearError(_which(near or able), tuple((device.id,) for device in near or able))
+
+
+_OWN_LAMP = re.compile(r"^\w+'s lamp$", re.IGNORECASE)
 
 
 def _main_of(found: Sequence[Device], target: Target) -> list[Device]:
@@ -342,7 +352,8 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     head = target.said.split(" in ")[0].split()
     if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
-    several = target.many and target.noun not in _HUNG and not _OWN_LIGHTS & {*head[-1:]}
+    hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
+    several = target.many and not hung and not _OWN_LIGHTS & {*head[-1:]}
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     exactly = target.noun == "light" or target.many
@@ -354,7 +365,9 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
 
 _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
-_OWN_LIGHTS = frozenset({"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers"})
+_OWN_LIGHTS = frozenset(
+    {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
+)
 """Lights that are called so: those of one kind are not every light of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
 

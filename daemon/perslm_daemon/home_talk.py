@@ -23,6 +23,7 @@ _GOES_ON = re.compile(
 )
 _LIGHTS = re.compile(r"^\W*(the )?lights?\b", re.IGNORECASE)
 _DIM = re.compile(r"\b(?:dim|brighten)\b", re.IGNORECASE)
+_HEARD = re.compile(r"\b(?:hear|loud|noisy|noise|music|song|racket)\b", re.IGNORECASE)
 _PLEASE = re.compile(r"\bplease\W*$", re.IGNORECASE)
 _ROOM_WISHES = frozenset(
     {"change_temperature", "change_brightness", "set_temperature", "set_color", "set_color_temp", "change_volume"}
@@ -98,6 +99,8 @@ def _of_it(wish: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     spoken_of = bool(talk.it) and talk.fresh
     if not any(target.it for target in wish.targets):
         return wish
+    if wish.name in ("raise", "lower") and wish.place is not None and not spoken_of:
+        return _played(wish, wish.place) if _HEARD.search(text) else None
     if wish.place is not None and all(target.it for target in wish.targets):
         return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
     if wish.name in _ROOM_WISHES and all(target.it for target in wish.targets) and not _can(wish, talk, home):
@@ -105,6 +108,11 @@ def _of_it(wish: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     if wish.name == "set_brightness" and not spoken_of and _DIM.search(text):
         return replace(wish, targets=())  # "dim it to thirty" where nothing was spoken of: the room
     return wish if spoken_of else None
+
+
+def _played(wish: Wish, place: Target) -> Wish:
+    """ "Turn it down in the kitchen, I can't hear myself think": what plays there."""
+    return replace(wish, name="change_volume", targets=(replace(place, noun="media_player"),), place=None)
 
 
 def _is(wish: Wish, home: Home, domain: str) -> bool:

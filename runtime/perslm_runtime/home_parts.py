@@ -28,6 +28,7 @@ from perslm_runtime.sentence_layer import EMPTY, Layer, compiled
 from perslm_runtime.time_words import words_of
 
 _MOST_PARTS = 4
+_SCENES = (["scene"], ["mode"], ["routine"])
 _IT = (
     *("it", "them", "that", "this", "those", "these", "that one", "this one", "these ones", "those ones"),
     "same one",
@@ -113,7 +114,8 @@ class HomeParts:
         """The words without courtesies and pauses at their ends."""
         left = 0
         while left != (left := len(words)):
-            words = without_politeness(words, self._before, self._after)
+            plain = without_politeness(words, self._before, self._after)
+            words = words if plain[:1] in _SCENES else plain  # "good night scene"
             start = words[:1] == [BREAK]
             words = words[start : len(words) - (len(words) > 1 and words[-1] == BREAK)]
         return words
@@ -148,7 +150,7 @@ class HomeParts:
                 if (valued := with_percent(left, rest[0])) is None:
                     continue
                 return (valued, *rest[1:])
-            rest = (valued_alike(left, rest[0], behind, self.verbs), *rest[1:])
+            rest = (valued_alike(left, rest[0], behind, self.verbs, book.domains), *rest[1:])
             if (kept := but_kept(left, behind, rest)) is not None:
                 return kept
             if (

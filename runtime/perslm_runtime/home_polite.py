@@ -21,6 +21,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b(i|we|you)'d (rather|prefer|be|love|appreciate)\b"), r"\1 would \2"),
     (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
     (re.compile(r"\b(\w+)'ll\b"), r"\1 will"),
+    (re.compile(r"\b(?!let)(\w+)'s not\b"), r"\1 is not"),
     (re.compile(r"\b(he|she|who|somebody|someone)'d\b"), r"\1 would"),
     (re.compile(r"\b(can)'t\b"), r"cannot"),
     (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),

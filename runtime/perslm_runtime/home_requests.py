@@ -38,7 +38,8 @@ _CUT = re.compile(
 )
 _LEAD = (
     r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|erm|but|"
-    r"sorry|only|tell me|let me think(?: now)?|go on|if you (?:can|could|would|like)|quickly|go ahead and|"
+    r"sorry|only|(?:very )?(?:quietly|gently|carefully|slowly)|tell me|let me think(?: now)?|go on|if you (?:can|"
+    r"could|would|like)|quickly|go ahead and|"
     r"you know what|"
     r"i (?:think|reckon|suppose|guess)(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
 )
@@ -90,7 +91,8 @@ _HOUR = re.compile(
 )
 _SWITCHED = re.compile(r"\b(?:on|off|open|close|shut|lock|unlock|start|stop)\b")
 _UNSURE = re.compile(
-    r"^(?:i am not sure|i do not know|not sure|no idea|do not know|i wonder|i (?:cannot|can not) (?:tell|"
+    r"^(?:i (?:thought i |think i |just )?(?:heard|hear|saw|smell|smelled)|i am not sure|i do not know|not sure|"
+    r"no idea|do not know|i wonder|i (?:cannot|can not) (?:tell|"
     r"remember)|"
     r"i forget|never mind|nevermind)\b"
 )
@@ -115,7 +117,7 @@ _OTHERS_NEVER = re.compile(r"\b(?:he|she|they|it|nobody|people|kids) never\b")
 _SEES = re.compile(
     r"\b(?:can|could|do|does|did|is|are|was|were|has|have|am) ?not (?:really |even |quite )?"
     r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|much|"
-    r"that|warm|cold|bright|dark|a|the|anyone|anybody|any|need)\b"
+    r"that|warm|cold|bright|dark|a|the|anyone|anybody|any|need)\b(?: without\b)?"
 )
 
 
@@ -270,7 +272,7 @@ def may_be_left(
     """
     plain = _LEADING.sub("", clause.strip(" ,;.!?-"))
     if asks:
-        return follows or not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
+        return follows or behind or not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
     if _NO_MATTER.search(plain) or _UNSURE.search(plain) or (behind and _WHILE.search(plain)):
         return True
     if _CONDITION.search(plain) or follows or (behind and _WOULD.search(plain)):

@@ -31,8 +31,9 @@ from perslm_runtime.home_whole import (
     is_whole,
     said_once,
     set_up,
+    with_percent,
 )
-from perslm_runtime.home_wish import Wish
+from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.home_wordings import is_called_off, plainer
 from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.time_words import find, words_of
@@ -41,6 +42,16 @@ _LONGEST_WORDS = 40
 _MOST_CALLED = 6
 _MOST_READINGS = 10
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
+_PLAYED = (["song"], ["track"], ["music"])
+_PERCENT_BEHIND = re.compile(
+    r"^(.+?)[,;.]+ (?:(?:low|dim|high|bright)[ ,]+)?"
+    r"(?:(?:like|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
+    r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
+)
+_LEFT_ALONE = re.compile(
+    r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
+    r"(?:the |my |our )?[^,;.]+$"
+)
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
@@ -101,24 +112,37 @@ class HomeSentences:
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = spared(spoken)
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
-        if (both := halves(spoken)) is not None and (found := self._corrected(*both, book)):
-            return found
-        readings = [words for words in self._read.readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
-        for loose in (False, True):
-            for words in readings:
-                if found := self._read.parts(words, book, {}, loose=loose):
-                    return found
-        ways = (self._of_it, self._behind, self._shortened, self._requested)
-        if found := next(filter(None, (way(spoken, book) for way in ways)), ()):
-            return found
+        ways = (
+            *(self._taken_back, self._valued, self._plainly, self._left_alone, self._of_it, self._behind),
+            *(self._shortened, self._requested, self._hinted, self._repaired),
+        )
+        return next(filter(None, (way(spoken, book) for way in ways)), ())
+
+    def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        both = halves(spoken)
+        return self._corrected(*both, book) if both is not None else ()
+
+    def _plainly(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        readings = self._readings(spoken)
+        tried = (self._read.parts(words, book, {}, loose=loose) for loose in (False, True) for words in readings)
+        return next(filter(None, tried), ())
+
+    def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         for clause in (spoken.replace(",", " "), *told_alone(spoken)):
-            if (hint := hinted(chunk(self._read.words(clause), self._read.known, book))) is not None:
+            hint = hinted(chunk(self._read.words(clause), self._read.known, book))
+            if hint is not None:
                 return (hint,)
-        for words in readings:
+        return ()
+
+    def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        for words in self._readings(spoken):
             for repaired in self._repairs(words, book):
                 if found := self._read.parts(words, book, repaired):
                     return found
         return ()
+
+    def _readings(self, spoken: str) -> list[list[str]]:
+        return [words for words in self._read.readings(spoken) if 0 < len(words) <= _LONGEST_WORDS]
 
     def _corrected(self, first: str, second: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted after all, where somebody takes back a part of what was said."""
@@ -144,6 +168,24 @@ class HomeSentences:
         wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color, " ".join(words))
         known = bool(whole) or not rest - _BESIDE or (wish is not None and wish.name != before[0].name)
         return (wish,) if wish is not None and known else ()
+
+    def _valued(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted to a percentage that is told apart: "on low, like ten percent"."""
+        found = _PERCENT_BEHIND.match(spoken)
+        wishes = self._recognized(found[1], book) if found is not None else ()
+        if found is None or len(wishes) != 1 or not wishes[0].targets:
+            return ()
+        values = chunk(self._read.words(found[2]), self._read.known, book).values.values()
+        numbers = [number for marks in values for number in marks.values()]
+        valued = with_percent(wishes[0], Wish("pct_only", number=numbers[0])) if len(numbers) == 1 else None
+        return (valued,) if valued is not None else ()
+
+    def _left_alone(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """ "Ann's lamp off, but leave Bob's on": of single things nothing is left out."""
+        found = _LEFT_ALONE.match(spoken)
+        wishes = self._recognized(found[1], book) if found is not None else ()
+        single = all(len(target.ids) == 1 and not target.many for wish in wishes for target in wish.targets)
+        return wishes if single and all(is_whole(wish) for wish in wishes) else ()
 
     def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted in a sentence without what stands around it, its names said exactly or else in part."""
@@ -212,14 +254,15 @@ class HomeSentences:
         if not comma or self._read.loose.denies(told.split()) or not may_be_left(told):
             return ()
         found = self._read.parts(self._read.words(wanted.replace(",", " ")), book, {})
-        about = [
-            target
-            for named in chunk(self._read.words(told), self._read.known, book).targets.values()
-            for target in named
-        ]
+        said = self._read.words(told)
+        about = self._named(said, book, {}) or self._named(said, book, self._in_part(said, book))
         if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
             return ()
         return (replace(found[0], targets=tuple(about)),) if found[0].targets else ()
+
+    def _named(self, words: list[str], book: NameBook, hits: dict[int, Hit]) -> list[Target]:
+        named = chunk(words, self._read.known, book, hits).targets.values()
+        return [target for targets in named for target in targets]
 
     def _behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted behind a few words to somebody: "everybody to bed, lights off"."""
@@ -236,7 +279,8 @@ class HomeSentences:
         def names(clause: str) -> bool:
             found = chunk(self._read.words(clause), self._read.known, book)
             named = (target for targets in found.targets.values() for target in targets)
-            return bool(found.places) or any(target.ids or target.noun or target.placed for target in named)
+            of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
+            return bool(found.places) or any(target.ids or target.noun or target.placed for target in of_home)
 
         for one in requests(spoken, names):
             for wanted in dict.fromkeys(plainly(without_courtesy(one.wanted))):

@@ -69,7 +69,12 @@ def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
     if len(about) == 1 and any(not wish.targets and wish.name in _PLAYED for wish in found) and "it" in told.words:
         return tuple(replace(one, targets=(*about,)) if not one.targets else one for one in found)
     bare_at = [at for at, word in enumerate(told.words) if word in told.targets]
-    said = (*told.places.values(), *_told_first(told, bare_at))
+    own = {area for wish in found for target in wish.targets for area in (*target.areas, *target.floors)}
+    said = [
+        one
+        for one in (*told.places.values(), *_told_first(told, bare_at))
+        if not own & {*one.areas, *one.floors}  # "is the garage closed and are the doors locked"
+    ]
     places = {(*one.areas, *one.floors): one for one in said if one.areas or one.floors}
     if any(target.it for target in bare) and len(about) == 1:
         if not about[0].ids and len(places) == 1:  # "nobody's in the kitchen, no need for lights, turn them off"
@@ -89,15 +94,22 @@ def _told_first(told: Chunked, at: Sequence[int]) -> list[Target]:
     return first if len(at) > 1 or "there" in told.words else []
 
 
-def valued_alike(left: Wish, right: Wish, said: Sequence[str], verbs: frozenset[str]) -> Wish:
+def valued_alike(
+    left: Wish, right: Wish, said: Sequence[str], verbs: frozenset[str], domains: Mapping[str, str]
+) -> Wish:
     """The second of two values without a verb: "18 in the hall and 21 in the study" sets both temperatures."""
-    if (
-        not (left.name == "set_temperature" and right.name == "set_brightness")
-        or verbs & {*said}
-        or "percent" in said
-    ):
+    warm = left.name == "set_temperature" or (left.name == "set_brightness" and _heats(left, domains))
+    if not (warm and right.name == "set_brightness") or verbs & {*said} or "percent" in said:
         return right
-    return replace(right, name=left.name, targets=tuple(_put_in(one) for one in right.targets))
+    return replace(right, name="set_temperature", targets=tuple(_put_in(one) for one in right.targets))
+
+
+def _heats(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether what is set is heating: "downstairs thermostat to 69"."""
+    return bool(wish.targets) and all(
+        target.noun == "climate" or (target.ids and all(domains.get(id_) == "climate" for id_ in target.ids))
+        for target in wish.targets
+    )
 
 
 def with_percent(left: Wish, percent: Wish) -> Wish | None:
@@ -113,6 +125,7 @@ _PERCENT = {
     "lower": "set_position",
     "turn_on": "set_brightness",
     "change_brightness": "set_brightness",
+    "change_position": "set_position",
     "change_volume": "set_volume",
     "change_speed": "set_speed",
 }

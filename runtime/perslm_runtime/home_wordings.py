@@ -42,6 +42,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\2 in \1",
         ),
         (
+            r"^let (?:in )?(?:some|the|a bit of|a little) (?:daylight|light|sunlight|sunshine|"
+            r"sun)(?: in)?(?: here)?[.!]*$",
+            "open the blinds",
+        ),
+        (
             r"^let (?:in )?(?:some|a bit of|a little|the) (?:daylight|light|sunlight|sunshine|sun|fresh air)"
             r"(?: in)?(?: here)?[,;.] ",
             "",
@@ -51,7 +56,42 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"doors?)\b)[^,;.])+?) (?:right|all the way) up\b",
             r"\1 \2 to 100 percent",
         ),
-        (r"\b(too (?:bright|dark|dim|loud|quiet|warm|hot|cold)) for [^,;.]+$", r"\1"),
+        (
+            r"\b(too (?:bright|dark|dim|loud|quiet|warm|hot|cold)(?: in here| in (?:the|my|"
+            r"this) \w+)?) for [^,;.]+$",
+            r"\1",
+        ),
+        (r"^(.+?) is not (?:nearly |quite |really )?bright enough\b[^,;.]*$", r"make \1 brighter"),
+        (r"^(.+?) is not (?:nearly |quite |really )?loud enough\b[^,;.]*$", r"turn \1 up"),
+        (r"^(.+?) is not (?:nearly |quite |really )?warm enough\b[^,;.]*$", r"make \1 warmer"),
+        (r"^i cannot find (\w+)(?: anywhere)?$", r"locate \1"),
+        (r"\bonly (?!(?:at|to|about)\b)(?=(?:\d+|\w+(?: \w+)?) percent\b)", "to "),
+        (r"^pump (.+?) up\b", r"turn \1 up"),
+        (r"\band everything else\b", "and everything"),
+        (r"\bi would (?:really )?love (?=(?:a|some|the|less|more|my)\b)", "i would like "),
+        (r"^how far (?:down|up) (is|are) (.+)$", r"how far open \1 \2"),
+        (r"^(how bright (?:is|are) .+?) set\??$", r"\1"),
+        (r"^did (?:anyone|anybody|someone|somebody) (?=(?:turn|switch|shut|put)\b)", "did i "),
+        (
+            r"^((?:the |my )?(?:[\w']+ )?(?:curtains|blinds?|shutters?|drapes|shades?)) open a (?:little|bit|"
+            r"crack|touch)\b",
+            r"open \1 a bit",
+        ),
+        (r"^what is (?:it|the weather) like out(?: there)?,? (?=temp|heat)", "what is it like outside "),
+        (r"^(?:wake|get) .+? up by (?:turning|switching) (on|off) ", r"turn \1 "),
+        (
+            r"^(?:have|get|let|tell|ask) (\w+) (?:to )?(?:vacuum|hoover|clean|mow)(?: (?:the|our|my) (?:floors?|"
+            r"house|"
+            r"carpets?|rugs?|lawn|grass|place))?(?=$|[,;.])",
+            r"start \1",
+        ),
+        (
+            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) (a third|a quarter|two thirds|"
+            r"three quarters)(?: of the way)? "
+            r"(?:open|closed|shut|up)\b",
+            r"\1 to \2",
+        ),
+        (r"\.\.\.? ?", ", "),
         (r"\bset (.+?) going\b", r"start \1"),
         (r"(\b(?:lights?|lamps?)\b.*?)\bthe big one\b", r"\1the big light"),
         (r" (?:after|behind) (?:him|her|them|me|us|you)(?=$|[,;.])", ""),
@@ -101,7 +141,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\1",
         ),
         (
-            r"^what is (?:it|the weather) like (outside|out there|in .+?),? (?:temperature|heat)[- ]?wise\??$",
+            r"^what is (?:it|the weather) like (outside|out there|out|in .+?),? (?:temperature|heat)[- ]?wise\??$",
             r"what is the temperature \1",
         ),
         # other words for what is done
