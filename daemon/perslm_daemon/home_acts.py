@@ -141,7 +141,8 @@ _ALONE: Mapping[str, frozenset[str]] = {
 def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     """The actions of a wish on the devices that it means. Raises `UnclearError` and `NothingError`."""
     wish = _of_room(wish, home)
-    wanted = _VERBS[wish.name]
+    if (wanted := _VERBS.get(wish.name)) is None:  # half a command: "turn on the lamp and say twenty percent"
+        raise NothingError("I do not know what is to be done with that")
     if wish.name == "change_position":  # one that knows no position goes all the way
         wanted = ("set_position", "close" if wish.word == "down" else "open")
 

@@ -250,6 +250,8 @@ class _Reading:
         known, word = self._known, self._words[at] if at < len(self._words) else ""
         if word not in known.also_verbs or at + 1 >= len(self._words):
             return False
+        if word == "switch" and self._words[at + 1] in ("on", "off"):
+            return True
         first = at == 0 or self._words[at - 1] in known.before_verbs or self._words[at - 1] == BREAK
         return first and (word == "switch" or self._words[at + 1] not in known.after_nouns)
 

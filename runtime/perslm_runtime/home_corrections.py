@@ -32,7 +32,7 @@ def halves(spoken: str) -> tuple[str, str] | None:
     if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
         return None
     after = re.sub(r"^(?:that|it) is (?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
-    after = re.sub(r"^(?:just|only|better) ", "", after)
+    after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 
@@ -48,8 +48,7 @@ def corrected(
         return replace(first, name=_STATES[said])
     (one,) = second if len(second) == 1 and second[0].name not in _NO_WISH else (None,)
     if one is not None:
-        of_it = bool(one.targets) and all(target.it for target in one.targets)
-        return replace(one, targets=first.targets, place=first.place) if of_it else one
+        return _wanted_after_all(first, one)
     if named and number is None and not word:
         targets = tuple(named)
         place = None if any(target.placed or target.devices for target in targets) else first.place
@@ -59,6 +58,15 @@ def corrected(
     if word and not named and first.name == "set_color":
         return replace(first, word=word)
     return None
+
+
+def _wanted_after_all(first: Wish, one: Wish) -> Wish:
+    """A whole wish that was said instead: of the same thing where it names none."""
+    bare = not one.targets and one.place is None and {one.name, first.name} <= _SAME_VALUE
+    if bare and one.number is not None:  # "to 22, no wait, 20 degrees"
+        return replace(first, number=one.number)
+    of_it = bool(one.targets) and all(target.it for target in one.targets)
+    return replace(one, targets=first.targets, place=first.place) if of_it else one
 
 
 _SWITCHED = ("turn_on", "turn_off")

@@ -11,11 +11,19 @@ from perslm_runtime.home_names import Kind, NameBook
 
 _OWNER = re.compile(r"^(\w+)'s? ", re.IGNORECASE)
 _THEIRS = re.compile(r"\b(?:his|her|their) (?=(\w+)\b)")
+_WHOSE = re.compile(r"\b(\w+)'s (\w+)\b")
 _THINGS = (Kind.DEVICE, Kind.AREA)
+
+
+def _is_only_room(found: re.Match[str], book: NameBook) -> bool:
+    """ "Maisie's nursery", where only a nursery is known."""
+    whole = book.find([f"{found[1]}'s", found[2]], 0)
+    return not whole and any(hit.end == 1 for hit in book.find([found[2]], 0, (Kind.AREA,)))
 
 
 def with_owners(spoken: str, book: NameBook) -> str:
     """The sentence (lower case, written out) with "Cathal's" for "his", where he has such a thing."""
+    spoken = _WHOSE.sub(lambda found: found[2] if _is_only_room(found, book) else found[0], spoken)
     if _THEIRS.search(spoken) is None:
         return spoken
     owners = {found[1].lower() for entry in book.entries if (found := _OWNER.match(entry.name))}

@@ -71,6 +71,8 @@ class PartNames:
     def at(self, words: Sequence[str], start: int) -> Hit | None:
         """The devices that words from `start` on name in part, as many words as can be; None where none."""
         for end in range(min(len(words), start + 5), start, -1):
+            if words[start] == "switch" and words[start + 1 : start + 2] in (["on"], ["off"]):
+                return None  # "switch on the white noise" is no switch
             if words[start] in _ARTICLES or words[end - 1] in _ARTICLES:
                 continue
             if end == start + 1 and words[start] in _ENOUGH and words[end : end + 1] in (["on"], ["off"], ["up"]):

@@ -28,7 +28,14 @@ _CONTRACTIONS = (
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
-    (re.compile(r"(?<=[a-z])'s (?=(?:making|getting|been|going|coming|letting|keeping|gone|done|got)\b)"), " is "),
+    (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got)\b)"), " is "),
+    (
+        re.compile(
+            r"(?<=[a-z])'s (?=(?!(?:living|dining|sitting|washing|drawing|reading|ceiling|lighting|heating|"
+            r"morning|evening|wedding|ring|king|sewing|painting|string|spring|thing|training|changing|dressing)\b)\w+ing\b)"
+        ),
+        " is ",
+    ),
     (re.compile(r"\bgonna\b"), "going to"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\blet is\b"), "let us"),

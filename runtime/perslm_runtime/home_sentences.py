@@ -34,7 +34,7 @@ from perslm_runtime.home_whole import (
     with_percent,
 )
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.home_wordings import is_called_off, plainer
+from perslm_runtime.home_wordings import is_called_off, is_cut_short, plainer
 from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.time_words import find, words_of
 
@@ -102,7 +102,7 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text, book)
-        if at_a_time(spoken) or is_called_off(spoken):
+        if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
             return ()
         found = said_once(set_up(wish, book.domains) for wish in self._recognized(spoken, book))
         if not is_open(found):
@@ -113,10 +113,25 @@ class HomeSentences:
         spoken = spared(spoken)
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
-            *(self._taken_back, self._valued, self._plainly, self._left_alone, self._of_it, self._behind),
+            *(
+                self._called,
+                self._taken_back,
+                self._valued,
+                self._plainly,
+                self._left_alone,
+                self._of_it,
+                self._behind,
+            ),
             *(self._shortened, self._requested, self._hinted, self._repaired),
         )
         return next(filter(None, (way(spoken, book) for way in ways)), ())
+
+    def _called(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """Nothing but the name of a scene, which may begin as a courtesy does: "morning rush"."""
+        words = words_of(spoken)
+        hits = [hit for hit in book.find(words, 0, (Kind.DEVICE,)) if hit.end == len(words) and len(hit.ids) == 1]
+        scene = [hit for hit in hits if book.domains.get(hit.ids[0]) == "scene"]
+        return (Wish("fragment", (Target(devices=(scene[0].ids,), said=spoken),)),) if scene else ()
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)

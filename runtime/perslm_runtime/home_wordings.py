@@ -11,7 +11,7 @@ from perslm_runtime.home_requests import VERBS
 
 _YOU = r"(?:can|could|would|will) you (?:please )?"
 _SHADES = r"(?:the|my|our) (?:\w+ )?(?:awning|canopy)"
-_AMOUNT = r"(?:\d|half|a|one|two|ten|\w+ty|\w+teen)"
+_AMOUNT = r"(?:\d|half|a|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+ty|\w+teen)"
 _SOMEBODY = r"(?:i|we|anyone|anybody|someone|somebody)"
 _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), instead)
@@ -25,7 +25,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"^keep it down(?: please)?[,;.!]+ (?=\w)", ""),
         (
-            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|well),\s+"
+            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|well|um|uh|er|erm),\s+"
             rf"(?=(?:{VERBS}|(?:can|could|would|will) you|please|is|are|what|which)\b)",
             ", ",
         ),
@@ -64,7 +64,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(.+?) is not (?:nearly |quite |really )?bright enough\b[^,;.]*$", r"make \1 brighter"),
         (r"^(.+?) is not (?:nearly |quite |really )?loud enough\b[^,;.]*$", r"turn \1 up"),
         (r"^(.+?) is not (?:nearly |quite |really )?warm enough\b[^,;.]*$", r"make \1 warmer"),
-        (r"^i cannot find (\w+)(?: anywhere)?$", r"locate \1"),
+        (r"^i cannot find ((?:the )?\w+)(?: anywhere)?(?:,? where[^,;.]*)?\??$", r"locate \1"),
         (r"\bonly (?!(?:at|to|about)\b)(?=(?:\d+|\w+(?: \w+)?) percent\b)", "to "),
         (r"^pump (.+?) up\b", r"turn \1 up"),
         (r"\band everything else\b", "and everything"),
@@ -121,6 +121,32 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r" (?=the\b)",
             "",
         ),
+        (
+            r"^(?:can we |could we |let us |let me |shall we )?(?:get|have|let) (?:in )?(?:some|a bit of|"
+            r"a little|the) "
+            r"(?:daylight|sunlight|sunshine|sun|fresh air)(?: in)?(?: here)?(?: please)?[,;.] ",
+            "",
+        ),
+        (r"\b(?:down|up) (?=half(?:way| way)?\b)", "to "),
+        (r"^except (?:for )?([^,;.]+), (.+)$", r"\2 except \1"),
+        (r"\bget (the \w+|\w+) to (start|stop|clean)\b", r"\2 \1"),
+        (
+            r"\b(?:my|his|her|the|our|their) (?:\w+'s )?(\w+)\b([^,;.]*), (\w+'s \1)(?:,? (?:i mean|"
+            r"that is))?[.!?]*$",
+            r"\3\2",
+        ),
+        (r"\bmine, (?=\w+'s\b)", ""),
+        (rf"^(is|are) ({_SHADES}) out\b", r"\1 \2 open"),
+        (rf"(?<!\w )({_SHADES}) in(?=$|[,;.]| and\b| please\b)", r"close \1"),
+        (rf"\band ({_SHADES}) in(?=$|[,;.]| and\b| please\b)", r"and close \1"),
+        (rf"\band ({_SHADES}) out(?=$|[,;.]| and\b| please\b)", r"and open \1"),
+        (
+            r"^(?:did|has|have) (?:anyone|anybody|somebody|someone|i|we) (?:put|set|arm|armed|turn|turned|switch|"
+            r"switched)(?: on)? the alarm(?: on)?\??$",
+            "is the alarm armed",
+        ),
+        (r",? how many degrees\??$", ""),
+        (r"^((?:what|how)\b.*) exactly\??$", r"\1"),
         # who did it, and when, where only the state of now is asked for
         (
             r"^(did|has) (?!(?:i|we|you|it|anyone|anybody|someone|somebody|the|my|our|that|this|any|"
@@ -220,6 +246,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
     )
 )
+_SO = (re.compile(r"\bso,\s+(?=\w)"), "so ")
 _CALLED_OFF = re.compile(
     r"[,;. -]+(?:(?:uh|um|er|oh|ah|no|wait|actually|sorry|you know what|well) *,? *)*"
     r"(?:never ?mind|forget (?:it|that|about it)|scratch that|cancel that|nothing)[ .!]*$"
@@ -228,7 +255,7 @@ _CALLED_OFF = re.compile(
 
 def plainer(spoken: str) -> str:
     """The sentence, in lower case and written out, in plainer words."""
-    for pattern, instead in _PLAINLY:
+    for pattern, instead in (*_PLAINLY, _SO):
         spoken = pattern.sub(instead, spoken)
     return spoken
 
@@ -237,3 +264,15 @@ def is_called_off(spoken: str) -> bool:
     """Whether somebody thinks better of it before the end: "dim the, uh, never mind"."""
     found = _CALLED_OFF.search(spoken)
     return found is not None and bool(spoken[: found.start()].strip(" ,.;"))
+
+
+_SHORT = re.compile(
+    r"(?:\b(?:the|to|of|at|and|my|a|an|with|set)|"
+    r"\b(?:lights?|lamps?|heating|music|blinds|tv)(?: on| off)? in)[ .!]*$"
+)
+_ASKS = re.compile(r"\b(?:what|which|how|is|are|where)\b")
+
+
+def is_cut_short(spoken: str) -> bool:
+    """Whether a command ends where something has to come: "turn on the lights in"."""
+    return bool(_SHORT.search(spoken)) and len(spoken.split()) > 1 and not _ASKS.search(spoken)
