@@ -11,7 +11,7 @@ from dataclasses import replace
 from perslm_daemon.home import Home
 from perslm_daemon.home_colors import color_named
 from perslm_daemon.home_device import Action, Device
-from perslm_daemon.home_resolve import Act, Resolver, Where
+from perslm_daemon.home_resolve import Act, NothingError, Resolver, Where
 from perslm_runtime.home_wish import Target, Wish
 
 _STEP_PERCENT = 20

@@ -253,7 +253,7 @@ class _Reading:
         if word == "switch" and self._words[at + 1] in ("on", "off"):
             return True
         first = at == 0 or self._words[at - 1] in known.before_verbs or self._words[at - 1] == BREAK
-        return first and (word == "switch" or self._words[at + 1] not in known.after_nouns)
+        return first and (word == "switch" or self._words[at + 1] not in known.after_nouns | {BREAK})
 
     # Places
 

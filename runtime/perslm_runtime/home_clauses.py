@@ -101,7 +101,7 @@ def _without_purpose(text: str, is_name: Callable[[str], bool]) -> str:
     if found is None or is_name(found[1]):
         return text
     words = found[1].split()
-    timed = _TIMES & {*words} and not words[0].endswith("'s")
+    timed = "for" in found[0] and _TIMES & {*words} and not words[0].endswith("'s")
     if timed or any(is_name(word) or word.isdigit() for word in words):
         return text
     return text[: found.start()]

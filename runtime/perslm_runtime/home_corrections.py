@@ -12,9 +12,11 @@ from dataclasses import replace
 from perslm_runtime.home_wish import Target, Wish
 
 _MARK = (
-    r"(?:(?:oh|um|er|erm|ah) )?(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|wait|"
+    r"(?:(?:oh|um|uh|er|erm|ah|hmm|or)[ ,]+)?(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|"
+    r"wait|"
     r"hang on|hold on|sorry|my mistake|"
-    r"scratch that|strike that|actually no|actually|rather|or rather|correction|i mean|i meant|i meant to say|"
+    r"scratch that|strike that|actually no|actually|better|rather|or rather|correction|i mean|i meant|"
+    r"i meant to say|"
     r"make that|make it|oh no|not that|not that one|you know|forget that)"
 )
 _BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)"

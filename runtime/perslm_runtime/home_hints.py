@@ -35,7 +35,8 @@ _HINTS = tuple(
         (rf"{_IS} {_VERY}{_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"{_IS} {_VERY}{_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
         (
-            r"i (?:cannot|can not|can hardly|can barely) see (?:a thing|anything|much|what i am \w+ing)" + _PLACE,
+            r"i (?:cannot|can not|can hardly|can barely) see (?:a (?:\w+ )?thing|anything|much|what i am \w+ing)"
+            + _PLACE,
             "lighten",
             "light",
             "up",

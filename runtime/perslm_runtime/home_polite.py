@@ -28,7 +28,7 @@ _CONTRACTIONS = (
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
-    (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got)\b)"), " is "),
+    (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got|set)\b)"), " is "),
     (
         re.compile(
             r"(?<=[a-z])'s (?=(?!(?:living|dining|sitting|washing|drawing|reading|ceiling|lighting|heating|"

@@ -44,7 +44,7 @@ _MOST_READINGS = 10
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _PLAYED = (["song"], ["track"], ["music"])
 _PERCENT_BEHIND = re.compile(
-    r"^(.+?)[,;.]+ (?:(?:low|dim|high|bright)[ ,]+)?"
+    r"^(.+?)[,;.]+ (?:(?:low|dim|high|bright)(?: please)?[ ,]+)?"
     r"(?:(?:like|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
     r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
 )

@@ -78,6 +78,8 @@ _DEVICES = (
     ("soundbar", "sound bar"),
     ("hallway light", "hall light"),
     ("extractor fan", "extractor"),
+    ("game console", "games console", "console"),
+    ("white noise machine", "white noise"),
 )
 _RISKY_ENDS = ("ss", "us", "is")
 

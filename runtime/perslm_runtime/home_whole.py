@@ -18,6 +18,7 @@ _NO_WHOLE = frozenset(
 _SCENES = frozenset(("scene", "script"))
 _OF_HERE = frozenset(("next", "previous", "pause", "play", "lock"))
 _COMPLAINED = ("change_", "set_temperature")
+_MEASURED = frozenset(("temperature", "humidity", "setpoint", "illuminance"))
 _PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
 _OPENED = frozenset(("raise", "open", "start", "play"))
 
@@ -52,7 +53,9 @@ def set_up(wish: Wish, domains: Mapping[str, str]) -> Wish:
 
 def is_open(found: tuple[Wish, ...]) -> bool:
     """Whether something is wanted of "it", or of a class of things without a place."""
-    return any(not wish.targets and wish.name in _PLAYED and wish.place is None for wish in found) or any(
+    return any(
+        not wish.targets and wish.name in _PLAYED | _MEASURED and wish.place is None for wish in found
+    ) or any(
         (target.it or target.noun) and not (target.ids or target.placed)
         for wish in found
         for target in wish.targets
@@ -82,6 +85,10 @@ def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
         return tuple(replace(one, targets=(*about,)) if any(t.it for t in one.targets) else one for one in found)
     if named or len(places) != 1 or any(wish.place is not None for wish in found):
         return found
+    if len(found) == 1 and found[0].name in _MEASURED and not found[0].targets:
+        return (
+            replace(found[0], place=next(iter(places.values()))),
+        )  # "is it steamy in there, what's the humidity"
     (where,) = places.values()
     if where.floors and "there" not in told.words and not all(one.name.startswith(_COMPLAINED) for one in found):
         return found  # "the kids are upstairs, so turn off the speaker" is of the speaker here

@@ -23,14 +23,25 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"heavens)[,;.!]* (?=\w)",
             "",
         ),
-        (r"^keep it down(?: please)?[,;.!]+ (?=\w)", ""),
+        (r"\b(?:(?:so )?let us |please )*keep it down(?: please)?[,;.!]+ (?=\w)", ""),
+        (r"^(?:now )?what was i (?:going to say|saying|about to say)[,;.?]+ (?=\w)", ""),
+        (r"\b(?:and )?only when you (?:have|get|have got) (?:a|the) \w+[, ]+", ""),
+        (r",? though[.!]*$", ""),
+        (r"^(how (?:cold|warm|hot) is it) out(?: there)?\b[^;]*$", r"\1 outside"),
+        (r"^what did (?:i|we|you|anyone|somebody) set (.+?) to\??$", r"what is \1 set to"),
+        (r"^.*?\b(?:did i|is|are),? (?:(?:hmm|um|uh|er),? )?(?=(?:did i|is the|are the)\b)", ""),
+        (r"^did (\w+) (?:remember|forget) to ", r"did \1 "),
+        (r"^(?:have (?:we|i|you) got|do we have) (any .+?) (open|on|unlocked|running)\??$", r"are \1 \2"),
+        (r"\ba degree and a half\b", "1.5 degrees"),
+        (r"\bhalf a degree\b", "0.5 degrees"),
         (
             r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|well|um|uh|er|erm),\s+"
             rf"(?=(?:{VERBS}|(?:can|could|would|will) you|please|is|are|what|which)\b)",
             ", ",
         ),
         (
-            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm|let us see|what else|i do not know|let us say|say|well|like|"
+            r",\s*(?:oh yes|oh yeah|yes|yeah|oh|hmm(?!,? (?:better|no)\b)|let us see|what else|i do not know|"
+            r"let us say|say|well|like|"
             r"(?:um|uh|er|erm|you know)(?!,? (?:the|my|our|\w+'s)\b)),\s+",
             " ",
         ),
@@ -177,7 +188,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"program|game|video|series|episode|match|news)\b(?! (?:night|time|mode|scene))",
             r"\1 the tv",
         ),
-        (r"^(?:just )?hit (pause|play|stop|next|skip)\b", r"\1"),
+        (r"^(?:just )?(?:hit|press) (pause|play|stop|next|skip)\b", r"\1"),
         (r"\b(switch|turn|change|put|set) (.+?) over to\b", r"\1 \2 to"),
         (r"^(?!be\b)(\w+(?: \w+)?),? off you go[.!]*$", r"start \1"),
         (
@@ -241,7 +252,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # "Did anybody shut the door after the barbecue": a question about now does not need when
         (
             rf"^((?:did|have|has) {_SOMEBODY} .+?) "
-            r"(?:after|before|during|since) (?:the|my|our|that) \w+(?: \w+)?\??$",
+            r"(?:after|before|during|since) (?:(?:the|my|our|that) \w+(?: \w+)?|(?:i|we|he|she|they) [^,;.]*)\??$",
             r"\1",
         ),
     )
