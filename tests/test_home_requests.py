@@ -195,3 +195,17 @@ def test_no_name_goes_on_over_a_comma(english: HomeSentences, owned: NameBook) -
 def test_a_value_said_more_exactly_counts_once(english: HomeSentences, owned: NameBook) -> None:
     (wish,) = english.recognize("Dim Ann's light, set it to thirty percent", owned)
     assert (wish.name, wish.number, wish.targets[0].ids) == ("set_brightness", 30, ("ann",))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "How cold is it for the rabbits tonight, out in the kitchen",
+        "Turn on the lights in",
+        "Ann's left her light on again",
+        "Which of us turned the kitchen lamp off",
+    ],
+)
+def test_a_question_and_half_a_command_work_nothing(said: str, english: HomeSentences, owned: NameBook) -> None:
+    questions = {"temperature", "is_state", "which", "state_of", "fragment"}
+    assert all(wish.name in questions for wish in english.recognize(said, owned)), said

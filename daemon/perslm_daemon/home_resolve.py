@@ -359,8 +359,10 @@ def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
     exactly = target.noun == "light" or target.many
     alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
     words = "|".join(map(re.escape, alike))
+    very = re.compile(rf"\b{re.escape(head[-1].removesuffix('s'))}s?\b", re.IGNORECASE)
     word = re.compile(rf"\b({words})(?:lights?|s)?\b", re.IGNORECASE)
-    return [device for device in found if word.search(device.name)]
+    exact = [one for one in found if very.search(one.name)] if head[-1] not in ("heating", "heat") else []
+    return exact or [one for one in found if word.search(one.name)]
 
 
 _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})

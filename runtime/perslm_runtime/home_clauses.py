@@ -63,7 +63,8 @@ _PHRASES = re.compile(
 _SPARED = re.compile(
     r"[, ]+(?:oh |but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) "
     r"(?=(?:the|my|our|\w+'s)\b)"
-    r"([^,;.]+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?(?: for \w+)?$"
+    r"([^,;.]+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?(?: for (?:the |"
+    r"my |our )?\w+)?$"
 )
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
 _PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!]*$")

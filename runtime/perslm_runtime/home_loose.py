@@ -89,6 +89,8 @@ class LooseSentences:
 
     def command(self, words: Sequence[str], chunked: Chunked) -> Wish | None:
         """The wish of a sentence with marks; None where a word is unknown or the cues are no one wish's."""
+        if "too" in words[:-1] and {"warm", "hot", "cold", "cool", "bright", "dark", "dim", "loud"} & {*words}:
+            return None  # a complaint, which wants the contrary
         if self._never & {*words} or _is_told(words):
             return None
         read = self._read(words, chunked)

@@ -74,7 +74,7 @@ def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
             name = "lighten"
         case "vacuum_dock" if _of_domain(wish, chunked, "cover"):
             name = "close"  # "bring the awning in"
-        case "turn_off" if "set" in said and _of_domain(wish, chunked, "vacuum"):
+        case "turn_off" if said & {"set", "get", "send"} and _of_domain(wish, chunked, "vacuum"):
             name = "start"  # "set Rosie off"
         case "change_temperature" if _of_domain(wish, chunked, "switch"):  # "warm the towel rail up"
             name = "turn_off" if wish.word == "down" else "turn_on"

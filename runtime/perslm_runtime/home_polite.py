@@ -28,6 +28,8 @@ _CONTRACTIONS = (
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
+    (re.compile(r"\b(what color|what colour|how \w+)'s\b"), r"\1 is"),
+    (re.compile(r"(?<=[a-z])'s (?=(?:left|forgotten|taken|made|had|put|turned|switched)\b)"), " has "),
     (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got|set)\b)"), " is "),
     (
         re.compile(

@@ -52,6 +52,9 @@ _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
     r"(?:the |my |our )?[^,;.]+$"
 )
+_HOW = re.compile(
+    r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
+)
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
@@ -77,7 +80,8 @@ _NOT_LATER = frozenset(
 
 
 _BY = re.compile(
-    r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|camera)"
+    r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|"
+    r"camera)"
     r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
 )
 
@@ -104,7 +108,10 @@ class HomeSentences:
         spoken = self._spoken(text, book)
         if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
             return ()
-        found = said_once(set_up(wish, book.domains) for wish in self._recognized(spoken, book))
+        found = self._recognized(spoken, book)
+        if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):
+            return ()  # a question works nothing
+        found = said_once(set_up(wish, book.domains) for wish in found)
         if not is_open(found):
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
@@ -113,16 +120,8 @@ class HomeSentences:
         spoken = spared(spoken)
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
-            *(
-                self._called,
-                self._taken_back,
-                self._valued,
-                self._plainly,
-                self._left_alone,
-                self._of_it,
-                self._behind,
-            ),
-            *(self._shortened, self._requested, self._hinted, self._repaired),
+            *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
+            *(self._of_it, self._behind, self._shortened, self._requested, self._hinted, self._repaired),
         )
         return next(filter(None, (way(spoken, book) for way in ways)), ())
 
@@ -143,11 +142,13 @@ class HomeSentences:
         return next(filter(None, tried), ())
 
     def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        for clause in (spoken.replace(",", " "), *told_alone(spoken)):
-            hint = hinted(chunk(self._read.words(clause), self._read.known, book))
-            if hint is not None:
-                return (hint,)
-        return ()
+        hints = (self._told_only(clause, book) for clause in told_alone(spoken))
+        return next(filter(None, hints), ())
+
+    def _told_only(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """Nothing but how a room is: "too warm in here"."""
+        hint = hinted(chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
+        return (hint,) if hint is not None else ()
 
     def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         for words in self._readings(spoken):

@@ -144,7 +144,18 @@ def said_once(wishes: Iterable[Wish]) -> tuple[Wish, ...]:
     for wish in wishes:
         before = found[-1] if found else None
         alike = _EXACTLY.get(before.name, ()) if before is not None else ()
-        if before is None or wish.name not in alike or not (wish.targets == before.targets or _of_it(wish)):
+        if before is None or wish.name not in alike:
+            found.append(wish)
+            continue
+        if before.name == "lighten" and not _of_it(
+            wish
+        ):  # "the kitchen is too dim, make the lights brighter in there"
+            found[-1] = wish
+            continue
+        if before.name == "lighten":
+            found[-1] = replace(wish, targets=before.targets, place=before.place)
+            continue
+        if not (wish.targets == before.targets or _of_it(wish)):
             found.append(wish)
             continue
         found[-1] = replace(wish, name=alike[0], targets=before.targets, place=before.place)
@@ -156,6 +167,7 @@ def _of_it(wish: Wish) -> bool:
 
 
 _EXACTLY = {
+    "lighten": ("change_brightness", "set_brightness", "turn_on"),
     "change_temperature": ("set_temperature", "set_brightness"),
     "change_brightness": ("set_brightness",),
     "change_volume": ("set_volume",),

@@ -27,6 +27,27 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(?:now )?what was i (?:going to say|saying|about to say)[,;.?]+ (?=\w)", ""),
         (r"\b(?:and )?only when you (?:have|get|have got) (?:a|the) \w+[, ]+", ""),
         (r",? though[.!]*$", ""),
+        (r"\b(?:i (?:suppose|think|guess|reckon) )?(?:we|you|i) had better (?=\w)", "could you "),
+        (r"^(?:erm|um|uh|er)?,? ?i was going to say[,;.]+ (?=\w)", ""),
+        (r"^(?:oh,? )?(?:and )?while i think of it[,;.]+ (?=\w)", ""),
+        (
+            r"^(?:it )?would be (?:nice|good|great|lovely) if it (?:was|were) (?=a bit|a little|warmer|cooler|"
+            r"brighter)",
+            "make it ",
+        ),
+        (
+            r"^(?:has|have|did) (?:anyone|anybody|someone|somebody|we|you) (?:put|turned|"
+            r"switched) (?!the alarm\b)(.+?) (on|off)\??$",
+            r"is \1 \2",
+        ),
+        (r"^(?:hoover|vacuum) up[.!]*$", "start the vacuum"),
+        (r"\bget (the \w+|\w+) to do the (?:floors?|carpets?|rugs?|lawn)\b", r"start \1"),
+        (r"^send (the \w+(?: \w+)?|\w+) (?:off|out)(?: please)?[.!]*$", r"start \1"),
+        (
+            r"(?<!lights )(?<!light )(?<!lamp )(?<!lamps )(?<!turn )(?<!put )(?<!awning )(?<!canopy )"
+            r"\bout (?=(?:in|on|at) the\b)",
+            "",
+        ),
         (r"^(how (?:cold|warm|hot) is it) out(?: there)?\b[^;]*$", r"\1 outside"),
         (r"^what did (?:i|we|you|anyone|somebody) set (.+?) to\??$", r"what is \1 set to"),
         (r"^.*?\b(?:did i|is|are),? (?:(?:hmm|um|uh|er),? )?(?=(?:did i|is the|are the)\b)", ""),
@@ -198,10 +219,10 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\block (?:the |our |this )?(?:house|home|place|flat|apartment) up(?: for the night)?\b", "lock up"),
         (r"\b(?:on |down )+low,? (?:(?:like|say|about|at|to|around|maybe) )*(?=\d|\w+ percent\b)", "to "),
         (
-            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) half(?:way)? (?:open|closed|shut|down|up)$",
+            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) half(?:way)? (?:open|closed|shut|down|up)(?: please)?$",
             r"\1 to 50 percent",
         ),
-        (r"^(?:a (?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$", r"make \1 brighter"),
+        (r"^(?:a )?(?:(?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$", r"make \1 brighter"),
         (r"^(?:a (?:little|bit|touch) (?:bit )?)?less light (?:on|over|at|from) (.+)$", r"make \1 dimmer"),
         # other words for a thing, and for the contrary of a state
         (r"\bthe heat\b(?! (?:pad|pump|lamp|gun))", "the heating"),
