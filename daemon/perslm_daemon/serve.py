@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, telling, tool_table, update_book
 from perslm_daemon.answering import Answering, answering_of, moment_of
-from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
+from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, renewable, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
@@ -262,7 +262,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         schedule = await _schedule(config, bulletin, mouth or NoSound(), frame, clock, zone)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
-        table.updates = await _updates(config, bulletin, changes, clock)
+        table.updates = await _updates(config, assistant, bulletin, changes, clock)
         recollection = assistant.pipeline.recollection if assistant.parts.memory is not None else None
         if recollection is not None:
             table.sharing = Sharing(config, recollection, bulletin, clock)
@@ -319,11 +319,12 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         )
 
 
-async def _updates(config: Config, bulletin: Bulletin, changes: Changes, clock: Clock) -> Updates:
+async def _updates(
+    config: Config, assistant: Assistant, bulletin: Bulletin, changes: Changes, clock: Clock
+) -> Updates:
     book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
-    made = partial(
-        Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
-    )
+    board_id, lanes = partial(identity, config.data_dir), renewable(assistant)
+    made = partial(Updates, config, bulletin, changes, clock, book=book, board_id=board_id, lanes=lanes)
     return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 
