@@ -95,6 +95,7 @@ def test_a_code_serves_one_board_once_and_expires(host: Host, tmp_path: Path) ->
 
 
 def test_a_guesser_has_three_tries(host: Host, tmp_path: Path) -> None:
+    assert (TRIES, WINDOW_S) == (3, 300), "three tries, five minutes"
     code = host.boards.open_window()
     wrong = f"{(int(digits_of(code)) + 1) % 10**9:09}"
     for _ in range(TRIES):

@@ -24,6 +24,7 @@ from daemon_child import daemon
 from loopback_http import Site
 from lora import write_lora
 from perslm_daemon import kept, update_book
+from perslm_daemon.cli import run as perslm
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
 from perslm_daemon.control_client import connect
@@ -37,7 +38,7 @@ from perslm_training_host.delta import make
 from perslm_training_host.repository import Repository
 from real_models import model_path, with_heads
 from test_serve import ask
-from updates import bundle, pages, repository, served
+from updates import bundle, derived, emptied, longer, pages, renamed, repository, served, touched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
@@ -48,36 +49,6 @@ SEED = int(os.environ.get("PERSLM_UPDATE_SEED", "8"))
 BASE = "smollm2-135m-q4_1"
 MORE_THAN_ANY_MB = 1_000_000
 TRIAL = Trial((Question("What is the capital of France?", ("Paris",)),), right=1)
-
-
-def derived(gguf: Path, change: Callable[[bytearray], None]) -> bytes:
-    """Another model's bytes, made of the small one's."""
-    data = bytearray(gguf.read_bytes())
-    change(data)
-    return bytes(data)
-
-
-def renamed(data: bytearray) -> None:
-    """Other bytes, the same weights."""
-    at = data.index(b"Smollm2", data.index(b"general.name"))
-    data[at : at + 7] = b"PersLM2"
-
-
-def emptied(data: bytearray) -> None:
-    """It loads, and what it says is nonsense."""
-    half = len(data) // 2
-    data[half : half + (16 << 20)] = bytes(16 << 20)
-
-
-def touched(data: bytearray) -> None:
-    """A few codes of the last blocks, which is what teaching changes: the model says the same."""
-    for at in range(len(data) - 2000, len(data) - 1000, 100):
-        data[at] ^= 1
-
-
-def longer(data: bytearray) -> None:
-    """Other bytes again: what lies behind the tensors is never read."""
-    data.append(0)
 
 
 class House:
@@ -251,13 +222,18 @@ async def sentences_go_back(one: House, folder: Path) -> None:
     assert (await one.sync("status"))["refused"]["intents-v1"] == "3 errors since it is used"
 
 
+def command(one: House, *words: str) -> None:
+    """What somebody types beside the running daemon."""
+    assert perslm(["--data-dir", str(one.folder / "data"), *words]) == 0
+
+
 async def looked_at(one: House, folder: Path, gguf: Path) -> None:
     """What is pinned stays, what is no successor is left to people, a look takes nothing and may fail."""
-    await one.sync("pin", kind="llm")
+    await anyio.to_thread.run_sync(command, one, "models", "pin")
     await one.offered(1, gguf, renamed)
     status = await one.sync("install")
     assert status["not_taken"] == {"home-v1": f"llm is pinned to {BASE}"}
-    await one.sync("unpin", kind="llm")
+    await anyio.to_thread.run_sync(command, one, "models", "unpin", "llm")
     other = await anyio.to_thread.run_sync(partial(bundle, folder, 5, b"GGUF", id="other", base="another-model"))
     await one.publish_folder(other, "other", 5)
     offered = await one.sync("check")
@@ -335,7 +311,7 @@ async def test_an_adapter_is_put_onto_the_model_what_else_there_is_waits_and_it_
         assert "Paris" not in str(told.data.get("text")), "it is put onto the model: this one spoils it"
         status = await one.sync("check")
         assert "adapter-v1 is on probation: one new thing at a time" in status["not_taken"]["intents-v1"]
-        await one.sync("rollback", kind="adapter")
+        await anyio.to_thread.run_sync(command, one, "models", "rollback", "adapter")
         await one.online()
         assert one.running[-1].config.model.adapter == ""
         assert await one.answers()
