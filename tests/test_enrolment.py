@@ -10,12 +10,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from perslm_runtime.certificates import authority, for_host
+from perslm_runtime.certificates import (
+    BOARD_DAYS,
+    Identity,
+    authority,
+    days_left,
+    for_board,
+    for_host,
+    keep,
+    kept,
+    self_signed,
+    serial_of,
+)
 from perslm_runtime.errors import InputError
 from perslm_runtime.fetch import FetchError, read_url
 from perslm_runtime.host_account import HostAccount, enroll, plant
@@ -180,6 +192,43 @@ def test_a_revoked_board_and_a_replaced_key_are_let_in_no_more(host: Host, tmp_p
         account.report({})
     with pytest.raises(InputError, match="no board is called 'bath'"):
         host.boards.revoke("bath")
+
+
+def test_a_certificate_is_renewed_a_month_before_its_end(host: Host, tmp_path: Path) -> None:
+    enrolled(host, tmp_path / "board")
+    shown = (tmp_path / "board/board.pem").read_bytes()
+    assert days_left(shown) > 89
+    ending = datetime.now(UTC) - timedelta(days=BOARD_DAYS - 29)
+    asked = self_signed("kitchen")
+    old = Identity(asked.key, for_board(host.boards.authority(), asked.certificate, "kitchen", ending))
+    host.boards._change(lambda known: setattr(known["kitchen"], "serial", serial_of(old.certificate)))
+    keep(tmp_path / "board", "board", old)
+    account = HostAccount.of(tmp_path / "board")
+    assert account is not None
+    assert account.renew_if_due()
+    assert read(account, "/metadata/timestamp.json")
+    assert days_left((tmp_path / "board/board.pem").read_bytes()) > 89
+
+
+def test_a_renewal_whose_answer_is_lost_or_that_the_power_ends_half_way_locks_no_board_out(
+    host: Host, tmp_path: Path
+) -> None:
+    account = enrolled(host, tmp_path / "board")
+    host.boards.renew("kitchen", self_signed("lost").certificate)  # the host did it, and nobody heard of it
+    assert read(account, "/metadata/timestamp.json")
+    host.boards.renew("kitchen", self_signed("lost again").certificate)
+    account.renew()
+    (tmp_path / "cut").mkdir()
+    for path in (tmp_path / "board").iterdir():
+        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes())
+    before = kept(tmp_path / "board", "board")
+    assert before is not None
+    keep(tmp_path / "cut", "next", before)
+    (tmp_path / "cut/board.pem").write_bytes(self_signed("the one before").certificate)  # the key is the new one
+    mended = HostAccount.of(tmp_path / "cut")
+    assert mended is not None
+    assert read(mended, "/metadata/timestamp.json")
+    assert kept(tmp_path / "cut", "board") == before
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "pc.local", "https://"])

@@ -35,11 +35,15 @@ _LONGEST_REPORT = 64 << 10
 
 
 class BoardRecord(msgspec.Struct):
-    """A board: its certificate's serial number, and what it told last (Unix seconds)."""
+    """A board: its certificate's serial number, and what it told last (Unix seconds).
+
+    `before` is the serial number of the certificate before, until the new one was seen: an answer may be lost.
+    """
 
     name: str
     serial: str
     enrolled_s: float
+    before: str = ""
     seen_s: float | None = None
     revoked: bool = False
     report: dict[str, Any] = {}
@@ -146,9 +150,17 @@ class Boards:
         return msgspec.json.encode(given)
 
     def renew(self, name: str, certificate: bytes) -> bytes:
-        """A new certificate over a board's new key; the old one is void from now on."""
+        """A new certificate over a board's new key; the old one is void once the board shows this one.
+
+        A board that lost its power, or this answer, has the old one alone, and would be let in no more.
+        """
         fresh = for_board(self.authority(), certificate, name)
-        self._change(lambda known: setattr(known[name], "serial", serial_of(fresh)))
+
+        def renewed(known: dict[str, BoardRecord]) -> None:
+            record = known[name]
+            record.before, record.serial = record.before or record.serial, serial_of(fresh)
+
+        self._change(renewed)
         return fresh
 
     # -------------------------------------------------------------- the fleet
@@ -166,9 +178,13 @@ class Boards:
                 return {}
 
     def admitted(self, name: str, serial: str) -> bool:
-        """Whether a certificate is the one that this board has now."""
+        """Whether a certificate is the one that this board has now, or had until a renewal it has not used yet."""
         record = self.known().get(name)
-        return record is not None and not record.revoked and record.serial == serial
+        if record is None or record.revoked or serial not in (record.serial, record.before):
+            return False
+        if record.before and serial == record.serial:
+            self._change(lambda known: setattr(known[name], "before", ""))
+        return True
 
     def revoke(self, name: str) -> None:
         """Let a board in no more. Raises `InputError` for one that is not known."""
