@@ -18,6 +18,7 @@ import pytest
 
 from perslm_runtime.certificates import (
     BOARD_DAYS,
+    HOST_DAYS,
     Identity,
     authority,
     days_left,
@@ -28,6 +29,7 @@ from perslm_runtime.certificates import (
     self_signed,
     serial_of,
 )
+from perslm_runtime.connections import Connections
 from perslm_runtime.errors import InputError
 from perslm_runtime.fetch import FetchError, read_url
 from perslm_runtime.host_account import HostAccount, enroll, plant
@@ -128,6 +130,21 @@ def test_a_relay_in_the_middle_is_noticed_by_both(host: Host, tmp_path: Path) ->
 
 
 @contextmanager
+def answering(
+    inside: ssl.SSLContext, handler: type[BaseHTTPRequestHandler] = BaseHTTPRequestHandler
+) -> Iterator[int]:
+    """A server behind TLS on a free port."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that leaves is what is tested
+        server.socket = inside.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
 def relay(folder: Path, target: int) -> Iterator[int]:
     """Somebody who ends the board's TLS with a certificate of their own and passes every word on."""
     folder.mkdir()
@@ -150,13 +167,8 @@ def relay(folder: Path, target: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             pass
 
-    with HTTPServer(("127.0.0.1", 0), PassOn) as server:
-        server.socket = inside.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with answering(inside, PassOn) as port:
+        yield port
 
 
 def posted(port: int, path: str, body: bytes | str) -> tuple[int, bytes]:
@@ -208,6 +220,25 @@ def test_a_certificate_is_renewed_a_month_before_its_end(host: Host, tmp_path: P
     assert account.renew_if_due()
     assert read(account, "/metadata/timestamp.json")
     assert days_left((tmp_path / "board/board.pem").read_bytes()) > 89
+
+
+def test_a_host_whose_own_certificate_ends_soon_has_another_and_a_clock_that_is_wrong_is_named(
+    tmp_path: Path,
+) -> None:
+    repo, boards = repository(tmp_path / "host"), Boards(tmp_path / "host/tls")
+    plant(tmp_path / "board", boards.seed("kitchen", "https://127.0.0.1:1", repo.anchor.read_bytes()))
+    account = HostAccount.of(tmp_path / "board")
+    assert account is not None
+    first = boards.server(["127.0.0.1"])
+    assert boards.server(["127.0.0.1"]) == first
+    for at, seen in ((timedelta(days=2), "not yet valid"), (timedelta(days=-HOST_DAYS - 2), "has expired")):
+        keep(boards.folder, "server", for_host(boards.authority(), "host", ["127.0.0.1"], datetime.now(UTC) + at))
+        inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        inside.load_cert_chain(boards.folder / "server.pem", boards.folder / "server.key")
+        with answering(inside) as port, pytest.raises(FetchError) as told:
+            b"".join(Connections(account.context(), 5.0).read(f"https://127.0.0.1:{port}/", stop=Stop()))
+        assert f"{seen}); is `date` right here?" in str(told.value)
+    assert days_left(boards.server(["127.0.0.1"]).certificate) > HOST_DAYS - 1
 
 
 def test_a_renewal_whose_answer_is_lost_or_that_the_power_ends_half_way_locks_no_board_out(

@@ -18,6 +18,7 @@ from filelock import FileLock
 from perslm_runtime.certificates import (
     Identity,
     authority,
+    days_left,
     for_board,
     for_host,
     keep,
@@ -31,6 +32,7 @@ from perslm_runtime.pairing import Pairing, PairingRefused, new_code
 
 WINDOW_S = 300.0
 TRIES = 3
+_SERVER_DAYS_LEFT = 60.0  # `perslm-host serve` looks when it starts
 _LONGEST_REPORT = 64 << 10
 
 
@@ -74,11 +76,12 @@ class Boards:
         return found
 
     def server(self, reached_by: list[str]) -> Identity:
-        """The server's identity for these names and addresses, made anew when they change."""
+        """The server's identity for these names and addresses, made anew when they change or it ends soon."""
         names = self._folder / "server.names"
         known = names.read_text(encoding="utf-8").split() if names.is_file() else []
         found = kept(self._folder, "server")
-        if found is None or sorted(known) != sorted(reached_by):
+        ends = found is not None and days_left(found.certificate) < _SERVER_DAYS_LEFT
+        if found is None or ends or sorted(known) != sorted(reached_by):
             keep(self._folder, "server", found := for_host(self.authority(), "PersLM host", reached_by))
             names.write_text("\n".join(reached_by), encoding="utf-8")
         return found
