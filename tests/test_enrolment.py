@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from perslm_daemon.cli import run as perslm
 from perslm_runtime.certificates import (
     BOARD_DAYS,
     HOST_DAYS,
@@ -36,6 +37,7 @@ from perslm_runtime.host_account import HostAccount, enroll, plant
 from perslm_runtime.lane import Stop
 from perslm_runtime.pairing import PairingRefused, digits_of
 from perslm_training_host.boards import TRIES, WINDOW_S, Boards
+from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.service import Service
 from updates import bundle, repository
 
@@ -52,7 +54,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     repo = repository(tmp_path / "host")
     repo.publish(bundle(tmp_path))
     now = [1_800_000_000.0]
-    boards = Boards(tmp_path / "host/tls", clock=lambda: now[0])
+    boards = Boards(tmp_path / "host/repository-boards", clock=lambda: now[0])
     service = Service(repo.folder, boards, "127.0.0.1", 0, ["127.0.0.1", "localhost"])
     with service.running() as port:
         yield Host(boards, f"https://127.0.0.1:{port}", now)
@@ -288,13 +290,14 @@ def test_garbage_is_refused_and_the_service_goes_on(host: Host, path: str, body:
 def test_a_seed_makes_a_board_known_without_a_code_and_its_key_is_replaced_at_once(
     host: Host, tmp_path: Path
 ) -> None:
-    root = (host.boards.folder.parent / "repository/metadata/1.root.json").read_bytes()
-    seed = host.boards.seed("hall", host.url, root)
-    with pytest.raises(InputError, match="called 'hall' already"):
-        host.boards.seed("hall", host.url, root)
-    assert plant(tmp_path / "board", seed) == "hall"
-    plant(tmp_path / "thief", seed)
-    account, copied = HostAccount.of(tmp_path / "board"), HostAccount.of(tmp_path / "thief")
+    words = ["seed", "hall", "--url", host.url, "--repository", str(host.boards.folder.with_name("repository"))]
+    assert perslm_host([*words, "--out", str(tmp_path / "hall.json")]) == 0
+    assert perslm_host([*words, "--out", str(tmp_path / "again.json")]) == 3, "the name is taken"
+    assert oct((tmp_path / "hall.json").stat().st_mode)[-3:] == "600"
+    for data in ("board", "thief"):
+        seeding = ["--data-dir", str(tmp_path / data), "sync", "enroll", "--seed", str(tmp_path / "hall.json")]
+        assert perslm(seeding) == 0
+    account, copied = HostAccount.of(tmp_path / "board/host"), HostAccount.of(tmp_path / "thief/host")
     assert account is not None
     assert copied is not None
     assert account.renew_if_due()

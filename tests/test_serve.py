@@ -245,7 +245,7 @@ async def test_a_change_comes_between_two_turns_and_a_stop_in_the_middle_of_one(
         return await seen[-1].verbs.answer(Request("ask", text, "socket"), begun)
 
     async def run() -> None:
-        more = ("model.max_reply_tokens=96", "model.temperature=0")
+        more = ("model.max_reply_tokens=48", "model.temperature=0")
         await serve(lambda: load_with_heads(settings(tmp_path, *more)), wishes, on_ready=seen.append)
 
     async with anyio.create_task_group() as tasks:
