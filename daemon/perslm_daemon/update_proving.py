@@ -79,6 +79,8 @@ class Proving:
 
     async def _proved(self, manifest: Manifest) -> Measured:
         lane = self._lanes.get(PART.get(manifest.kind, manifest.kind))
+        if lane is not None and not lane.alive:  # it was given up, and has nothing to unload
+            lane = None
         await self._turns.idle()
         room_mb = await anyio.to_thread.run_sync(self._room_mb)
         if lane is None or room_mb > manifest.memory_mb + self._config.sync.reserve_mb:
