@@ -257,7 +257,7 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
 async def _heard_out(assistant: Assistant, wishes: Wishes) -> None:
     """A change comes between two turns: who is being answered, or waits for it, is answered first.
 
-    Of 35 turns beside five updates three had been cut off by the change-over. A stop waits for nobody.
+    A turn that began after the board had been found idle was cut off by the change-over. A stop waits for nobody.
     """
     async with anyio.create_task_group() as tasks:
 
