@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.site
         start = 0
         asked = self.headers.get("Range")
-        if asked and site.ranges and self.headers.get("If-Range") == site.version:
+        if asked and site.ranges and self.headers.get("If-Range", site.version) == site.version:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         if start >= len(page) > 0:
             self._head(416, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import fill_up, small_disk
 from loopback_http import Site
 from perslm_runtime.bundle import MANIFEST, BundleFile, Delta, Manifest, write_manifest
 from perslm_runtime.bundles import Bringing, bring, forget_partial, installed, look_up, remove, with_bundles
@@ -159,6 +160,23 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(
     with pytest.raises(CatalogError, match="free some space"):
         bring(trust, manifest, models, Bringing(reserve_bytes=1 << 60))
     assert site.requests == []
+
+
+def test_a_disk_that_becomes_full_on_the_way_is_told_and_what_has_arrived_is_used_when_there_is_room(
+    trust: Trust, site: Site, tmp_path: Path
+) -> None:
+    how = Bringing(patience=HOW.patience, reserve_bytes=-len(CONTENT))  # others fill it only after the look
+    with small_disk(tmp_path / "disk", "6m") as models:
+        fill_up(models / "ballast", 2 << 20)
+        with pytest.raises(CatalogError, match=r"became full while home-v1 arrived: free some space"):
+            bring(trust, look_up(trust, "home", 1), models, how)
+        assert installed(models) == []
+        (models / "ballast").unlink()
+        site.requests.clear()
+        bring(trust, look_up(trust, "home", 1), models, how)
+        (asked,) = [asked for path, asked in site.requests if "/files/" in path]
+        assert asked is not None, "from the byte on that found no room"
+        assert (models / "home-v1/model.gguf").read_bytes() == CONTENT
 
 
 @pytest.mark.stress

@@ -10,18 +10,34 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from perslm_runtime.certificates import authority, for_host
+from perslm_daemon.cli import run as perslm
+from perslm_runtime.certificates import (
+    BOARD_DAYS,
+    HOST_DAYS,
+    Identity,
+    authority,
+    days_left,
+    for_board,
+    for_host,
+    keep,
+    kept,
+    self_signed,
+    serial_of,
+)
+from perslm_runtime.connections import Connections
 from perslm_runtime.errors import InputError
 from perslm_runtime.fetch import FetchError, read_url
 from perslm_runtime.host_account import HostAccount, enroll, plant
 from perslm_runtime.lane import Stop
 from perslm_runtime.pairing import PairingRefused, digits_of
 from perslm_training_host.boards import TRIES, WINDOW_S, Boards
+from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.service import Service
 from updates import bundle, repository
 
@@ -38,7 +54,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     repo = repository(tmp_path / "host")
     repo.publish(bundle(tmp_path))
     now = [1_800_000_000.0]
-    boards = Boards(tmp_path / "host/tls", clock=lambda: now[0])
+    boards = Boards(tmp_path / "host/repository-boards", clock=lambda: now[0])
     service = Service(repo.folder, boards, "127.0.0.1", 0, ["127.0.0.1", "localhost"])
     with service.running() as port:
         yield Host(boards, f"https://127.0.0.1:{port}", now)
@@ -95,6 +111,7 @@ def test_a_code_serves_one_board_once_and_expires(host: Host, tmp_path: Path) ->
 
 
 def test_a_guesser_has_three_tries(host: Host, tmp_path: Path) -> None:
+    assert (TRIES, WINDOW_S) == (3, 300), "three tries, five minutes"
     code = host.boards.open_window()
     wrong = f"{(int(digits_of(code)) + 1) % 10**9:09}"
     for _ in range(TRIES):
@@ -112,6 +129,21 @@ def test_a_relay_in_the_middle_is_noticed_by_both(host: Host, tmp_path: Path) ->
         enroll(tmp_path / "board", f"https://127.0.0.1:{port}", code, "kitchen")
     assert host.boards.known() == {}
     assert HostAccount.of(tmp_path / "board") is None
+
+
+@contextmanager
+def answering(
+    inside: ssl.SSLContext, handler: type[BaseHTTPRequestHandler] = BaseHTTPRequestHandler
+) -> Iterator[int]:
+    """A server behind TLS on a free port."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that leaves is what is tested
+        server.socket = inside.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
 
 
 @contextmanager
@@ -137,13 +169,8 @@ def relay(folder: Path, target: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             pass
 
-    with HTTPServer(("127.0.0.1", 0), PassOn) as server:
-        server.socket = inside.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with answering(inside, PassOn) as port:
+        yield port
 
 
 def posted(port: int, path: str, body: bytes | str) -> tuple[int, bytes]:
@@ -181,6 +208,62 @@ def test_a_revoked_board_and_a_replaced_key_are_let_in_no_more(host: Host, tmp_p
         host.boards.revoke("bath")
 
 
+def test_a_certificate_is_renewed_a_month_before_its_end(host: Host, tmp_path: Path) -> None:
+    enrolled(host, tmp_path / "board")
+    shown = (tmp_path / "board/board.pem").read_bytes()
+    assert days_left(shown) > 89
+    ending = datetime.now(UTC) - timedelta(days=BOARD_DAYS - 29)
+    asked = self_signed("kitchen")
+    old = Identity(asked.key, for_board(host.boards.authority(), asked.certificate, "kitchen", ending))
+    host.boards._change(lambda known: setattr(known["kitchen"], "serial", serial_of(old.certificate)))
+    keep(tmp_path / "board", "board", old)
+    account = HostAccount.of(tmp_path / "board")
+    assert account is not None
+    assert account.renew_if_due()
+    assert read(account, "/metadata/timestamp.json")
+    assert days_left((tmp_path / "board/board.pem").read_bytes()) > 89
+
+
+def test_a_host_whose_own_certificate_ends_soon_has_another_and_a_clock_that_is_wrong_is_named(
+    tmp_path: Path,
+) -> None:
+    repo, boards = repository(tmp_path / "host"), Boards(tmp_path / "host/tls")
+    plant(tmp_path / "board", boards.seed("kitchen", "https://127.0.0.1:1", repo.anchor.read_bytes()))
+    account = HostAccount.of(tmp_path / "board")
+    assert account is not None
+    first = boards.server(["127.0.0.1"])
+    assert boards.server(["127.0.0.1"]) == first
+    for at, seen in ((timedelta(days=2), "not yet valid"), (timedelta(days=-HOST_DAYS - 2), "has expired")):
+        keep(boards.folder, "server", for_host(boards.authority(), "host", ["127.0.0.1"], datetime.now(UTC) + at))
+        inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        inside.load_cert_chain(boards.folder / "server.pem", boards.folder / "server.key")
+        with answering(inside) as port, pytest.raises(FetchError) as told:
+            b"".join(Connections(account.context(), 5.0).read(f"https://127.0.0.1:{port}/", stop=Stop()))
+        assert f"{seen}); is `date` right here?" in str(told.value)
+    assert days_left(boards.server(["127.0.0.1"]).certificate) > HOST_DAYS - 1
+
+
+def test_a_renewal_whose_answer_is_lost_or_that_the_power_ends_half_way_locks_no_board_out(
+    host: Host, tmp_path: Path
+) -> None:
+    account = enrolled(host, tmp_path / "board")
+    host.boards.renew("kitchen", self_signed("lost").certificate)  # the host did it, and nobody heard of it
+    assert read(account, "/metadata/timestamp.json")
+    host.boards.renew("kitchen", self_signed("lost again").certificate)
+    account.renew()
+    (tmp_path / "cut").mkdir()
+    for path in (tmp_path / "board").iterdir():
+        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes())
+    before = kept(tmp_path / "board", "board")
+    assert before is not None
+    keep(tmp_path / "cut", "next", before)
+    (tmp_path / "cut/board.pem").write_bytes(self_signed("the one before").certificate)  # the key is the new one
+    mended = HostAccount.of(tmp_path / "cut")
+    assert mended is not None
+    assert read(mended, "/metadata/timestamp.json")
+    assert kept(tmp_path / "cut", "board") == before
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "pc.local", "https://"])
 def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
     with pytest.raises(InputError, match="https://pc"):
@@ -207,13 +290,14 @@ def test_garbage_is_refused_and_the_service_goes_on(host: Host, path: str, body:
 def test_a_seed_makes_a_board_known_without_a_code_and_its_key_is_replaced_at_once(
     host: Host, tmp_path: Path
 ) -> None:
-    root = (host.boards.folder.parent / "repository/metadata/1.root.json").read_bytes()
-    seed = host.boards.seed("hall", host.url, root)
-    with pytest.raises(InputError, match="called 'hall' already"):
-        host.boards.seed("hall", host.url, root)
-    assert plant(tmp_path / "board", seed) == "hall"
-    plant(tmp_path / "thief", seed)
-    account, copied = HostAccount.of(tmp_path / "board"), HostAccount.of(tmp_path / "thief")
+    words = ["seed", "hall", "--url", host.url, "--repository", str(host.boards.folder.with_name("repository"))]
+    assert perslm_host([*words, "--out", str(tmp_path / "hall.json")]) == 0
+    assert perslm_host([*words, "--out", str(tmp_path / "again.json")]) == 3, "the name is taken"
+    assert oct((tmp_path / "hall.json").stat().st_mode)[-3:] == "600"
+    for data in ("board", "thief"):
+        seeding = ["--data-dir", str(tmp_path / data), "sync", "enroll", "--seed", str(tmp_path / "hall.json")]
+        assert perslm(seeding) == 0
+    account, copied = HostAccount.of(tmp_path / "board/host"), HostAccount.of(tmp_path / "thief/host")
     assert account is not None
     assert copied is not None
     assert account.renew_if_due()

@@ -27,7 +27,8 @@ def test_a_fault_has_tests_that_exist(row: list[str]) -> None:
 @pytest.mark.parametrize(
     "fault",
     ["broker is gone", "without what it kept", "password", "expired", "DNS", "jumps by years", "full", "holds the",
-     "damaged", "call fails", "hangs", "native"],
+     "damaged", "call fails", "hangs", "native", "host is gone", "half-way", "full while", "clock is wrong",
+     "old or foreign", "timestamp key", "replayed", "too big", "nonsense", "cut in two", "twice"],
 )  # fmt: skip
 def test_every_fault_that_was_ordered_is_told(fault: str) -> None:
     assert any(fault in row[0] for row in ROWS)

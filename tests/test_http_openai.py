@@ -313,7 +313,7 @@ async def test_who_hangs_up_stops_the_model_and_who_is_too_many_is_told_busy(
         for _ in range(2):
             tasks.start_soon(lambda: client.chat.completions.create(model=MODEL, messages=CAPITAL))
         with anyio.fail_after(60):
-            while running.assistant.pipeline._queue.waiting < 2:  # noqa: ASYNC110 - polled
+            while running.assistant.pipeline.queue.waiting < 2:  # noqa: ASYNC110 - polled
                 await anyio.sleep(0.01)
         with pytest.raises(openai.RateLimitError, match="waiting") as busy:
             await client.chat.completions.create(model=MODEL, messages=CAPITAL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator
+from functools import partial
 
 import anyio
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from perslm_runtime.errors import EngineError, InputError, LaneClosed
 from perslm_runtime.lane import Lane, Stop, stop_of_build
 from perslm_runtime.lane_faults import RebuildPolicy
+from perslm_runtime.lane_vacancy import while_vacant
 
 pytestmark = pytest.mark.anyio
 
@@ -215,3 +217,46 @@ def test_any_interleaving_with_rebuilds_closes_every_engine_once_and_leaves_no_t
     # A fault that was the last thing before leaving is not followed by another engine, or only just.
     assert max(1, steps.count("fail")) <= len(engines) <= steps.count("fail") + 1
     assert all(engine.closed_in == engine.thread for engine in engines)
+
+
+async def test_work_in_an_engines_place_ends_before_it_is_built_again_for_whoever_wants_it() -> None:
+    there: list[str] = []
+
+    class Seen(Counter):
+        def __init__(self) -> None:
+            super().__init__()
+            there.append("engine")
+
+        def close(self) -> None:
+            super().close()
+            there.remove("engine")
+
+    async def work(seconds: float) -> list[str]:
+        there.append("work")
+        try:
+            await anyio.sleep(seconds)
+            return list(there)
+        finally:
+            there.remove("work")
+
+    async with Lane("counter", Seen) as lane:
+        assert await while_vacant(lane, partial(work, 0.0)) == ["work"]
+        assert there == [], "nobody has wanted it yet"
+        outcomes: list[object] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def disturbed() -> None:
+                outcomes.append(await while_vacant(lane, partial(work, 60.0)))
+
+            tasks.start_soon(disturbed)
+            while there != ["work"]:  # noqa: ASYNC110 - a list tells nobody
+                await anyio.sleep(0.001)
+            assert await lane.call(lambda _engine, _stop: list(there)) == ["engine"]
+        assert outcomes == [None]
+        with anyio.move_on_after(0.05) as limit:
+            await while_vacant(lane, partial(work, 60.0))
+        assert limit.cancelled_caught
+        assert there == [], "who cancels waits for its end"
+    with pytest.raises(LaneClosed):
+        await while_vacant(lane, partial(work, 0.0))
+    assert lanes_alive() == []

@@ -27,7 +27,7 @@ def test_a_bundle_is_published_offered_and_taken_back(tmp_path: Path, capsys: py
     made = told(capsys, "keys", "init")
     assert Path(str(made["root_file"])).is_file()
     assert oct((tmp_path / "repository-keys/root-1.pem").stat().st_mode)[-3:] == "600"
-    told(capsys, "publish", str(bundle(tmp_path)))
+    assert told(capsys, "publish", str(bundle(tmp_path)))["without"] == ["evaluation report", "data card"]
     told(capsys, "promote", "home", "1", "--channel", "beta", "--percent", "10")
     (one,) = told(capsys, "status")["bundles"]  # type: ignore[misc] # a list of objects
     assert (one["offered"], one["retracted"]) == ({"beta": 10}, False)

@@ -230,6 +230,34 @@ async def test_the_memory_can_be_switched_off_and_on_while_it_runs(shared: Runni
     assert shared.bulletin.current()["memory"] is True
 
 
+async def test_a_change_comes_between_two_turns_and_a_stop_in_the_middle_of_one(tmp_path: Path) -> None:
+    wishes, seen, answers = Wishes(), list[Running](), list[Response]()
+
+    async def answered(wish: Wish) -> Response:
+        told: list[Event] = []
+
+        async def begun(event: Event) -> None:
+            if isinstance(event, Sentence) and not told:
+                told.append(event)
+                wishes.ask(wish)
+
+        text = b"Tell me a long story about a dog and a cat. Use many sentences."
+        return await seen[-1].verbs.answer(Request("ask", text, "socket"), begun)
+
+    async def run() -> None:
+        more = ("model.max_reply_tokens=48", "model.temperature=0")
+        await serve(lambda: load_with_heads(settings(tmp_path, *more)), wishes, on_ready=seen.append)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        for wish in (Wish.RELOAD, Wish.STOP):
+            with anyio.fail_after(60):
+                while len(seen) == len(answers):  # noqa: ASYNC110 - a list tells nobody
+                    await anyio.sleep(0.01)
+            answers.append(await answered(wish))
+    assert [answer.data["interrupted"] for answer in answers] == [False, True]
+
+
 async def test_a_reload_keeps_the_engines_unless_they_changed(tmp_path: Path) -> None:
     wishes = Wishes()
     seen: list[Running] = []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import CryptoSigner  # noqa: TID251 - a thief has the library, too
+from tuf.api.metadata import Metadata, TargetFile, Targets  # noqa: TID251 - as above
 
 from loopback_http import Site, serving
 from perslm_runtime.bundle import channel_path, manifest_path, read_channel, read_manifest
@@ -136,6 +139,21 @@ def test_what_other_keys_signed_is_refused(repo: Repository, tmp_path: Path) -> 
         board(tmp_path / "board", repo, site).refresh()
 
 
+def forged(repo: Repository, folder: Path, *keys: CryptoSigner) -> dict[str, bytes]:
+    """What a thief of the online keys can serve: one more target that `keys` sign, all else in order."""
+    shutil.copytree(repo.folder, folder)
+    metadata = Metadata[Targets].from_bytes(pages(folder)[newest(pages(folder))])
+    added = TargetFile.from_data("bundles/home/9.json", b"EVIL", ["sha256"])
+    metadata.signed.targets[added.path] = added
+    metadata.signed.version += 1
+    metadata.signatures.clear()
+    for key in keys:
+        metadata.sign(key, append=True)
+    metadata.to_file(str(folder / f"metadata/{metadata.signed.version}.targets.json"))
+    Repository(folder, repo._keys).sign(fresh=True)
+    return pages(folder)
+
+
 def test_a_stolen_timestamp_key_publishes_nothing(repo: Repository, tmp_path: Path) -> None:
     """Whoever has the online keys alone can hold boards back, and cannot give them a file."""
     (thief := tmp_path / "thief").mkdir()
@@ -145,6 +163,10 @@ def test_a_stolen_timestamp_key_publishes_nothing(repo: Repository, tmp_path: Pa
     with pytest.raises(ConfigError, match="targets needs 1 of its keys and 0 are here"):
         stolen.publish(bundle(tmp_path, 2, b"EVIL"))
     stolen.sign(fresh=True)
+    own = SigningKeys([tmp_path / "own"]).make("targets")
+    evil = forged(repo, tmp_path / "forged", own)
+    with serving(evil) as site, pytest.raises(BundleRefused, match="not signed by enough"):
+        board(tmp_path / "board", repo, site).refresh()
 
 
 def test_a_rotated_root_and_targets_key_are_followed_and_the_old_key_is_worth_nothing(
@@ -165,6 +187,9 @@ def test_a_rotated_root_and_targets_key_are_followed_and_the_old_key_is_worth_no
         assert trust.target(manifest_path("home", 2)) is not None
         with pytest.raises(ConfigError, match="targets needs 1 of its keys and 0 are here"):
             Repository(repo.folder, old).publish(bundle(tmp_path, 3, b"GGUF3"))
+        site.pages = forged(repo, tmp_path / "forged", *old.of("targets"))
+        with pytest.raises(BundleRefused, match="not signed by enough"):
+            board(tmp_path / "board", repo, site).refresh()
 
 
 def test_two_of_two_keys_have_to_sign_where_that_was_asked(tmp_path: Path) -> None:
@@ -175,6 +200,15 @@ def test_two_of_two_keys_have_to_sign_where_that_was_asked(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="needs 2 of its keys and 1 are here"):
         Repository(made.folder, SigningKeys([tmp_path / "one"], "a passphrase")).publish(bundle(tmp_path, 1))
     Repository(made.folder, keys).publish(bundle(tmp_path, 1))
+    one, other = keys.of("targets")
+    with serving(forged(made, tmp_path / "half", one)) as site:
+        with pytest.raises(BundleRefused, match="not signed by enough"):
+            board(tmp_path / "board", made, site).refresh()
+        site.pages = forged(made, tmp_path / "both", one, other)
+        board(tmp_path / "another", made, site).refresh()
+    assert len(made.rotate("targets")) == 2, "two have to sign after it as before"
+    with pytest.raises(ConfigError, match="needs 2 of its keys and 0 are here"):
+        Repository(made.folder, SigningKeys([tmp_path / "two"], "a passphrase")).promote("home", 1, "stable")
     with pytest.raises(ConfigError, match="is the passphrase right"):
         SigningKeys([tmp_path / "one"], "another").of("root")
     with pytest.raises(ConfigError, match="is encrypted"):
@@ -192,6 +226,48 @@ def test_a_mirror_that_is_down_old_or_foreign_costs_nothing_while_another_is_rig
         trust.refresh()
         assert trust.target(manifest_path("home", 2)) is not None, "the newest state counts, wherever it is"
         assert read_manifest(trust.read(manifest_path("home", 2))).version == 2
+
+
+def test_a_file_that_one_mirror_has_begun_is_ended_by_the_next_and_a_wrong_part_costs_its_bytes_alone(
+    repo: Repository, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * 8192  # 2 MB
+    manifest = repo.publish(bundle(tmp_path, 2, content))
+    path = f"files/{manifest.files[0].sha256}"
+
+    def fetched(first: Site, second: Site, target: str) -> bytes:
+        first.version, second.version = '"of the first"', '"of the second"'
+        second.requests = []
+        trust = board(tmp_path / "board", repo, first, second)
+        trust.refresh()
+        first.cuts = [500_000, 0, 0]  # it goes in the middle, and is not back
+        trust.fetch(path, tmp_path / target, lambda _n: None, PATIENCE)
+        return (tmp_path / target).read_bytes()
+
+    with served(repo) as first, served(repo) as second:
+        assert fetched(first, second, "one") == content
+        assert [asked for name, asked in second.requests if path in name] == ["bytes=500000-"]
+        changed(first, path.partition("/")[2], lambda old: bytes(len(old)))
+        assert fetched(first, second, "two") == content
+        assert [asked for name, asked in second.requests if path in name] == ["bytes=500000-", None]
+        changed(second, path.partition("/")[2], lambda old: bytes(len(old)))
+        with pytest.raises(BundleRefused, match="not the file that was signed"):
+            fetched(first, second, "three")
+        assert not (tmp_path / "three").exists()
+
+
+def test_a_board_that_was_away_for_weeks_follows_what_was_signed_meanwhile(
+    repo: Repository, tmp_path: Path
+) -> None:
+    with served(repo) as site:
+        board(tmp_path / "board", repo, site).refresh()
+        later = Repository(repo.folder, repo._keys, now=lambda: datetime.now(UTC) + timedelta(days=60))
+        later.rotate("snapshot")
+        later.publish(bundle(tmp_path, 2, b"GGUF2"))
+        site.pages = pages(repo.folder)
+        trust = board(tmp_path / "board", repo, site, now_s=later._now().timestamp())
+        trust.refresh()
+        assert trust.target(manifest_path("home", 2)) is not None
 
 
 def test_no_mirror_that_can_be_reached_is_told_as_such(repo: Repository, tmp_path: Path) -> None:
@@ -225,6 +301,8 @@ def test_a_version_is_its_content(repo: Repository, tmp_path: Path) -> None:
         ({"licence": " "}, "licence is missing"),
         ({"format": 9}, "update PersLM first"),
         ({"app_min": "x"}, "app_min"),
+        ({"boards": ()}, "boards and languages name one each"),
+        ({"memory_mb": 0}, "memory_mb has to be"),
     ],
 )
 def test_a_manifest_with_mistakes_is_not_published(
@@ -232,6 +310,11 @@ def test_a_manifest_with_mistakes_is_not_published(
 ) -> None:
     with pytest.raises(BundleRefused, match=told):
         repo.publish(bundle(tmp_path, 2, b"GGUF2", **change))
+
+
+def test_a_bundle_for_a_board_that_nobody_has_is_not_published(repo: Repository, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no board profile 'pi6'"):
+        repo.publish(bundle(tmp_path, 2, b"GGUF2", boards=("pi5", "pi6")))
 
 
 @pytest.mark.parametrize(

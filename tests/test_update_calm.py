@@ -171,5 +171,7 @@ async def made(folder: Path, settings: tuple[str, ...], bulletin: Bulletin) -> U
     read = partial(load, Flags(data_dir=folder / "data", profile="dev", settings=settings), {}, with_kept=True)
     config, clock = await anyio.to_thread.run_sync(read), await anyio.to_thread.run_sync(SystemClock)
     changes = Changes(config, read, lambda: None)
-    make = partial(Updates, config, bulletin, changes, clock, book=Book(), board_id=lambda: "b", root=folder)
+    make = partial(
+        Updates, config, bulletin, changes, clock, book=Book(), board_id=lambda: "b", lanes={}, root=folder
+    )
     return await anyio.to_thread.run_sync(make)

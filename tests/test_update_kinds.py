@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from lora import write_lora
+from perslm_daemon.cli import run as perslm
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
 from perslm_daemon.laid_over import adapter_of
@@ -359,7 +362,7 @@ async def test_the_probe_runs_in_a_process_of_its_own_and_one_without_time_is_tr
 
 
 def test_the_host_makes_a_bundle_of_each_kind_with_its_clips_under_the_names_boards_look_for(
-    tmp_path: Path, small_gguf: Path
+    tmp_path: Path, small_gguf: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lora = write_lora(small_gguf, tmp_path / "any-name.gguf", 0.0)
     (tmp_path / "mine.toml").write_text(SENTENCES)
@@ -370,10 +373,11 @@ def test_the_host_makes_a_bundle_of_each_kind_with_its_clips_under_the_names_boa
     trial.write_bytes(msgspec.json.encode(Trial(clips=(Clip("clips/called.wav", "hey jarvis"),))))
     card = tmp_path / "card.json"
     card.write_text('{"sources": {"home": 400}}')
+    (report := tmp_path / "report.json").write_text('{"right": 0.9}')
     words = ["--version", "1", "--licence", "MIT", "--memory-mb", "9"]
     made: list[tuple[str, list[str]]] = [
-        ("adapter", [str(lora), "--base-file", str(small_gguf)]),
-        ("intents", [str(tmp_path / "mine.toml"), "--card", str(card), "--app-min", "0.2.0"]),
+        ("adapter", [str(lora), "--base-file", str(small_gguf), "--app-min", "0.2.0"]),
+        ("intents", [str(tmp_path / "mine.toml"), "--card", str(card), "--report", str(report)]),
         ("wake", [str(tmp_path / "new.tflite"), str(tmp_path / "new.json"), "--trial", str(trial)]),
     ]
     for kind, more in made:
@@ -383,8 +387,14 @@ def test_the_host_makes_a_bundle_of_each_kind_with_its_clips_under_the_names_boa
         assert all(sha256_of(out / file.path) == file.sha256 for file in manifest.files)
         assert manifest.base_sha256 == (sha256_of(small_gguf) if kind == "adapter" else "")
         assert manifest.data == ({"sources": {"home": 400}} if kind == "intents" else {})
-        assert manifest.app_min == ("0.2.0" if kind == "intents" else "0.1.0")
+        assert manifest.app_min == ("0.2.0" if kind == "adapter" else "0.1.0")
     assert (tmp_path / "out-wake/clips/called.wav").is_file()
+    shutil.copytree(tmp_path / "out-intents", tmp_path / "models/new-v1")
+    capsys.readouterr()
+    assert perslm(["--json", "--set", f"models_dir={tmp_path / 'models'}", "models", "info", "new-v1"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["evaluation"], shown["learned_from"]) == ({"right": 0.9}, {"sources": {"home": 400}})
+    assert (shown["licence"], shown["needs_perslm"], shown["base"]) == ("MIT", "0.1.0", "")
 
 
 def test_home_assistant_sees_the_model_first_and_else_what_there_is() -> None:

@@ -40,7 +40,7 @@ async def watched(folder: Path, answers: int) -> tuple[Updates, Book, list[str]]
     reloads: list[str] = []
     changes = Changes(config, read, lambda: reloads.append("reload"))
     clock = await anyio.to_thread.run_sync(SystemClock)
-    made = partial(Updates, config, Bulletin(), changes, clock, book=book, board_id=lambda: "board")
+    made = partial(Updates, config, Bulletin(), changes, clock, book=book, board_id=lambda: "board", lanes={})
     return await anyio.to_thread.run_sync(made), book, reloads
 
 

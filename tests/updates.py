@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,3 +65,33 @@ def board(folder: Path, repo: Repository, *mirrors: Site, now_s: float | None = 
     return Trust(
         folder, repo.anchor.read_bytes(), [site.address for site in mirrors], now=lambda: now, timeout_s=5
     )
+
+
+def derived(gguf: Path, change: Callable[[bytearray], None]) -> bytes:
+    """Another model's bytes, made of the small one's."""
+    data = bytearray(gguf.read_bytes())
+    change(data)
+    return bytes(data)
+
+
+def renamed(data: bytearray) -> None:
+    """Other bytes, the same weights."""
+    at = data.index(b"Smollm2", data.index(b"general.name"))
+    data[at : at + 7] = b"PersLM2"
+
+
+def emptied(data: bytearray) -> None:
+    """It loads, and what it says is nonsense."""
+    half = len(data) // 2
+    data[half : half + (16 << 20)] = bytes(16 << 20)
+
+
+def touched(data: bytearray) -> None:
+    """A few codes of the last blocks, which is what teaching changes: the model says the same."""
+    for at in range(len(data) - 2000, len(data) - 1000, 100):
+        data[at] ^= 1
+
+
+def longer(data: bytearray) -> None:
+    """Other bytes again: what lies behind the tensors is never read."""
+    data.append(0)

@@ -250,7 +250,7 @@ def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
         return True  # the memory's vectors are the embedder's
     if before.intents.enabled != after.intents.enabled:
         return True
-    lanes = _renewable(assistant)
+    lanes = renewable(assistant)
     voice = ("stt", "tts", "wake") if after.voice.enabled else ()
     concerned = ("model", "embed", *voice, *(("intents",) if after.intents.enabled else ()))
     # A part that did not start is tried again, from the beginning, when its configuration changes.
@@ -264,7 +264,7 @@ async def renew(assistant: Assistant, before: Config, after: Config) -> Assistan
     """
     builds = await anyio.to_thread.run_sync(_Builds, after)
     reports = {report.part: report for report in assistant.reports}
-    for part, lane in _renewable(assistant).items():
+    for part, lane in renewable(assistant).items():
         if lane is None or not _differ(part, before, after):
             continue
         held = await anyio.to_thread.run_sync(resident_bytes)
@@ -276,7 +276,8 @@ async def renew(assistant: Assistant, before: Config, after: Config) -> Assistan
     return replace(assistant, reports=tuple(reports.values()))
 
 
-def _renewable(assistant: Assistant) -> dict[str, Lane[Any] | None]:
+def renewable(assistant: Assistant) -> dict[str, Lane[Any] | None]:
+    """The lanes whose engine can be exchanged while all else goes on, by part; None where one does not run."""
     parts = assistant.parts
     return {
         "model": parts.model,

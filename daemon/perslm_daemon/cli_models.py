@@ -190,9 +190,13 @@ def remove(
 def info(
     context: typer.Context, model_id: Annotated[str, typer.Argument(metavar="ID", help="One model.")]
 ) -> None:
-    """Show all that is known of one model, with estimates of its memory and speed on each board."""
+    """Show all that is known of one model, with estimates of its memory and speed on each board.
+
+    Of one that a training host has signed also what it was tested on, and what it has learned from.
+    """
     session = session_of(context)
     told = _as_json(open_models(session.config).info(model_id)) | _estimates(session, model_id)
+    told |= _as_signed(session, model_id)
     if session.json:
         put_json(told)
         return
@@ -203,6 +207,21 @@ def info(
                 put(f"  {inner}: {figure}")
         else:
             put(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+
+
+def _as_signed(session: Session, model_id: str) -> dict[str, Any]:
+    """What the manifest of a signed bundle says besides; empty for other models."""
+    from perslm_runtime.bundles import installed
+
+    for manifest in installed(session.config.models_dir):
+        if manifest.name == model_id:
+            return {
+                "base": manifest.base or manifest.base_sha256,
+                "needs_perslm": manifest.app_min,
+                "evaluation": manifest.evaluation,
+                "learned_from": manifest.data,
+            }
+    return {}
 
 
 def _estimates(session: Session, model_id: str) -> dict[str, Any]:

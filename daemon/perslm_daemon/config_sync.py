@@ -27,6 +27,11 @@ class Sync:
     every_h: float = key(24.0, Real(0.1, 720), "hours between two looks")
     rate_kb_s: int = key(2000, Whole(0, 1_000_000), "fastest download in KB/s; 0: as fast as it goes")
     quiet_s: float = key(5.0, Real(0, 600), "seconds without a turn that a trial and a change-over wait for")
+    reserve_mb: int = key(
+        100,
+        Whole(0, 1_000_000),
+        "MB of memory to stay free while a new model is tried beside the one in use; with less it is tried alone",
+    )
     mains_only: bool = key(
         True, Switch(), "bring and try models on mains power only; without a battery it always is"
     )

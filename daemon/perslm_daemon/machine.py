@@ -48,6 +48,41 @@ def memory_line_mb(name: str, root: Path = Path("/")) -> int:
     return int(found[1]) * 1024 // 1_000_000 if found else 0
 
 
+def memory_room_mb(root: Path = Path("/")) -> int:
+    """Return the memory in MB that this process may still take, 0 where the kernel does not say.
+
+    That is what the machine has left (`MemAvailable`), or less where a service's limit (MemoryHigh, MemoryMax) is
+    nearer: pages of files that nobody used lately count as room, those of a model in use do not.
+    """
+    rooms = [memory_line_mb("MemAvailable", root)]
+    group = root / "sys/fs/cgroup" / _cgroup(root)
+    used = _number(group / "memory.current")
+    if used is not None:
+        found = re.search(r"^inactive_file (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
+        idle = int(found[1]) if found else 0
+        limits = (_number(group / "memory.high"), _number(group / "memory.max"))
+        rooms += [max(0, limit - used + idle) // 1_000_000 for limit in limits if limit is not None]
+    return min(rooms)
+
+
+def _cgroup(root: Path) -> str:
+    """The control group of this process below /sys/fs/cgroup; "" where it is the root's, or there is none."""
+    found = re.search(r"^0::/(.*)$", _text(root / "proc/self/cgroup"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _number(file: Path) -> int | None:
+    text = _text(file).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
 def usable_cores() -> int:
     """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -104,7 +104,7 @@ class Pipeline:
         self.relief: Callable[[], Awaitable[None]] | None = None
         """Waits until background work may go on; set where the board's heat and memory are watched."""
         self._session = uuid.uuid4().hex[:12]
-        self._queue = TurnQueue()
+        self.queue = TurnQueue()
         self._scope: anyio.CancelScope | None = None
         self._conversation: tuple[str, str, int] | None = None
         self._idling = Idling(self._rest, self.recollection.tidy)
@@ -158,25 +158,25 @@ class Pipeline:
         """Do `work`, in `alone`: cancelled where somebody speaks, and done again once they are answered."""
         scope = self._scope
         while True:
-            with self._queue.giving_way() as given:
+            with self.queue.giving_way() as given:
                 await work()
             if not given.cancelled_caught:
                 return
             self._scope = None  # of whoever goes first, from here on
-            await self._queue.let_pass()
+            await self.queue.let_pass()
             await self._idling.stop()
             self._scope = scope
 
     @asynccontextmanager
     async def _in_turn(self, *, first: bool = False) -> AsyncIterator[None]:
-        await self._queue.enter(first=first)
+        await self.queue.enter(first=first)
         try:
             self._idling.cancel()  # told now, awaited only before the model is needed
             yield
         finally:
             self._scope = None
-            self._queue.leave()
-            if not self._queue.waiting:
+            self.queue.leave()
+            if not self.queue.waiting:
                 self._idling.begin()
 
     # One turn
@@ -344,7 +344,7 @@ class Pipeline:
         if reply and self._aloud is not None:
             await self._aloud.prepared.make(reply)
         person, conversation, rebuilt = self._conversation or (GUEST, "", 0)
-        idle = not self._queue.taken and self.parts.model.busy_since is None
+        idle = not self.queue.taken and self.parts.model.busy_since is None
         if reply is None and idle and (conversation, rebuilt) == (self._session, self.parts.model.rebuilt):
             await self._ahead.make((person, conversation, text), partial(self._read_ahead, text, person))
 
@@ -388,7 +388,7 @@ class Pipeline:
         """
         async with self.recollection.copies:
             forgetting = await self.recollection.forget_in_copies(wanted)
-        async with self._queue.patiently(), self.recollection.copies:  # in the order of a turn that forgets
+        async with self.queue.patiently(), self.recollection.copies:  # in the order of a turn that forgets
             return await self._forget_here(forgetting)
 
     async def _forget(self, wanted: Wanted) -> Forgotten:
@@ -419,7 +419,7 @@ class Pipeline:
 
     async def exchange_memory(self, exchange: Callable[[], T]) -> T:
         """Do `exchange` between two turns while the memory is closed; all that was made of the former one goes."""
-        async with self._queue.patiently(), self.recollection.copies:
+        async with self.queue.patiently(), self.recollection.copies:
             self._ahead.drop()
             await self._idling.stop()
             with anyio.CancelScope(shield=True):
@@ -430,7 +430,7 @@ class Pipeline:
 
     async def resize_context(self, context_tokens: int) -> tuple[int, int]:
         """Change the model's context between two turns, the conversation going on; its tokens before and now."""
-        async with self._queue.patiently():
+        async with self.queue.patiently():
             await self._idling.stop()
             return await self.parts.model.call(engine_calls.resize, context_tokens)
 
@@ -439,7 +439,7 @@ class Pipeline:
     def tend(self) -> None:
         """See to the memory as after a turn: something came into it without one."""
         self._idling.wanted_again()
-        if not (self._idling.at_work or self._queue.taken):
+        if not (self._idling.at_work or self.queue.taken):
             self._idling.begin()
 
     async def _rest(self) -> None:

@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, telling, tool_table, update_book
 from perslm_daemon.answering import Answering, answering_of, moment_of
-from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, start
+from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, renewable, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.changes import Changes
@@ -55,6 +55,8 @@ from perslm_runtime.errors import PersLMError
 
 log = logging.getLogger("perslm.serve")
 
+_HEARD_OUT_S = 30.0  # a reply that is read aloud takes half a minute; whoever talks longer is cut off
+
 
 class Wish(Enum):
     """What ends a run of the adapters."""
@@ -70,11 +72,15 @@ class Wishes:
     def __init__(self) -> None:
         self._wish: Wish | None = None
         self._asked = anyio.Event()
+        self.stopping = anyio.Event()
+        """Set once a stop is wished for."""
 
     def ask(self, wish: Wish) -> None:
         """Want something; a stop overrides what is not yet done."""
         if self._wish is None or wish is Wish.STOP:
             self._wish = wish
+        if wish is Wish.STOP:
+            self.stopping.set()
         self._asked.set()
 
     async def next(self) -> Wish:
@@ -236,6 +242,8 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         if on_ready is not None:
             on_ready(replace(running, broker=ways.broker, own=ways.own, http=ways.http))
         wish = await wishes.next()
+        if wish is not Wish.STOP:
+            await _heard_out(assistant, wishes)
         log.info("leaving wish=%s", wish.value)
         if wish is Wish.STOP:
             notifier.stopping()
@@ -244,6 +252,24 @@ async def _run_adapters(config: Config, assistant: Assistant, frame: _Frame) -> 
         assistant.pipeline.interrupt()
         running.bulletin.post("state", {"state": "offline"})
         return wish
+
+
+async def _heard_out(assistant: Assistant, wishes: Wishes) -> None:
+    """A change comes between two turns: who is being answered, or waits for it, is answered first.
+
+    A turn that began after the board had been found idle was cut off by the change-over. A stop waits for nobody.
+    """
+    async with anyio.create_task_group() as tasks:
+
+        async def unless_stopped() -> None:
+            await wishes.stopping.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(unless_stopped)
+        with anyio.move_on_after(_HEARD_OUT_S):
+            async with assistant.pipeline.queue.patiently():
+                pass
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -262,7 +288,7 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         schedule = await _schedule(config, bulletin, mouth or NoSound(), frame, clock, zone)
         table = Table(assistant, config, bulletin, restart, changes, mouth, time.monotonic(), schedule)
         table.home = home_of(config, bulletin) if config.home.enabled else None
-        table.updates = await _updates(config, bulletin, changes, clock)
+        table.updates = await _updates(config, assistant, bulletin, changes, clock)
         recollection = assistant.pipeline.recollection if assistant.parts.memory is not None else None
         if recollection is not None:
             table.sharing = Sharing(config, recollection, bulletin, clock)
@@ -319,11 +345,12 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         )
 
 
-async def _updates(config: Config, bulletin: Bulletin, changes: Changes, clock: Clock) -> Updates:
+async def _updates(
+    config: Config, assistant: Assistant, bulletin: Bulletin, changes: Changes, clock: Clock
+) -> Updates:
     book = await anyio.to_thread.run_sync(update_book.read, config.data_dir)
-    made = partial(
-        Updates, config, bulletin, changes, clock, book=book, board_id=partial(identity, config.data_dir)
-    )
+    board_id, lanes = partial(identity, config.data_dir), renewable(assistant)
+    made = partial(Updates, config, bulletin, changes, clock, book=book, board_id=board_id, lanes=lanes)
     return await anyio.to_thread.run_sync(made)  # it looks for the host's folder on the disk
 
 

@@ -41,13 +41,14 @@ class TurnsFirst:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def idle(self) -> None:
-        """Wait until nobody has asked anything for a moment."""
+    async def idle(self, at_least_s: float = 0.0) -> None:
+        """Wait until nobody has asked anything for a moment, or for longer where it has to be quieter."""
+        quiet_s = max(self._quiet_s, at_least_s)
         while True:
             if self._busy:
                 await self._changed.wait()
                 continue
-            left_s = self._last_turn + self._quiet_s - anyio.current_time()
+            left_s = self._last_turn + quiet_s - anyio.current_time()
             if left_s <= 0:
                 return
             with anyio.move_on_after(left_s):

@@ -41,7 +41,7 @@ def require_kind(kind: str) -> None:
 
 
 MOST_STARTS = 2
-"""Ends that nobody asked for, under probation; with the next start the former model is back."""
+"""Ends that nobody asked for, on trial or on probation; with the next start the former model is back for good."""
 
 _NAME = "updates.json"
 # The draft has one name: a way back that met the note of a start on a slow disk found its draft gone, and stayed.
@@ -81,7 +81,8 @@ class Step(msgspec.Struct):
 class Book(msgspec.Struct):
     """The file's content. `refused` says why a model is not tried again; `pinned` and `former` go by kind.
 
-    `tried` has what a model's trial measured (update_probe.Measured), of the last few.
+    `tried` has what a model's trial measured (update_probe.Measured), of the last few. `trying` is the model whose
+    trial is under way, and `ended_in_trial` counts the ends of a process that had one.
     """
 
     watch: Watch | None = None
@@ -90,6 +91,8 @@ class Book(msgspec.Struct):
     former: dict[str, str] = {}
     checked_s: float | None = None
     tried: dict[str, dict[str, float | None]] = {}
+    trying: str = ""
+    ended_in_trial: dict[str, int] = {}
     history: list[Step] = []
 
     def note(self, name: str, step: str, why: str = "") -> None:
@@ -142,6 +145,8 @@ def settle(data_dir: Path) -> str:
     book = read(data_dir)
     named = kept.read(data_dir)
     try:
+        on_trial = bool(book.trying)
+        told = _ended_in_trial(data_dir, book) if on_trial else ""
         for kind, key in KEYS.items():
             name = str(named.get(key, ""))
             if name in book.refused and book.watch is None and (former := book.former.get(kind)) != name:
@@ -149,8 +154,8 @@ def settle(data_dir: Path) -> str:
                 return f"{name} is not used any more: {book.refused[name]}"
         watch = book.watch
         if watch is None:
-            return ""
-        if watch.running:
+            return told
+        if watch.running and not on_trial:  # else it is the other one that is suspected
             watch.starts += 1
         if watch.starts >= MOST_STARTS:
             why = f"PersLM ended {watch.starts} times without being asked to while it was new"
@@ -160,7 +165,40 @@ def settle(data_dir: Path) -> str:
         write(data_dir, book)
     except OSError as error:
         log.warning("updates_not_settled error=%s", error.strerror)
-    return ""
+        return ""
+    return told
+
+
+def _ended_in_trial(data_dir: Path, book: Book) -> str:
+    """The process ended in the middle of a trial: the model in use was and is the former one. Raises OSError.
+
+    One end may be a pulled plug; a model whose trial takes the board down again is never tried any more.
+    """
+    name, book.trying = book.trying, ""
+    times = book.ended_in_trial.get(name, 0) + 1
+    book.ended_in_trial = {**book.ended_in_trial, name: times}
+    why = f"PersLM ended {times} times without being asked to while it was tried"
+    if times >= MOST_STARTS:
+        book.refused = {**book.refused, name: why}
+        book.note(name, "refused", why)
+    write(data_dir, book)
+    return f"{name} is not tried any more: {why}" if name in book.refused else ""
+
+
+def begin_trial(data_dir: Path, book: Book, name: str) -> None:
+    """Note that a model is tried from now on, for the case that this ends the process. Durable; raises OSError."""
+    book.trying = name
+    write(data_dir, book)
+
+
+def end_trial(data_dir: Path, book: Book) -> None:
+    """The trial is over, whatever came of it. What cannot be written costs a model one of its two ends."""
+    ended = {name: times for name, times in book.ended_in_trial.items() if name != book.trying}
+    book.trying, book.ended_in_trial = "", ended
+    try:
+        write(data_dir, book)
+    except OSError as error:
+        log.warning("updates_not_written error=%s", error.strerror)
 
 
 def ended(data_dir: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ _IDLE = 0.25  # of all cores' time: below it, the idle class gets too little
 _LOOK_S = 0.5  # the load average would still speak of what was over a minute ago
 
 
+class OutOfMemory(BundleRefused):
+    """The kernel ended the trial: memory did not hold it, or somebody with the power to do so wanted its end."""
+
+
 def with_model(config: Config, kind: str, name: str) -> Config:
     """The configuration in which `name` is the model of its kind."""
     section, _, key = KEYS[kind].partition(".")
@@ -45,8 +50,8 @@ async def run_trial(
 ) -> Measured:
     """Try a bundle that is in its place, stopping while a turn runs.
 
-    Raises `BundleRefused` with what was wrong, and `CatalogError` where the board was too busy to find out;
-    cancelling ends the child.
+    Raises `BundleRefused` with what was wrong (`OutOfMemory` where memory ran out), and `CatalogError` where the
+    board was too busy to find out; cancelling ends the child.
     """
     # Our own child, of this very code: nobody else can hand it anything.
     tried = with_model(config, manifest.kind, manifest.name)
@@ -56,6 +61,8 @@ async def run_trial(
     command = [sys.executable, "-m", "perslm_daemon.update_probe"]
     said_all, ended_with = await _ran(command, handed, turns, manifest.name, longest_s)
     told = said_all.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    if ended_with == -signal.SIGKILL:
+        raise OutOfMemory(f"{manifest.name} was ended in its trial by the system: memory does not hold it")
     if ended_with < 0:
         raise BundleRefused(f"{manifest.name} crashed in its trial (signal {-ended_with})")
     try:

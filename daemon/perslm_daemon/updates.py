@@ -8,7 +8,7 @@ board that answers. Knows no transport.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,6 @@ from perslm_daemon.changes import Changes
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Config
 from perslm_daemon.laid_over import model_sha256, rests
-from perslm_daemon.machine import memory_line_mb
 from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Turn
 from perslm_daemon.turns_first import TurnsFirst
@@ -33,14 +32,14 @@ from perslm_daemon.update_files import drop_refused, in_use, known_files, tidy
 from perslm_daemon.update_host import HostLink, followed
 from perslm_daemon.update_mailbox import FOLDER as MAILBOX
 from perslm_daemon.update_mailbox import Mailbox
-from perslm_daemon.update_trial import run_trial
+from perslm_daemon.update_proving import Proving
 from perslm_daemon.update_watch import Watching
 from perslm_runtime import __version__
 from perslm_runtime.bundle import Channel, Manifest, channel_path, read_channel
 from perslm_runtime.bundles import Bringing, bring, installed, look_up, remove
 from perslm_runtime.errors import BundleRefused, CatalogError, InputError, PersLMError
 from perslm_runtime.fetch import Progress
-from perslm_runtime.lane import Stop
+from perslm_runtime.lane import Lane, Stop
 
 if TYPE_CHECKING:
     from perslm_runtime.trust import Trust
@@ -53,7 +52,6 @@ _AFTER_START_S = 60.0  # a start has better things to do than to look for models
 _SOON_S = 900.0  # after a look that failed for want of a network
 _SETTLED_S = 600.0  # a process that lived so long is no crash loop
 _CALM_S = 30.0  # between two looks at a board that was hot, or on its battery
-_RESERVE_MB = 100
 
 
 class Updates:
@@ -68,6 +66,7 @@ class Updates:
         *,
         book: Book,
         board_id: Callable[[], str],
+        lanes: Mapping[str, Lane[Any] | None],
         root: Path = Path("/"),
     ) -> None:
         self._config, self._bulletin, self._changes, self._clock = config, bulletin, changes, clock
@@ -77,6 +76,7 @@ class Updates:
         self._problem = ""
         self._found: Found | None = None
         self._turns = TurnsFirst(config.sync.quiet_s)
+        self._proving = Proving(config, book, self._turns, lanes)
         self._watching = Watching()
         self._calm = Calm(config.sync, root)
         self._waits = ""
@@ -282,11 +282,10 @@ class Updates:
             if not await self._require_calm(name):  # bringing took its time, and what is here stays
                 return False
             await self._turns.idle()
-            if await _thread(memory_line_mb, "MemAvailable") > manifest.memory_mb + _RESERVE_MB:
-                self._step(name, "trying", "")
-                outcome = await run_trial(self._config, manifest, self._turns)
-                log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
-                self._book.note_trial(name, outcome.figures())
+            self._step(name, "trying", "")
+            outcome = await self._proving.prove(manifest)
+            log.info("tried name=%s right=%d/%d", name, outcome.right, outcome.asked)
+            self._book.note_trial(name, outcome.figures())
             await self._turns.idle()
             await self._change_over(manifest)
             return True
@@ -295,9 +294,11 @@ class Updates:
             self._step(name, "refused", str(error))
             await self._keep_book()
             await _thread(remove, self._config.models_dir, name)
+            await self._proving.restore()
         except CatalogError as error:
             self._fail(str(error))
             self._step(name, "failed", str(error))
+            await self._proving.restore()
         finally:
             self._percent = None
             self._post()

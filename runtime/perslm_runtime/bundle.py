@@ -202,6 +202,8 @@ def _mistakes(manifest: Manifest) -> list[str]:
         found.append("app_min has to be numbers with dots between")
     if not manifest.files:
         found.append("it has no files")
+    if not manifest.boards or not manifest.languages:
+        found.append("boards and languages name one each at the least")
     paths = [file.path for file in manifest.files]
     found += bundle_trial.mistakes(manifest.kind, manifest.trial, paths)
     found += _kind_mistakes(manifest, paths)

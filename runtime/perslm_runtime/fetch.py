@@ -79,8 +79,11 @@ def download(
     stop: Stop,
     patience: Patience,
     tls: ssl.SSLContext | None = None,
+    by_content: bool = False,
 ) -> bool:
     """Fetch `url` into `target`, going on where an earlier call ended; return whether it went on.
+
+    With `by_content` the address names the file by its content: then what another server has sent goes on here.
 
     `arrived(n)` is called with the bytes `target` now has. A `size` that the server contradicts is an error.
     A dropped connection is tried again for as long as each try brings new bytes, and `patience.tries` times
@@ -95,7 +98,14 @@ def download(
         stop.check()
         try:
             resumed |= _one_try(
-                url, target, size, arrived=arrived, stop=stop, timeout_s=patience.timeout_s, tls=tls
+                url,
+                target,
+                size,
+                arrived=arrived,
+                stop=stop,
+                timeout_s=patience.timeout_s,
+                tls=tls,
+                by_content=by_content,
             )
         except _TransientError as error:
             reached = _size_of(target)
@@ -170,14 +180,16 @@ def _one_try(
     stop: Stop,
     timeout_s: float,
     tls: ssl.SSLContext | None,
+    by_content: bool,
 ) -> bool:
     have, validator = _size_of(target), _validator_of(target)
     request = urllib.request.Request(  # noqa: S310 - _OnlyHttps sees it
         url, headers={"User-Agent": f"perslm/{__version__}", "Accept-Encoding": "identity"}
     )
-    if have and validator.is_file():  # only what is known to be the same version may be continued
+    if have and (by_content or validator.is_file()):  # only what is known to be the same may be continued
         request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", validator.read_text(encoding="ascii"))
+        if not by_content:
+            request.add_header("If-Range", validator.read_text(encoding="ascii"))
     opener = _opener(tls)
     try:
         with opener.open(request, timeout=timeout_s) as response:

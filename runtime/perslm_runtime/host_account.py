@@ -35,6 +35,7 @@ from perslm_runtime.pairing import Pairing, PairingRefused
 
 _PATIENCE_S = 20.0
 _RENEW_DAYS = 30.0
+_NEXT = "next"
 _LONGEST_ANSWER = 1 << 20
 _SEEDED = "seeded"
 
@@ -111,6 +112,8 @@ class HostAccount:
     def of(cls, folder: Path) -> HostAccount | None:
         """What `enroll` kept."""
         identity = kept(folder, "board")
+        if identity is not None and not same_key(identity, identity.certificate):
+            identity = _completed(folder)
         file = folder / "url"
         return cls(folder, file.read_text(encoding="utf-8"), identity) if identity and file.is_file() else None
 
@@ -147,7 +150,7 @@ class HostAccount:
         return True
 
     def renew(self) -> None:
-        """Take a new key and certificate now; the old one is void at the host."""
+        """Take a new key and certificate now; the old one is void at the host once this one is shown there."""
         fresh = self_signed("renewed")
         with _connected(self.url, self.context()) as connection:
             told = _asked(connection, "/renew", {"certificate": fresh.certificate.decode()})
@@ -155,7 +158,20 @@ class HostAccount:
         if not same_key(fresh, certificate):
             raise PairingRefused("the host certified another key than this board's")
         self._identity = Identity(fresh.key, certificate)
+        keep(
+            self._folder, _NEXT, self._identity
+        )  # key and certificate are two files: a cut between them is mended
         keep(self._folder, "board", self._identity)
+        for name in (f"{_NEXT}.pem", f"{_NEXT}.key"):
+            (self._folder / name).unlink()
+
+
+def _completed(folder: Path) -> Identity | None:
+    """The identity of a renewal that a power cut ended between its two files; None where there is none."""
+    following = kept(folder, _NEXT)
+    if following is not None:
+        keep(folder, "board", following)
+    return following
 
 
 def _connected(url: str, context: ssl.SSLContext) -> _Closing:

@@ -25,9 +25,19 @@ import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from perslm_runtime.errors import Cancelled, EngineError, LaneClosed, LaneHung, PersLMError
+from perslm_runtime.errors import Cancelled, LaneClosed, LaneHung
 from perslm_runtime.lane_faults import Faults, RebuildPolicy, is_fault
-from perslm_runtime.lane_job import Beats, Gate, Job, Outcome, Stop, building, stop_of_build
+from perslm_runtime.lane_job import (
+    Beats,
+    Gate,
+    Job,
+    Outcome,
+    Stop,
+    as_engine_error,
+    building,
+    stop_of_build,
+    tell_loop,
+)
 
 __all__ = ["BUILD_S", "STOP_S", "Gate", "Lane", "Stop", "stop_of_build"]
 
@@ -173,7 +183,7 @@ class Lane(Generic[E]):
         if ready.error is not None:
             self._closing = True
             await self._wait_for_thread(None)
-            raise _as_engine_error(self.name, ready.error) from ready.error
+            raise as_engine_error(self.name, ready.error) from ready.error
         return self
 
     async def _leave_build(self, ready: Outcome[None]) -> None:
@@ -215,12 +225,10 @@ class Lane(Generic[E]):
         """
         error = await self._done(lambda stop: self._exchange(build, stop))
         if error is not None:
-            raise _as_engine_error(self.name, error) from error
+            raise as_engine_error(self.name, error) from error
 
     def _exchange(self, build: Callable[[], E], stop: Stop) -> Exception | None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        self._let_go()
         began = time.perf_counter()
         try:
             self._engine = self._built(build, stop)
@@ -239,14 +247,28 @@ class Lane(Generic[E]):
         """
         return await self._done(lambda stop: self._reopened(between, stop))
 
+    async def vacate(self, hold: Callable[[Stop, Callable[[], bool]], None]) -> None:
+        """Close the engine and run `hold(stop, wanted)` in its thread; the next job builds it again as before.
+
+        `wanted()` says whether a job waits for the engine by now.
+        """
+        await self._done(lambda stop: self._vacated(hold, stop))
+
+    def _vacated(self, hold: Callable[[Stop, Callable[[], bool]], None], stop: Stop) -> None:
+        self._let_go()
+        hold(stop, lambda: not self._jobs.empty())
+
     def _reopened(self, between: Callable[[], T], stop: Stop) -> T:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        self._let_go()
         try:
             return between()
         finally:
             self._ready_engine(stop)
+
+    def _let_go(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     async def _done(self, work: Callable[[Stop], T]) -> T:
         self._refuse_if_closed()
@@ -257,7 +279,7 @@ class Lane(Generic[E]):
         def run() -> None:
             outcome.value = work(stop)
 
-        job = Job(run, outcome, lambda: _tell(token, outcome.done.set), stop)
+        job = Job(run, outcome, lambda: tell_loop(token, outcome.done.set), stop)
         self._jobs.put(job)
         try:
             await outcome.done.wait()
@@ -265,7 +287,7 @@ class Lane(Generic[E]):
             await self._settle(job)
             raise
         if outcome.error is not None:
-            raise _as_engine_error(self.name, outcome.error) from outcome.error
+            raise as_engine_error(self.name, outcome.error) from outcome.error
         return outcome.value  # type: ignore[return-value]  # set whenever error is not
 
     @asynccontextmanager
@@ -298,8 +320,8 @@ class Lane(Generic[E]):
                 pass  # the consumer left: what it no longer wants is not an error
 
         def tell() -> None:
-            _tell(token, sender.close)
-            _tell(token, outcome.done.set)
+            tell_loop(token, sender.close)
+            tell_loop(token, outcome.done.set)
 
         job = Job(run, outcome, tell, stop)
         self._jobs.put(job)
@@ -309,7 +331,7 @@ class Lane(Generic[E]):
             receiver.close()
             await self._settle(job)
         if outcome.error is not None and not isinstance(outcome.error, Cancelled):
-            raise _as_engine_error(self.name, outcome.error) from outcome.error
+            raise as_engine_error(self.name, outcome.error) from outcome.error
 
     async def _settle(self, job: Job) -> None:
         """Stop the job and wait until the engine is free of it. One that has not begun never will: no wait.
@@ -354,10 +376,10 @@ class Lane(Generic[E]):
             self._engine = self._built(self._build, self._first_build)
         except BaseException as error:  # noqa: BLE001 - reported to the task that entered the lane
             ready.error = error
-            _tell(token, ready.done.set)
+            tell_loop(token, ready.done.set)
             return
         self.load_s = time.perf_counter() - began
-        _tell(token, ready.done.set)
+        tell_loop(token, ready.done.set)
         try:
             while (job := self._jobs.get()) is not None:
                 if self._closing or self.given_up:
@@ -365,9 +387,7 @@ class Lane(Generic[E]):
                 else:
                     self._run(job, token)
         finally:
-            engine, self._engine = self._engine, None
-            if engine is not None:
-                engine.close()
+            self._let_go()
 
     def _run(self, job: Job, token: EventLoopToken) -> None:
         """Run one job and tell what came of it; then, after a fault, see to the engine."""
@@ -406,18 +426,16 @@ class Lane(Generic[E]):
             return
         hook = self._on_fault
         try:
-            _tell(token, lambda: hook(self.name, fault, count))
+            tell_loop(token, lambda: hook(self.name, fault, count))
         except Exception:
             log.exception("lane=%s: the fault could not be announced", self.name)
 
     def _renew(self) -> None:
         """Close the engine in doubt and, unless it was given up, build it again; busy meanwhile."""
-        engine, self._engine = self._engine, None
         stop = Stop(self._beats)
         self._begin(Job(lambda: None, Outcome(anyio.Event()), lambda: None, stop))
         try:
-            if engine is not None:
-                engine.close()
+            self._let_go()
         except Exception:
             log.exception("lane=%s: the failed engine could not be closed", self.name)
         try:
@@ -428,17 +446,3 @@ class Lane(Generic[E]):
         finally:
             self._beats.beat()
             self._current = None
-
-
-def _tell(token: EventLoopToken, action: Callable[[], None]) -> None:
-    """Run `action` in the loop; nobody is left to tell once the loop has ended."""
-    try:
-        anyio.from_thread.run_sync(action, token=token)
-    except anyio.RunFinishedError:
-        return
-
-
-def _as_engine_error(name: str, error: BaseException) -> BaseException:
-    if isinstance(error, PersLMError) or not isinstance(error, Exception):
-        return error
-    return EngineError(f"the {name} engine failed: {type(error).__name__}: {error}")

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import anyio
+import anyio.from_thread
+from anyio.lowlevel import EventLoopToken
 
-from perslm_runtime.errors import Cancelled, PersLMError
+from perslm_runtime.errors import Cancelled, EngineError, PersLMError
 
 T = TypeVar("T")
 
@@ -143,3 +145,18 @@ class Job:
         """End it without running it."""
         self.outcome.error = error
         self.tell()
+
+
+def tell_loop(token: EventLoopToken, action: Callable[[], None]) -> None:
+    """Run `action` in the loop, from another thread; nobody is left to tell once the loop has ended."""
+    try:
+        anyio.from_thread.run_sync(action, token=token)
+    except anyio.RunFinishedError:
+        return
+
+
+def as_engine_error(name: str, error: BaseException) -> BaseException:
+    """The error as whoever asked the lane `name` gets it: ours as it is, any other as `EngineError`."""
+    if isinstance(error, PersLMError) or not isinstance(error, Exception):
+        return error
+    return EngineError(f"the {name} engine failed: {type(error).__name__}: {error}")

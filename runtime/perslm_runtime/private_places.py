@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from perslm_runtime import private_streets, private_towns
+from perslm_runtime import private_frames, private_streets, private_towns
 from perslm_runtime.private_numbers import Span
 
 ADDRESS = "address"
@@ -116,6 +116,15 @@ def spans(text: str) -> Iterator[Span]:
         for match in form.finditer(text):
             if not _SOMEBODYS.match(match["where"]) and "@" not in match["where"]:
                 yield _whole(text, *match.span("where"))
+    for form in private_frames.FRAMES if _COUNTS.search(text) else ():
+        for match in form.finditer(text):
+            where = match["where"]
+            if (
+                private_frames.A_NAME.search(where)
+                and not private_frames.NO_PLACE.match(where)
+                and "@" not in where
+            ):
+                yield Span(*match.span("where"), ADDRESS)
 
 
 def _whole(text: str, start: int, end: int) -> Span:

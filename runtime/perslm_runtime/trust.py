@@ -153,7 +153,8 @@ class Trust:
     def fetch(self, path: str, target: Path, arrived: Callable[[int], None], patience: Patience) -> None:
         """Bring a large target to `target`, going on where an earlier call ended, from one mirror after the other.
 
-        `arrived(n)` is called with the bytes there are, and may sleep.
+        What one mirror has begun the next one ends. Where that is not what was signed, a part of it was wrong, and
+        the last one is asked for the whole. `arrived(n)` is called with the bytes there are, and may sleep.
         """
         info = self._signed(path)
         problems: list[str] = []
@@ -161,17 +162,11 @@ class Trust:
         for mirror in self._mirrors:
             url = mirror.target(path, info.hashes["sha256"])
             try:
-                if url.startswith(_LOCAL):
-                    _copy(url, target, arrived, self.stop)
-                else:
-                    tls = self._connections.tls
-                    download(url, target, info.length, arrived=arrived, stop=self.stop, patience=patience, tls=tls)
+                if self._brought(url, target, info, arrived, patience):
+                    return
             except FetchError as error:
                 failed.append(error)
                 continue
-            if _is(target, info):
-                return
-            target.unlink(missing_ok=True)
             problems.append(f"{url} is not the file that was signed")
         if problems:
             raise BundleRefused("; ".join(problems))
@@ -184,6 +179,39 @@ class Trust:
             raise BundleRefused(f"{file.name} is not the file that was signed as {path}")
 
     # -------------------------------------------------------------- inside
+
+    def _brought(
+        self, url: str, target: Path, info: TargetFile, arrived: Callable[[int], None], patience: Patience
+    ) -> bool:
+        """Whether one mirror has brought a file, or its end, that is what was signed; else nothing is left."""
+        went_on = True
+        while went_on:
+            if url.startswith(_LOCAL):
+                _copy(url, target, arrived, self.stop)
+                went_on = False
+            else:
+                went_on = self._downloaded(url, target, info.length, arrived, patience)
+            if _is(target, info):
+                return True
+            target.unlink(missing_ok=True)
+        return False
+
+    def _downloaded(
+        self, url: str, target: Path, size: int, arrived: Callable[[int], None], patience: Patience
+    ) -> bool:
+        """Fetch a file; returns whether it began with bytes that were here already."""
+        before = target.is_file() and target.stat().st_size > 0
+        went_on = download(
+            url,
+            target,
+            size,
+            arrived=arrived,
+            stop=self.stop,
+            patience=patience,
+            tls=self._connections.tls,
+            by_content=True,
+        )
+        return before and went_on
 
     def _refreshed(self, mirror: Mirror) -> Updater:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from perslm_daemon.cli import run as perslm
 from perslm_daemon.config import Flags
 from perslm_daemon.config_sections import Config
 from perslm_daemon.serve import Wish, Wishes, serve
@@ -34,9 +36,20 @@ class House:
     def __init__(self, folder: Path, boards: Boards) -> None:
         self.data = folder / "board"
         self.boards = boards
+        self._host, self._port = ExitStack(), 0
         self.wishes = Wishes()
         self._seen: list[Running] = []
         self._online = anyio.Event()
+
+    def host_comes(self) -> int:
+        """The host serves, always on the same port; returns it."""
+        named = ["127.0.0.1", "localhost"]
+        service = Service(self.data.parent / "repository", self.boards, "127.0.0.1", self._port, named)
+        self._port = self._host.enter_context(service.running())
+        return self._port
+
+    def host_goes(self) -> None:
+        self._host.close()
 
     def load(self) -> Config:
         quiet = (
@@ -100,12 +113,11 @@ def house(tmp_path: Path) -> Iterator[House]:
     (tmp_path / "repository/metadata").mkdir(parents=True)
     (tmp_path / "repository/metadata/1.root.json").write_text("{}")
     boards = Boards(tmp_path / "repository-boards")
-    service = Service(tmp_path / "repository", boards, "127.0.0.1", 0, ["127.0.0.1", "localhost"])
-    with service.running() as port:
-        found = House(tmp_path, boards)
-        found.data.mkdir()
-        enroll(found.data / "host", f"https://127.0.0.1:{port}", boards.open_window(), "kitchen")
-        yield found
+    found = House(tmp_path, boards)
+    found.data.mkdir()
+    enroll(found.data / "host", f"https://127.0.0.1:{found.host_comes()}", boards.open_window(), "kitchen")
+    yield found
+    found.host_goes()
 
 
 @asynccontextmanager
@@ -117,7 +129,9 @@ async def running(house: House) -> AsyncIterator[None]:
         house.wishes.ask(Wish.STOP)
 
 
-async def test_nothing_goes_until_somebody_lets_it_and_forgetting_reaches_the_host(house: House) -> None:
+async def test_nothing_goes_until_somebody_lets_it_and_forgetting_reaches_the_host(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = partial(house.verb, "ask")
     async with running(house):
         await ask(text="Please have a countdown of five minutes for my eggs, zanthopol.")
@@ -139,8 +153,17 @@ async def test_nothing_goes_until_somebody_lets_it_and_forgetting_reaches_the_ho
         assert "[phone]" in failed["sends"]["messages"][0]["content"]
         await ask(text="No, I meant ten minutes")
         assert {one["kind"] for one in await house.waiting(2)} == {"failed", "corrections"}
+        with monkeypatch.context() as typed:  # the first is kept, the second gets other words
+            typed.setattr("sys.stdin", io.StringIO("k\ne\nSet it for zanthopol\n\n\n\n\n"))
+            command = ["--data-dir", str(house.data), "share", "review"]
+            assert await anyio.to_thread.run_sync(perslm, command) == 0
+        assert "Set it for zanthopol" in json.dumps([one["sends"] for one in await house.waiting(2)])
 
         assert await house.at_the_host(0) == [], "it waits to be looked at"
+        await anyio.to_thread.run_sync(house.host_goes)
+        away = await house.verb("share", action="send")
+        assert "cannot be reached" in str(away.error)
+        await anyio.to_thread.run_sync(house.host_comes)
         sent = await house.share("send")
         assert sent["sent"] == 2
         kept = await house.at_the_host(2)

@@ -24,6 +24,7 @@ from daemon_child import daemon
 from loopback_http import Site
 from lora import write_lora
 from perslm_daemon import kept, update_book
+from perslm_daemon.cli import run as perslm
 from perslm_daemon.config import Flags, load
 from perslm_daemon.config_sections import Config
 from perslm_daemon.control_client import connect
@@ -35,9 +36,9 @@ from perslm_runtime.errors import PersLMError
 from perslm_training_host.cli import run as perslm_host
 from perslm_training_host.delta import make
 from perslm_training_host.repository import Repository
-from real_models import model_path
+from real_models import model_path, with_heads
 from test_serve import ask
-from updates import bundle, pages, repository, served
+from updates import bundle, derived, emptied, longer, pages, renamed, repository, served, touched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("small_gguf")]
 
@@ -46,37 +47,8 @@ ROUNDS = int(os.environ.get("PERSLM_STRESS_ROUNDS", "10"))
 KILLS = int(os.environ.get("PERSLM_UPDATE_KILLS", 2 * ROUNDS if ROUNDS >= 100 else 2))
 SEED = int(os.environ.get("PERSLM_UPDATE_SEED", "8"))
 BASE = "smollm2-135m-q4_1"
+MORE_THAN_ANY_MB = 1_000_000
 TRIAL = Trial((Question("What is the capital of France?", ("Paris",)),), right=1)
-
-
-def derived(gguf: Path, change: Callable[[bytearray], None]) -> bytes:
-    """Another model's bytes, made of the small one's."""
-    data = bytearray(gguf.read_bytes())
-    change(data)
-    return bytes(data)
-
-
-def renamed(data: bytearray) -> None:
-    """Other bytes, the same weights."""
-    at = data.index(b"Smollm2", data.index(b"general.name"))
-    data[at : at + 7] = b"PersLM2"
-
-
-def emptied(data: bytearray) -> None:
-    """It loads, and what it says is nonsense."""
-    half = len(data) // 2
-    data[half : half + (16 << 20)] = bytes(16 << 20)
-
-
-def touched(data: bytearray) -> None:
-    """A few codes of the last blocks, which is what teaching changes: the model says the same."""
-    for at in range(len(data) - 2000, len(data) - 1000, 100):
-        data[at] ^= 1
-
-
-def longer(data: bytearray) -> None:
-    """Other bytes again: what lies behind the tensors is never read."""
-    data.append(0)
 
 
 class House:
@@ -88,8 +60,11 @@ class House:
         (self.models / BASE).mkdir(parents=True)
         for path in model_path(BASE).iterdir():
             (self.models / BASE / path.name).symlink_to(path)
+        with_heads(folder / "data")
         self.wishes = Wishes()
         self.running: list[Running] = []
+        self.reserve_mb = 100
+        """Memory to be free for a trial beside the model in use; more than any machine has: in its place."""
         self._online = anyio.Event()
 
     def publish(self, version: int, gguf: Path, change: Callable[[bytearray], None]) -> None:
@@ -105,6 +80,7 @@ class House:
             "sync__root_file": str(self.repo.anchor),
             "sync__rate_kb_s": "0",
             "sync__quiet_s": "0",
+            "sync__reserve_mb": str(self.reserve_mb),
         }
 
     async def offered(self, version: int, gguf: Path, change: Callable[[bytearray], None]) -> None:
@@ -140,6 +116,7 @@ class House:
             f"sync.root_file={self.repo.anchor}",
             "sync.rate_kb_s=0",
             "sync.quiet_s=0",
+            f"sync.reserve_mb={self.reserve_mb}",
         )
         return load(Flags(data_dir=self.folder / "data", profile="dev", settings=settings), {}, with_kept=True)
 
@@ -192,6 +169,7 @@ async def test_a_signed_model_is_looked_at_used_and_taken_back_and_a_bad_one_is_
 ) -> None:
     async with followed(host) as one:
         await looked_at(one, tmp_path, small_gguf)
+        one.reserve_mb = MORE_THAN_ANY_MB  # from the change-over on: what comes next is tried in its place
         await one.sync("install")
         await one.online()
         assert one.model == "home-v1"
@@ -204,6 +182,10 @@ async def test_a_signed_model_is_looked_at_used_and_taken_back_and_a_bad_one_is_
         await one.offered(2, small_gguf, emptied)
         status = await one.sync("install")
         assert "failed its trial: 0 of 1 questions" in status["refused"]["home-v2"]
+        assert one.running[-1].assistant.parts.model.rebuilt == 2, (
+            "the change-over, and after the trial in its place"
+        )
+        assert await one.answers()
         before = len(one.site.requests)
         await one.sync("install")
         asked_for = [path for path, _ in one.site.requests[before:]]
@@ -240,13 +222,18 @@ async def sentences_go_back(one: House, folder: Path) -> None:
     assert (await one.sync("status"))["refused"]["intents-v1"] == "3 errors since it is used"
 
 
+def command(one: House, *words: str) -> None:
+    """What somebody types beside the running daemon."""
+    assert perslm(["--data-dir", str(one.folder / "data"), *words]) == 0
+
+
 async def looked_at(one: House, folder: Path, gguf: Path) -> None:
     """What is pinned stays, what is no successor is left to people, a look takes nothing and may fail."""
-    await one.sync("pin", kind="llm")
+    await anyio.to_thread.run_sync(command, one, "models", "pin")
     await one.offered(1, gguf, renamed)
     status = await one.sync("install")
     assert status["not_taken"] == {"home-v1": f"llm is pinned to {BASE}"}
-    await one.sync("unpin", kind="llm")
+    await anyio.to_thread.run_sync(command, one, "models", "unpin", "llm")
     other = await anyio.to_thread.run_sync(partial(bundle, folder, 5, b"GGUF", id="other", base="another-model"))
     await one.publish_folder(other, "other", 5)
     offered = await one.sync("check")
@@ -324,7 +311,7 @@ async def test_an_adapter_is_put_onto_the_model_what_else_there_is_waits_and_it_
         assert "Paris" not in str(told.data.get("text")), "it is put onto the model: this one spoils it"
         status = await one.sync("check")
         assert "adapter-v1 is on probation: one new thing at a time" in status["not_taken"]["intents-v1"]
-        await one.sync("rollback", kind="adapter")
+        await anyio.to_thread.run_sync(command, one, "models", "rollback", "adapter")
         await one.online()
         assert one.running[-1].config.model.adapter == ""
         assert await one.answers()
@@ -351,6 +338,29 @@ def test_two_ends_that_nobody_asked_for_bring_the_former_model_back_before_the_e
     assert update_book.settle(tmp_path) == ""
 
 
+def test_a_power_cut_in_a_trial_leaves_the_former_model_in_use_and_a_second_one_ends_the_trials(
+    tmp_path: Path,
+) -> None:
+    kept.change(tmp_path, {"model.id": BASE})
+    book = Book(watch=Watch(BASE, "llm", "older", 0.0, running=True))
+    update_book.begin_trial(tmp_path, book, "home-v1")
+    assert update_book.settle(tmp_path) == "", "one may be a pulled plug"
+    book = update_book.read(tmp_path)
+    assert (book.trying, book.refused) == ("", {})
+    update_book.begin_trial(tmp_path, book, "home-v1")
+    update_book.end_trial(tmp_path, book)
+    assert update_book.read(tmp_path).ended_in_trial == {}, "one that came to its end takes the count back"
+    for _ in range(2):
+        update_book.begin_trial(tmp_path, book, "home-v1")
+        told = update_book.settle(tmp_path)
+        book = update_book.read(tmp_path)
+    assert "home-v1 is not tried any more: PersLM ended 2 times" in told
+    assert "while it was tried" in book.refused["home-v1"]
+    assert kept.read(tmp_path)["model.id"] == BASE
+    assert book.watch is not None
+    assert book.watch.starts == 0, "no end in the trial of another is the fault of the one on probation"
+
+
 def test_orderly_ends_are_no_sign_against_a_model(tmp_path: Path) -> None:
     update_book.write(tmp_path, Book(watch=Watch("home-v1", "llm", BASE, 0.0, running=True)))
     for _ in range(5):
@@ -366,7 +376,6 @@ def in_place(one: House, gguf: Path) -> None:
     for path in bundle(one.folder, 1, derived(gguf, renamed), base=BASE, trial=TRIAL).iterdir():
         shutil.copyfile(path, one.models / "home-v1" / path.name)
     data = one.folder / "data"
-    data.mkdir()
     update_book.write(data, Book(watch=Watch("home-v1", "llm", BASE, time.time()), former={"llm": BASE}))
     kept.change(data, {"model.id": "home-v1"})
 
@@ -395,6 +404,7 @@ def test_kill_9_at_any_moment_of_an_update_leaves_a_board_that_answers(host: Hou
     host.publish(1, small_gguf, renamed)
     version, models = 1, set()
     for _ in range(KILLS):
+        host.reserve_mb = chance.choice((100, MORE_THAN_ANY_MB))  # tried beside the one in use, or in its place
         with daemon(host.folder / "data", "", **host.more) as child:
             models.add(asked(host.folder / "data", "sync")["in_use"]["llm"])
             wishing = threading.Thread(target=install, args=(host.folder / "data",))

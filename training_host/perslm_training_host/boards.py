@@ -18,6 +18,7 @@ from filelock import FileLock
 from perslm_runtime.certificates import (
     Identity,
     authority,
+    days_left,
     for_board,
     for_host,
     keep,
@@ -31,15 +32,20 @@ from perslm_runtime.pairing import Pairing, PairingRefused, new_code
 
 WINDOW_S = 300.0
 TRIES = 3
+_SERVER_DAYS_LEFT = 60.0  # `perslm-host serve` looks when it starts
 _LONGEST_REPORT = 64 << 10
 
 
 class BoardRecord(msgspec.Struct):
-    """A board: its certificate's serial number, and what it told last (Unix seconds)."""
+    """A board: its certificate's serial number, and what it told last (Unix seconds).
+
+    `before` is the serial number of the certificate before, until the new one was seen: an answer may be lost.
+    """
 
     name: str
     serial: str
     enrolled_s: float
+    before: str = ""
     seen_s: float | None = None
     revoked: bool = False
     report: dict[str, Any] = {}
@@ -70,11 +76,12 @@ class Boards:
         return found
 
     def server(self, reached_by: list[str]) -> Identity:
-        """The server's identity for these names and addresses, made anew when they change."""
+        """The server's identity for these names and addresses, made anew when they change or it ends soon."""
         names = self._folder / "server.names"
         known = names.read_text(encoding="utf-8").split() if names.is_file() else []
         found = kept(self._folder, "server")
-        if found is None or sorted(known) != sorted(reached_by):
+        ends = found is not None and days_left(found.certificate) < _SERVER_DAYS_LEFT
+        if found is None or ends or sorted(known) != sorted(reached_by):
             keep(self._folder, "server", found := for_host(self.authority(), "PersLM host", reached_by))
             names.write_text("\n".join(reached_by), encoding="utf-8")
         return found
@@ -146,9 +153,17 @@ class Boards:
         return msgspec.json.encode(given)
 
     def renew(self, name: str, certificate: bytes) -> bytes:
-        """A new certificate over a board's new key; the old one is void from now on."""
+        """A new certificate over a board's new key; the old one is void once the board shows this one.
+
+        A board that lost its power, or this answer, has the old one alone, and would be let in no more.
+        """
         fresh = for_board(self.authority(), certificate, name)
-        self._change(lambda known: setattr(known[name], "serial", serial_of(fresh)))
+
+        def renewed(known: dict[str, BoardRecord]) -> None:
+            record = known[name]
+            record.before, record.serial = record.before or record.serial, serial_of(fresh)
+
+        self._change(renewed)
         return fresh
 
     # -------------------------------------------------------------- the fleet
@@ -166,9 +181,13 @@ class Boards:
                 return {}
 
     def admitted(self, name: str, serial: str) -> bool:
-        """Whether a certificate is the one that this board has now."""
+        """Whether a certificate is the one that this board has now, or had until a renewal it has not used yet."""
         record = self.known().get(name)
-        return record is not None and not record.revoked and record.serial == serial
+        if record is None or record.revoked or serial not in (record.serial, record.before):
+            return False
+        if record.before and serial == record.serial:
+            self._change(lambda known: setattr(known[name], "before", ""))
+        return True
 
     def revoke(self, name: str) -> None:
         """Let a board in no more. Raises `InputError` for one that is not known."""

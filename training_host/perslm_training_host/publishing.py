@@ -65,9 +65,10 @@ def rotate(
     folder: Folder = _HERE,
     keys: Keys = None,
 ) -> None:
-    """Make a new key for a role and let its old ones go; boards follow by themselves."""
-    key = _open(folder, keys).rotate(role)
-    _tell(context, {"role": role, "key": key}, f"{role} is signed with key {key[:16]} from now on")
+    """Make new keys for a role, as many as sign together, and let its old ones go; boards follow by themselves."""
+    made = _open(folder, keys).rotate(role)
+    shown = " and ".join(key[:16] for key in made)
+    _tell(context, {"role": role, "keys": made}, f"{role} is signed with {shown} from now on")
 
 
 def publish(
@@ -78,8 +79,11 @@ def publish(
 ) -> None:
     """Check and sign a bundle; `promote` offers it to boards."""
     manifest = _open(folder, keys).publish(source)
-    said = f"published {manifest.name} ({manifest.size / 1e6:.1f} MB): `perslm-host promote {manifest.id} "
-    _tell(context, _data(manifest), f"{said}{manifest.version}` offers it")
+    parts = {"evaluation report": manifest.evaluation, "data card": manifest.data}
+    without = [name for name, content in parts.items() if not content]
+    said = f"published {manifest.name} ({manifest.size / 1e6:.1f} MB{''.join(f', no {name}' for name in without)})"
+    offers = f"`perslm-host promote {manifest.id} {manifest.version}` offers it"
+    _tell(context, {**_data(manifest), "without": without}, f"{said}: {offers}")
 
 
 def promote(

@@ -43,6 +43,7 @@ from perslm_runtime.bundle import (
     release_channel,
     write_manifest,
 )
+from perslm_runtime.catalog_file import BOARDS
 from perslm_runtime.errors import ConfigError, InputError
 from perslm_runtime.fingerprint import sync
 from perslm_training_host.signing_keys import ROLES, SigningKeys
@@ -115,6 +116,8 @@ class Repository(TufRepository):
         if not (source / MANIFEST).is_file():
             raise InputError(f"{source} holds no {MANIFEST}: docs/updates.md says what a bundle is")
         manifest = read_manifest((source / MANIFEST).read_bytes(), str(source / MANIFEST))
+        if strange := [name for name in manifest.boards if name not in BOARDS]:
+            raise InputError(f"there is no board profile {strange[0]!r}: profiles are {', '.join(BOARDS)}")
         text = write_manifest(manifest)
         path = manifest_path(manifest.id, manifest.version)
         known = self.targets().targets.get(path)
@@ -195,23 +198,25 @@ class Repository(TufRepository):
         self.do_snapshot(force=fresh)
         self.do_timestamp(force=fresh)
 
-    def rotate(self, role: str) -> str:
-        """Make a new key for a role and let the old ones of it go. Returns the new key's id.
+    def rotate(self, role: str) -> list[str]:
+        """Make new keys for a role, as many as have to sign together, and let its old ones go. Returns their ids.
 
         The new root is signed with the old root keys, too, so boards follow it by themselves.
         """
         self.expiries()
-        signer = self._keys.make(role)
+        if role not in ROLES:
+            raise InputError(f"there is no role {role!r}: roles are {', '.join(ROLES)}")
+        made = [self._keys.make(role) for _ in range(self.root().roles[role].threshold)]
         with self.edit_root() as root:
             for key in list(root.roles[role].keyids):
                 root.revoke_key(key, role)
-            root.roles[role].threshold = 1
-            root.add_key(signer.public_key, role)
+            for signer in made:
+                root.add_key(signer.public_key, role)
         if role == "targets":
             with self.edit_targets():
                 pass
         self.sign(fresh=True)
-        return str(signer.public_key.keyid)
+        return [str(signer.public_key.keyid) for signer in made]
 
     def channel(self, name: str) -> Channel:
         """What a channel offers. Raises `InputError` for a name that is none."""

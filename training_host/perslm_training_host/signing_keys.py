@@ -67,7 +67,7 @@ class SigningKeys:
         except (OSError, ValueError) as error:
             raise ConfigError(f"the key {path} cannot be opened ({error}): is the passphrase right?") from error
         if not isinstance(private, Ed25519PrivateKey):
-            raise ConfigError(f"the key {path} is no ed25519 key: `perslm-host keys make` makes one")
+            raise ConfigError(f"the key {path} is no ed25519 key: `perslm-host keys rotate ROLE` makes others")
         return CryptoSigner(private)
 
 
