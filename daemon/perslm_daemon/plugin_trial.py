@@ -147,6 +147,9 @@ def inspected(shelf: Shelf, name: str) -> dict[str, Any]:
         ],
         "hears": shape.hears,
         "speaks": shape.speaks,
+        "wakes": dict(shape.words),
+        "embeds": shape.embeds,
+        "replies": shape.replies,
         "settings": plugin_settings.shown(shape.settings, shelf.tables.get(name, {})),
         "problem": problem or None,
     }

@@ -103,7 +103,7 @@ def _give_way(*, gentle: bool) -> None:
 
 def probe(config: Config, manifest: Manifest) -> Measured:
     """Load what the bundle brings, as `config` names it, and try it. Raises what loading it raises."""
-    from perslm_daemon.app import build_engine  # noqa: PLC0415 - the parent has no use for engines here
+    from perslm_daemon.engine_builds import build_engine  # noqa: PLC0415 - the parent has no use for engines here
     from perslm_daemon.process import resident_bytes  # noqa: PLC0415 - as above
 
     _require_base(config, manifest)
