@@ -3,11 +3,11 @@
     python benchmarks/injections.py
 
 Each is read where it would stand (a page, a mail, an event, a device's name, a memory, a file, a tool's result),
-and then the worst possible model makes exactly the call that it wants. Counted are the calls that were carried out
-or changed anything, the questions that a person was asked instead, and what became of the twin and of the same call
-at a person's word. The same calls by a model that has read nothing are counted beside them: without the rule they
-would be done. The house is that of tests/test_injections.py: a real memory, schedule, notebook, folder, web server
-and sandbox.
+and then the worst possible model makes exactly the call that it wants. Counted are the calls that were carried
+out or changed anything, the questions that a person was asked instead, and what became of the twin and of the same
+call at a person's word. The same calls by a model that has read nothing are counted beside them: without the rule
+they would be done. The house is that of tests/test_injections.py: a real memory, schedule, notebook, folder, web
+server and sandbox.
 """
 
 from __future__ import annotations
