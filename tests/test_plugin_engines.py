@@ -14,7 +14,7 @@ import pytest
 from perslm_daemon.app import Assistant, start
 from perslm_daemon.config_sections import Config
 from perslm_daemon.doctor_running import check_plugins
-from perslm_daemon.engine_builds import Builds, build_engine
+from perslm_daemon.engine_builds import Builds, build_engine, own_engines
 from perslm_daemon.engine_choice import EngineChoice
 from perslm_daemon.findings import Verdict
 from perslm_daemon.turn import Ask, Event, Turn
@@ -225,6 +225,7 @@ async def test_one_that_raises_or_hangs_leaves_the_built_in_engine_in_use(tmp_pa
             await tts.call(lambda engine, stop: list(engine.speak("now hang", stop)))
         assert await tts.call(lambda engine, _stop: type(engine)) is Piper
     assert set(choice.problems) == {"wake", "tts"}
+    assert own_engines(config).plugins.wakes == ""  # a bundle is tried by our own engines
     assert "the plug-in mind failed in a call; the built-in engine is in its place" in choice.problems["wake"]
 
 

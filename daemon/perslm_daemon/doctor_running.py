@@ -57,7 +57,8 @@ def _engines(config: Config, engines: Mapping[str, str]) -> Iterator[Finding]:
             except PersLMError as error:
                 problem = str(error)
         if problem:
-            yield Finding("plugins", Verdict.FAIL, f"plugins.{kind}: {problem}", _ENABLE)
+            advice = f"`perslm plugins info {name}`, or `perslm config unset plugins.{kind}` leaves it out"
+            yield Finding("plugins", Verdict.FAIL, f"plugins.{kind}: {problem}", advice)
         else:
             state = "not running" if told is None else "in use"
             yield Finding("plugins", Verdict.OK, f"plugins.{kind}: {name} is {state}")

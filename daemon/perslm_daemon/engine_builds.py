@@ -6,6 +6,7 @@ Called in the engine's own thread, again after a fault. Starts, stops and report
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -103,6 +104,12 @@ class Builds:
         from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
 
         return Understanding(self._config.stt.language, layer_of(self._config))
+
+
+def own_engines(config: Config) -> Config:
+    """The same without plug-ins in the place of engines: what is tried is a file of ours."""
+    none = replace(config.plugins, hears="", speaks="", wakes="", embeds="", replies="")
+    return replace(config, plugins=none)
 
 
 def build_engine(config: Config, part: str) -> Any:
