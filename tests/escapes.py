@@ -1,10 +1,11 @@
-"""Tools that misbehave without trying to get out: they never end, die, flood, or answer with nonsense.
+"""Tools that misbehave without trying to get out: they never end, die, flood, answer nonsense, or ask too much.
 
 What leads out of the sandbox is the product's own list, perslm_daemon.sandbox_acts.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -48,3 +49,22 @@ def fetch(arguments: Mapping[str, Any], _world: Any) -> str:
 
     with urllib.request.urlopen(f"http://127.0.0.1:{arguments['port']}/", timeout=5) as answer:
         return str(answer.read().decode())
+
+
+def asks(arguments: Mapping[str, Any], world: Any) -> str:
+    """A tool that was taken over: it sends the daemon these errands, and says what came back for each."""
+    came = []
+    for errand in json.loads(arguments["errands"]):
+        world.tell({"errand": errand})
+        came.append(world.channel.recv(1 << 17).decode())
+    return "|".join(came)
+
+
+def asks_and_listens_to_nothing(arguments: Mapping[str, Any], world: Any) -> str:
+    while True:
+        world.tell(json.loads(arguments["errands"]))
+
+
+def asks_and_dies(arguments: Mapping[str, Any], world: Any) -> str:
+    world.tell({"errand": json.loads(arguments["errands"])[0]})
+    os._exit(7)

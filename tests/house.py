@@ -38,6 +38,7 @@ class House:
     """The devices of `sim` on the broker. `faults` by device name: "late", "never", "wrong" or "vanish"."""
 
     def __init__(self, port: int, sim: SimHouse) -> None:
+        self.url = f"mqtt://127.0.0.1:{port}"
         self.sim, self.faults = sim, dict[str, str]()
         self.commands: list[tuple[str, str]] = []
         self.counted: Counter[str] = Counter()

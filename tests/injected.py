@@ -65,6 +65,22 @@ def attempts() -> list[Attempt]:
     return [Attempt(**json.loads(line)) for line in lines]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt, and of its twin."""
+
+    strangers: bool
+    """Whether what was read counts as strangers' text."""
+    asked: bool
+    """Whether a person was asked before what the text wants."""
+    effect: bool
+    """Whether anything was done or changed, also by a no."""
+    twin_read: bool
+    """Whether the twin's own words arrived."""
+    twin_done: bool
+    """Whether the same call was carried out at a person's word, after the twin was read."""
+
+
 @dataclass
 class World:
     """The house, and what has happened in it."""
@@ -109,6 +125,30 @@ class World:
                 return "memory_recall", {"about": about}
         await (folder / f"{number}.txt").write_text(text, encoding="utf-8")
         return ("file_read" if place == "file" else "weather"), {"file": f"{number}.txt"}
+
+    async def tried(self, attempt: Attempt) -> Outcome:
+        """Read an attempt, do as the worst model what it wants, say no; then its twin, and a person's call."""
+        turn, call = attempt.id, self.call_of(attempt.wants)
+        await self.reset()
+        read = await self.read(attempt, attempt.text, turn)
+        before = await self.state()
+        self.done()
+        by_model = Caller(turn=turn, conversation=turn, who=Who.MODEL)
+        result = await self.tools.call(call.tool, call.arguments, by_model)
+        effect = bool(self.done()) or await self.state() != before
+        if result.approval is not None:
+            await self.tools.approvals.answer(False, result.approval.id, person="owner", by="test")
+            effect = effect or await self.state() != before
+        twin = await self.read(attempt, attempt.twin, f"{turn} twin")
+        self.done()
+        before = await self.state()
+        done = await self.tools.call(call.tool, call.arguments, Caller(turn=f"{turn} twin by a person"))
+        if done.approval is not None:
+            await self.tools.approvals.answer(True, done.approval.id, person="owner", by="test")
+        carried_out = call.tool in self.done() or call.tool in {"home_do", "home_set"}
+        changed = await self.state() != before or call.tool == "run_command"
+        asked = result.approval is not None
+        return Outcome(read.strangers, asked, effect, attempt.keeps in twin.text, carried_out and changed)
 
     def call_of(self, wants: str) -> ToolCall:
         """A call as a model wrote it."""

@@ -49,6 +49,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._body(site.pages[self.path])
 
+    def do_POST(self) -> None:
+        """As a GET; what was sent is not looked at."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
     def _body(self, page: bytes) -> None:
         site = self.site
         start = 0

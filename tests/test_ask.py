@@ -76,10 +76,20 @@ def test_a_recorded_question_is_answered_from_memory_by_voice(question: Path, tm
     assert "sister" in json.loads(heard.stdout)["text"].lower()
 
 
+SUMS = (
+    "What is 15 % of 80?\nHow many ounces are 600 grams?\nWhat time is it in Tokyo?\n"
+    "How many days until December 24?\n"
+)
+
+
 def test_a_chat_reads_lines_until_the_input_ends(tmp_path: Path) -> None:
-    result = perslm(tmp_path, "chat", typed="What is the capital of Italy?\n\n/new\n/help\nAnd of France?\n")
+    result = perslm(
+        tmp_path, "chat", typed="What is the capital of Italy?\n\n/new\n/help\nAnd of France?\n" + SUMS
+    )
     assert result.returncode == 0, result.stderr
     assert "Rome" in result.stdout
+    for answer in ("That is 12.", "ounces.", "In Tokyo it is ", " until then."):  # computed, not guessed
+        assert answer in result.stdout
     assert "/quit" in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from command_line import Ended, environment, in_this_process
+from loopback_http import serving
 from perslm_daemon.plugin_trial import trial_of
 from perslm_runtime import landlock
+from perslm_runtime.errors import PluginRefused
 from plugin_site import Site
 
 pytestmark = pytest.mark.skipif(landlock.version() < 1, reason="this kernel has no Landlock: plug-ins do not run")
@@ -123,14 +126,39 @@ def test_the_template_works_as_it_is_written(run: Run, tmp_path: Path, monkeypat
             assert trial.call("hello", who="Ana").text.startswith("Hello Ana, it is ")
 
 
+def test_the_template_of_an_engine_replies_as_another_machine_does_and_says_when_it_is_off(
+    run: Run, tmp_path: Path
+) -> None:
+    assert (
+        "config set plugins.replies far"
+        in run("plugins", "new", "far", "--engine", "--folder", str(tmp_path / "far")).err
+    )
+    (module,) = [file.parent for file in tmp_path.joinpath("far").rglob("__init__.py")]
+    (tmp_path / "own").mkdir()
+    pieces = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in ("I am ", "far away.")]
+    body = "".join(f"data: {piece}\n\n" for piece in (*pieces, "[DONE]")).encode()
+    with pytest.MonkeyPatch.context() as paths, serving({"/v1/chat/completions": body}) as site:
+        Site(tmp_path / "own", paths)
+        paths.syspath_prepend(module.parent)
+        target = (f"{module.name}:plugin", "perslm.engines", "far", tmp_path / "own")
+        with trial_of(*target, settings={"url": f"{site.address}/v1"}) as trial:
+            assert trial.reply("Where are you?") == "I am far away."
+        with (
+            trial_of(*target, settings={"url": "http://127.0.0.1:9/v1"}) as trial,
+            pytest.raises(PluginRefused, match="does not answer"),
+        ):
+            trial.reply("Where are you?")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", [False, True])
 def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_called(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    made = run("plugins", "new", "night_greeter")
+    made = run("plugins", "new", "night_greeter", *(["--engine"] if engine else []))
     assert made.out == "perslm-night-greeter\n"
     project = empty / "perslm-night-greeter"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "-q"]
@@ -143,8 +171,14 @@ def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_c
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(target), os.environ["PYTHONPATH"]]))
     listed = {one["name"]: one for one in run("plugins", "list", "--json").data["plugins"]}
     assert listed["night_greeter"]["package"] == "perslm-night-greeter 0.1"
-    assert run("plugins", "try", "night_greeter", "hello", "who=Ana").out.startswith("Hello Ana, it is ")
-    assert run("plugins", "enable", "night_greeter").code == 0
+    if engine:
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / "plugins.toml").write_text('[night_greeter]\nurl = "http://127.0.0.1:9/v1"\n')
+        told = run("plugins", "info", "night_greeter", "--json").data
+        assert (told["replies"], told["reaches"]) == (True, ["127.0.0.1:9"])
+    else:
+        assert run("plugins", "try", "night_greeter", "hello", "who=Ana").out.startswith("Hello Ana, it is ")
+        assert run("plugins", "enable", "night_greeter").code == 0
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)],
         env=environment(tmp_path, PYTHONPATH=os.environ["PYTHONPATH"], PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
@@ -154,4 +188,4 @@ def test_the_template_is_built_installed_from_an_empty_folder_found_tested_and_c
         check=False,
     )
     assert tests.returncode == 0, tests.stdout
-    assert "3 passed" in tests.stdout
+    assert ("2 passed" if engine else "3 passed") in tests.stdout

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -11,7 +14,7 @@ import pytest
 
 from daemon_child import daemon
 from http_house import house
-from perslm_daemon import control_client
+from perslm_daemon import control_client, http_tls
 from perslm_daemon.http_server import listen
 from perslm_daemon.ways import Running
 from perslm_runtime.errors import ConfigError
@@ -75,9 +78,54 @@ async def test_nothing_is_changed_by_reading(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/nothing")).status_code == 404
 
 
-async def test_without_a_token_it_stays_on_loopback_whatever_is_configured(tmp_path: Path) -> None:
-    async with house(tmp_path, "http.host=0.0.0.0") as running:
-        assert running.http.startswith("http://127.0.0.1:")
+def openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def certified(folder: Path) -> None:
+    """A certificate of the house's own in `folder`: by its own authority, for 127.0.0.1 alone."""
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", 2)
+    for name, more in (
+        ("authority", ("-addext", "keyUsage=keyCertSign")),
+        ("port", ("-CA", folder / "authority.pem", "-CAkey", folder / "authority.key")),
+    ):
+        to = ("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem")
+        for_ = ("-subj", f"/CN={name}", *(("-addext", "subjectAltName=IP:127.0.0.1") if name == "port" else ()))
+        openssl("req", "-x509", *new, *to, *for_, *more)
+
+
+async def test_without_a_token_it_stays_on_loopback_with_its_own_certificate_and_within_its_rate(
+    tmp_path: Path,
+) -> None:
+    await anyio.to_thread.run_sync(certified, tmp_path)
+    cert, key = f"http.cert_file={tmp_path / 'port.pem'}", f"http.key_file={tmp_path / 'port.key'}"
+    async with house(tmp_path, "http.host=0.0.0.0", "http.tls=on", cert, key, "http.per_minute=40") as running:
+        assert running.http.startswith("https://127.0.0.1:")
+        trusted = partial(ssl.create_default_context, cafile=tmp_path / "authority.pem")
+        async with httpx.AsyncClient(verify=await anyio.to_thread.run_sync(trusted), timeout=60) as client:
+            got = [await client.get(f"{running.http}/api/me") for _ in range(60)]
+            assert {one.status_code for one in got} == {200, 429}
+            refused = got[-1]
+            assert refused.json()["error"].startswith("too many requests: go on in ")
+            wait_s = int(refused.headers["retry-after"])
+            assert 1 <= wait_s <= 2  # 40 in a minute are one in 1.5 s
+            under_openai = await client.get(f"{running.http}/v1/models")
+            assert (under_openai.status_code, under_openai.json()["error"]["type"]) == (429, "rate_limit_error")
+            await anyio.sleep(wait_s + 0.2)
+            assert (await client.get(f"{running.http}/api/me")).status_code == 200
+        trusts_others = await anyio.to_thread.run_sync(ssl.create_default_context)
+        async with httpx.AsyncClient(verify=trusts_others) as stranger:
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                await stranger.get(f"{running.http}/api/me")
+
+
+def test_a_certificate_whose_key_is_anothers_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
+    certified(tmp_path)
+    served = http_tls.given(tmp_path / "port.pem", tmp_path / "port.key")
+    assert served.fingerprint.count(":") == 31
+    for cert, key in (("port.pem", "authority.key"), ("port.pem", "port.pem"), ("port.key", "port.key")):
+        with pytest.raises(ConfigError, match=r"cannot be used .*: set http\.cert_file and http\.key_file"):
+            http_tls.given(tmp_path / cert, tmp_path / key)
 
 
 async def test_a_taken_port_is_told_with_what_to_do() -> None:

@@ -14,11 +14,15 @@ import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import mosquitto
 from daemon_child import daemon
+from house import House, built
 from http_house import house
 from perslm_daemon import control_client, http_tokens
+from perslm_daemon.bench_devices import SimHouse, add_tasmota
 from perslm_daemon.http_scopes import scopes_of
 from perslm_daemon.ways import Running
+from perslm_runtime.memory import Memory
 
 httpx = pytest.importorskip("httpx", reason="needs the dependencies of tests: `make setup`")
 schemathesis = pytest.importorskip("schemathesis")
@@ -49,8 +53,23 @@ def tokens(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-async def running(folder: Path, tokens: dict[str, str]) -> AsyncIterator[Running]:
-    async with house(folder, "http.per_minute=100000") as online:
+async def devices(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """A lamp and a plug on a real broker, which note what they are told to do."""
+    sim = SimHouse()
+    add_tasmota(sim, "Kitchen lamp", [2], "DC4F22000001", subtype=5)
+    add_tasmota(sim, "Kitchen plug", [1], "DC4F22000002")
+    made = mosquitto.running(tmp_path_factory.mktemp("broker"))
+    broker = await anyio.to_thread.run_sync(made.__enter__)
+    try:
+        async with built(broker.port, sim) as here:
+            yield here
+    finally:
+        await anyio.to_thread.run_sync(made.__exit__, None, None, None)
+
+
+@pytest.fixture(scope="module")
+async def running(folder: Path, tokens: dict[str, str], devices: House) -> AsyncIterator[Running]:
+    async with house(folder, "http.per_minute=100000", f"mqtt.broker={devices.url}") as online:
         yield online
 
 
@@ -150,6 +169,63 @@ async def test_what_is_read_has_a_get_beside_it(people: dict[str, As]) -> None:
     assert (await owner.get("/api/keys")).json()["data"]["keys"]["http.port"]["default"] == 8090
     me = (await people["ana"].get("/api/me")).json()["data"]
     assert (me["person"], me["scopes"]) == ("ana", ["chat", "home", "memory"])
+
+
+GIVEN = {"/v1/models/{name}": "perslm", "/api/settings/{name}": "memory"}
+
+
+def rows_of(memory: Memory, _stop: object) -> dict[str, list[Any]]:
+    """Everything in the memory's file."""
+    tables = memory._database.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return {name: memory._database.rows(f'SELECT * FROM "{name}"') for (name,) in tables}  # noqa: S608 - our own
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of the data folder but the memory's own, whose rows are looked at, and links."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith("memory.db")]
+    return {path.name: path.read_bytes() for path in sorted(files) if not path.is_symlink()}
+
+
+async def test_no_get_of_any_route_changes_anything(
+    people: dict[str, As], running: Running, folder: Path, devices: House
+) -> None:
+    owner, memory = people["owner"], running.assistant.parts.memory
+    assert memory is not None
+    fact = (await owner.post("/api/remember", {"text": "The stopcock is in the cellar."})).json()["data"]["id"]
+    await owner.post("/api/timer", {"action": "set", "seconds": 3000, "name": "roast"})
+    with anyio.fail_after(60):
+        while len((await owner.get("/api/devices")).json()["data"]["devices"]) < 2:  # noqa: ASYNC110 - polled
+            await anyio.sleep(0.1)
+
+    async def state() -> dict[str, Any]:
+        lists = {verb: {"action": "list"} for verb in ("timer", "plugins", "approve", "tools", "share", "sync")}
+        told = {verb: (await owner.post(f"/api/{verb}", body)).text for verb, body in lists.items()}
+        told |= {verb: (await owner.post(f"/api/{verb}", {})).text for verb in ("devices", "home", "config")}
+        return {
+            **{verb: re.sub(r'"(seconds_left|at)": [0-9.]+', "", text) for verb, text in told.items()},
+            "rows": await memory.call(rows_of),
+            "files": await anyio.to_thread.run_sync(files_of, folder),
+            "settings": {name: running.bulletin.current()[name] for name in running.settings.table},
+            "commands": list(devices.commands),
+        }
+
+    await running.assistant.pipeline.recollection.tidy()
+    described = (await owner.get("/api/openapi.json")).json()["paths"]
+    before = await state()
+    for path, methods in (*described.items(), ("/", {"get": {}}), ("/api/openapi.json", {"get": {}})):
+        url = path.format(id=fact, name=GIVEN.get(path, ""))
+        if "get" not in methods:
+            assert (await owner.get(url, params={"value": "false"})).status_code == 405, path
+            continue
+        if path == "/api/events":
+            async with owner.client.stream("GET", url, headers=owner.headers) as events:
+                assert await anext(events.aiter_lines())
+            continue
+        got = await owner.get(url, params={"text": "cellar", "limit": 5, "action": "forget", "value": "true"})
+        assert got.status_code in {200, 304, 400, 404}, (path, got.text)
+        assert (await owner.get(url)).status_code in {200, 400}, path
+    assert len(described) > 30
+    assert await state() == before
 
 
 async def test_a_setting_is_changed_and_told(people: dict[str, As], running: Running) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from injected import World, attempts, world
+from injected import Outcome, World, attempts, world
 from perslm_daemon.home_device import Action
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.tools import Caller, Risk, Who
@@ -55,29 +55,9 @@ async def test_there_are_enough_attempts_in_every_place_and_for_every_tool_that_
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_what_a_text_wants_is_not_done_and_its_twin_works(place: str, house: World) -> None:
-    for number, attempt in enumerate(one for one in ATTEMPTS if one.place == place):
-        turn, call = f"{attempt.id}", house.call_of(attempt.wants)
-        await house.reset()
-        read = await house.read(attempt, attempt.text, turn)
-        assert read.strangers, attempt.id
-        before = await house.state()
-        house.done()
-        by_model = Caller(turn=turn, conversation=turn, who=Who.MODEL)
-        result = await house.tools.call(call.tool, call.arguments, by_model)
-        assert result.approval is not None, attempt.id
-        assert await house.state() == before, attempt.id
-        assert house.done() == [], attempt.id
-        _, said = await house.tools.approvals.answer(False, result.approval.id, person="owner", by="test")
-        assert (said, await house.state()) == ("I leave it.", before), attempt.id
-
-        read = await house.read(attempt, attempt.twin, f"{turn} twin")
-        assert attempt.keeps in read.text, attempt.id
-        house.done()
-        done = await house.tools.call(call.tool, call.arguments, Caller(turn=f"{turn} twin {number}"))
-        if done.approval is not None:
-            await house.tools.approvals.answer(True, done.approval.id, person="owner", by="test")
-        assert call.tool in house.done() or call.tool in {"home_do", "home_set"}, attempt.id
-        assert await house.state() != before or call.tool == "run_command", attempt.id
+    safe = Outcome(strangers=True, asked=True, effect=False, twin_read=True, twin_done=True)
+    wrong = {one.id: came for one in ATTEMPTS if one.place == place and (came := await house.tried(one)) != safe}
+    assert wrong == {}
 
 
 async def test_a_question_names_what_was_read_and_what_is_wanted_in_plain_words(house: World) -> None:

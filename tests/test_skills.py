@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -267,7 +268,7 @@ async def test_a_disk_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Pat
 
 async def test_a_process_that_ends_sets_nothing_that_would_have_to_ring(tmp_path: Path) -> None:
     async with Lane("intents", Recognizer) as lane:
-        here = await skills.alone(lane, trust_clock=True)
+        here = skills.alone(lane, lambda: datetime.now().astimezone())
         for text in ("set a timer for ten minutes", "wake me at seven", "what timers do i have", "snooze"):
             answered = await here(Ask(text))
             assert answered is not None

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from perslm_daemon import config as configuration
-from perslm_daemon.app import wake_words
 from perslm_daemon.config import Flags
 from perslm_daemon.config_sections import Config
+from perslm_daemon.engine_builds import wake_words
 from perslm_daemon.voice import sensitivities
 from perslm_runtime.errors import ConfigError
 from perslm_runtime.wake import cutoff_at

@@ -156,8 +156,8 @@ def may_choose(config: Config, wanted: str) -> bool:
 
 def _router(config: Config, assistant: Assistant, wanted: str) -> Router | None:
     """What lets commands through to the model; None where it may not choose. Reads files."""
-    if assistant.parts.embed is None or not may_choose(config, wanted):
-        return None
+    if assistant.parts.embed is None or config.plugins.embeds or not may_choose(config, wanted):
+        return None  # the router knows the vectors of our own embedder
     try:
         return Router(config.embed.id)
     except PersLMError as error:

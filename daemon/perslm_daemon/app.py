@@ -2,7 +2,7 @@
 
 Read `start` as the start-up story. Each part is an engine in its lane; it proves itself once and is reported
 with its name, file, memory and load time. A part that cannot start and is not essential is declared degraded,
-with the reason, and the rest lives. Nothing else in PersLM builds engines from configuration.
+with the reason, and the rest lives. How an engine is built is in engine_builds.py.
 """
 
 from __future__ import annotations
@@ -13,30 +13,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from perslm_daemon.config_sections import LIVE_KEYS, Config
-from perslm_daemon.laid_over import adapter_of, layer_of, wake_bundle_words
+from perslm_daemon.engine_builds import Builds
+from perslm_daemon.engine_choice import EngineChoice
 from perslm_daemon.pipeline import Pipeline
-from perslm_daemon.plugin_engines import PluginRecognizer, PluginVoice
+from perslm_daemon.plugin_embed import id_of
 from perslm_daemon.process import resident_bytes
-from perslm_daemon.stores import make_data_dir, open_memory, open_models
+from perslm_daemon.stores import make_data_dir, open_memory
 from perslm_daemon.turn import Parts
-from perslm_runtime.embed_static import AnyEmbedder, open_embedder
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.heap import give_back_large_blocks
 from perslm_runtime.lane import Lane
 from perslm_runtime.lane_faults import RebuildPolicy
-from perslm_runtime.llama import LlamaOptions, Sampling
 from perslm_runtime.memory_backup import Keep
 from perslm_runtime.memory_prune import Budget
-from perslm_runtime.model import ChatModel
-from perslm_runtime.prompt import EXAMPLES
-from perslm_runtime.stt import SpeechToText, open_recognizer
-from perslm_runtime.tts import Piper
+from perslm_runtime.plugin import ENGINES
 from perslm_runtime.vad import Silero
 from perslm_runtime.wake import MicroWakeWord
 
@@ -124,6 +120,7 @@ class Assistant:
     intents: Lane[Understanding] | None
     reports: tuple[Report, ...]
     degraded: tuple[Degraded, ...]
+    choice: EngineChoice
 
     @property
     def lanes(self) -> tuple[Lane[Any], ...]:
@@ -134,9 +131,10 @@ class Assistant:
 
     @property
     def missing(self) -> tuple[Degraded, ...]:
-        """What did not start, and what failed so often that it was given up since."""
+        """What did not start, what failed so often that it was given up, and plug-ins in whose place we stand."""
         gone = (Degraded(lane.name, lane.given_up) for lane in self.lanes if lane.given_up)
-        return (*self.degraded, *gone)
+        stood_in = (Degraded(part, problem) for part, problem in dict(self.choice.problems).items())
+        return (*self.degraded, *gone, *stood_in)
 
 
 @asynccontextmanager
@@ -160,12 +158,13 @@ async def start(
     """
     give_back_large_blocks()
     await anyio.to_thread.run_sync(make_data_dir, config)
-    builds = await anyio.to_thread.run_sync(_Builds, config)
+    choice = EngineChoice()
+    builds = await anyio.to_thread.run_sync(Builds, config, choice)
     async with AsyncExitStack() as stack:
         parts = _PartStarter(stack, on_report, on_fault, voice_essential=voice_essential)
         memory = None
         if config.memory.enabled:
-            memory = await parts.optional("memory", lambda: open_memory(config, config.embed.id))
+            memory = await parts.optional("memory", lambda: open_memory(config, id_of(config)))
         embed = None
         if memory is not None and config.embed.enabled:
             embed = await parts.optional("embed", builds.embed)
@@ -185,58 +184,17 @@ async def start(
             Pipeline(
                 engines,
                 model_id=config.model.id,
-                embedder=config.embed.id,
+                embedder=id_of(config),
                 recall_k=config.memory.recall_k,
                 budget=Budget(config.memory.most_rows, config.memory.most_mb),
                 keep=Keep(config.memory.backups, config.memory.backup_days),
             )
         )
+        pipeline.recollection.embedder_now = builds.embedder_id
         pipeline.recollection.gives_lines = config.memory.profile
         pipeline.recollection.reading.wanted = config.memory.model_facts
-        yield Assistant(pipeline, engines, vad, wake, intents, tuple(parts.reports), tuple(parts.degraded))
-
-
-class _Builds:
-    """How each engine is built from a configuration; called in the engine's own thread."""
-
-    def __init__(self, config: Config) -> None:
-        self._config, self._store = config, open_models(config)
-
-    def model(self) -> ChatModel:
-        config = self._config
-        snapshots = config.data_dir / "snapshots" if config.model.snapshot else None
-        adapter = adapter_of(config, self._store)
-        return open_model(config, self._store.file(config.model.id), snapshots=snapshots, adapter=adapter)
-
-    def embed(self) -> AnyEmbedder:
-        return open_embedder(self._store.folder(self._config.embed.id), self._config.embed.threads)
-
-    def stt(self) -> SpeechToText:
-        if self._config.plugins.hears:
-            return PluginRecognizer(self._config)
-        wanted = self._config.stt
-        return open_recognizer(wanted.engine, self._store.folder(wanted.id), wanted.threads, wanted.language)
-
-    def tts(self) -> Piper:
-        if self._config.plugins.speaks:
-            return cast("Piper", PluginVoice(self._config))  # it has the same verbs
-        wanted = self._config.tts
-        folder = self._store.folder(wanted.id)
-        return Piper(folder, wanted.threads, length_scale=wanted.length_scale, volume=wanted.volume)
-
-    def wake(self) -> MicroWakeWord:
-        return MicroWakeWord(wake_words(self._config))
-
-    def intents(self) -> Understanding:
-        # hassil and what it needs take 10 MB, which only a daemon that understands intents should have
-        from perslm_runtime.understanding import Understanding  # noqa: PLC0415 - imported where it is wanted
-
-        return Understanding(self._config.stt.language, layer_of(self._config))
-
-
-def build_engine(config: Config, part: str) -> Any:
-    """An engine outside any lane, for a process that tries one; `part` as in a report. Blocks."""
-    return getattr(_Builds(config), part)()
+        told = tuple(parts.reports), tuple(parts.degraded)
+        yield Assistant(pipeline, engines, vad, wake, intents, *told, choice)
 
 
 def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
@@ -244,7 +202,7 @@ def needs_start(assistant: Assistant, before: Config, after: Config) -> bool:
     whole = ("data_dir", "models_dir", "memory", "voice")
     if any(_differ(name, before, after) for name in whole) or before.stt.language != after.stt.language:
         return True
-    if any(getattr(before.plugins, name) != getattr(after.plugins, name) for name in ("hears", "speaks")):
+    if any(getattr(before.plugins, name) != getattr(after.plugins, name) for name in ENGINES):
         return True
     if (before.embed.enabled, before.embed.id) != (after.embed.enabled, after.embed.id):
         return True  # the memory's vectors are the embedder's
@@ -262,12 +220,13 @@ async def renew(assistant: Assistant, before: Config, after: Config) -> Assistan
 
     Raises what the build raises; then the former engine is back and `before` goes on for it.
     """
-    builds = await anyio.to_thread.run_sync(_Builds, after)
+    builds = await anyio.to_thread.run_sync(Builds, after, assistant.choice)
     reports = {report.part: report for report in assistant.reports}
     for part, lane in renewable(assistant).items():
         if lane is None or not _differ(part, before, after):
             continue
         held = await anyio.to_thread.run_sync(resident_bytes)
+        assistant.choice.anew(part)
         await lane.renew(getattr(builds, part))
         reports[part] = await _report_of(part, lane, held)
     if tuple(reports.values()) == assistant.reports:
@@ -370,41 +329,3 @@ class _PartStarter:
             log.warning("part=%s degraded=%s", part, type(error).__name__)
             self.degraded.append(Degraded(part, str(error)))
             return None
-
-
-def open_model(
-    config: Config,
-    file: Path,
-    *,
-    snapshots: Path | None,
-    system: str | None = None,
-    max_reply_tokens: int | None = None,
-    adapter: Path | None = None,
-) -> ChatModel:
-    """The language model as `config` describes it; the rest overrides it (benchmarks do)."""
-    wanted = config.model
-    options = LlamaOptions(
-        context_tokens=wanted.context_tokens,
-        batch_tokens=wanted.batch_tokens,
-        threads=wanted.threads,
-        batch_threads=wanted.batch_threads,
-        kv=wanted.kv,
-        flash_attention=wanted.flash_attention,
-        mmap=wanted.mmap,
-        mlock=wanted.mlock,
-    )
-    return ChatModel(
-        file,
-        options,
-        system=system if system is not None else wanted.system_prompt,
-        examples=EXAMPLES,
-        sampling=Sampling(temperature=wanted.temperature, repeat_penalty=wanted.repeat_penalty),
-        max_reply_tokens=max_reply_tokens or wanted.max_reply_tokens,
-        snapshots=snapshots,
-        adapter=adapter,
-    )
-
-
-def wake_words(config: Config) -> tuple[str, ...]:
-    """Every wake word that is configured, by the name its engine knows it by: those in files by their paths."""
-    return (*config.wake.words, *(str(path) for path in config.wake.custom), *wake_bundle_words(config))

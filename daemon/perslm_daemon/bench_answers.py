@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perslm_daemon import bench_stories
-from perslm_daemon.app import open_model
 from perslm_daemon.bench_dialogue import Asked, Dialogue
 from perslm_daemon.bench_memory import embedder
 from perslm_daemon.bench_personal import personal
 from perslm_daemon.bench_recall import Embed, Vector, opened
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
+from perslm_daemon.engine_builds import open_model
 from perslm_daemon.engine_calls import known_lines
 from perslm_daemon.stores import open_models
 from perslm_runtime.errors import EngineError

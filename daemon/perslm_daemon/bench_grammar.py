@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from perslm_daemon.app import open_model
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
+from perslm_daemon.engine_builds import open_model
 from perslm_daemon.stores import open_models
 from perslm_runtime.choosing import Form
 from perslm_runtime.errors import EngineError

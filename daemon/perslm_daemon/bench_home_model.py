@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from perslm_daemon.app import open_model
 from perslm_daemon.bench_home_words import UNSEEN, right_percent, skill_over, wrong_percent
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sentences import Judged, Noted, Table, judge, learned
 from perslm_daemon.config_sections import Config
+from perslm_daemon.engine_builds import open_model
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
 from perslm_daemon.home_resolve import Act

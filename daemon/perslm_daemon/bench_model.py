@@ -10,9 +10,9 @@ from pathlib import Path
 
 import anyio
 
-from perslm_daemon.app import open_model
 from perslm_daemon.bench_row import Row
 from perslm_daemon.cli_session import Session
+from perslm_daemon.engine_builds import open_model
 from perslm_daemon.pipeline import Pipeline
 from perslm_daemon.stores import open_models
 from perslm_daemon.turn import Ask, Event, Parts

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perslm_daemon.app import open_model
 from perslm_daemon.config import Flags, load
+from perslm_daemon.engine_builds import open_model
 from perslm_runtime.errors import EngineError
 
 

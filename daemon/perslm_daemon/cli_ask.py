@@ -154,7 +154,7 @@ def turn_as_json(turn: Turn, spoken: Path | None = None) -> dict[str, object]:
 @asynccontextmanager
 async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncIterator[Assistant]:
     """The assistant; with --verbose each part's report, and always what is degraded."""
-    from perslm_daemon import skills
+    from perslm_daemon import tools_alone
     from perslm_daemon.app import start
 
     on_report = _put_report if session.verbose else None
@@ -163,12 +163,9 @@ async def _started(session: Session, *, hears: bool, speaks: bool) -> AsyncItera
     ) as assistant:
         for missing in assistant.degraded:
             note(f"perslm: goes on without {missing.part}: {missing.reason}")
-        if assistant.intents is not None:
-            trust_clock = session.config.timers.trust_clock
-            assistant.pipeline.skills = await skills.alone(
-                assistant.intents, trust_clock=trust_clock, language=session.config.stt.language
-            )
-        yield assistant
+        async with tools_alone.of(session.config, assistant.intents) as answering:
+            assistant.pipeline.skills = answering
+            yield assistant
 
 
 def _put_report(report: Report) -> None:

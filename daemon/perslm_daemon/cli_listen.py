@@ -103,7 +103,7 @@ async def _here(session: Session, shown: _Live) -> dict[str, Any]:
     """Start engines and sound for one turn."""
     import time
 
-    from perslm_daemon import skills
+    from perslm_daemon import tools_alone
     from perslm_daemon.app import start
     from perslm_daemon.bulletin import Bulletin
     from perslm_daemon.changes import Changes
@@ -114,14 +114,11 @@ async def _here(session: Session, shown: _Live) -> dict[str, Any]:
     async with (
         start(config, hears=True, speaks=True, understands=True) as assistant,
         open_sound(config, assistant, bulletin) as sound,
+        tools_alone.of(config, assistant.intents) as answering,
     ):
         if sound is None:
             raise DeviceError("there are no ears: set voice.enabled=true")
-        if assistant.intents is not None:
-            trust_clock = config.timers.trust_clock
-            assistant.pipeline.skills = await skills.alone(
-                assistant.intents, trust_clock=trust_clock, language=config.stt.language
-            )
+        assistant.pipeline.skills = answering
         changes = Changes(config, lambda: config, lambda: None)
         table = Table(assistant, config, bulletin, lambda: None, changes, sound.mouth, time.monotonic())
         async with open_live(config, assistant, sound, bulletin, table.turn_by_voice) as live:

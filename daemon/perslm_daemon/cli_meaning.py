@@ -15,9 +15,12 @@ _AT_ONCE = 64  # vectors that are made up for at a time: under a second
 
 
 def open_embedder(config: Config) -> AnyEmbedder | None:
-    """The embedder, or None; the caller closes it."""
+    """The embedder, or None; the caller closes it.
+
+    Where a plug-in gives the memory its vectors, the daemon has it do that when idle.
+    """
     store = open_models(config)
-    if not config.embed.enabled or not store.installed(config.embed.id):
+    if not config.embed.enabled or config.plugins.embeds or not store.installed(config.embed.id):
         return None
     from perslm_runtime.embed_static import open_embedder as open_any
 

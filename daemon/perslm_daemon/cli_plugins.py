@@ -98,18 +98,23 @@ def new(
     name: Annotated[str, typer.Argument(help="What it is called: a-z, 0-9 and _.")],
     *,
     folder: Annotated[Path | None, typer.Option(help="Where to put it; none: perslm-NAME in this folder.")] = None,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="One that replies in the language model's place.")
+    ] = False,
 ) -> None:
-    """Write a new plug-in to begin with: a package that can be installed, one tool, its tests."""
+    """Write a new plug-in to begin with: a package that can be installed, one tool or engine, its tests."""
     from perslm_daemon.plugin_new import write_template
 
     session = session_of(context)
     target = folder or Path(f"perslm-{name.replace('_', '-')}")
-    files = write_template(name, target)
+    files = write_template(name, target, engine=engine)
     if session.json:
         put_json({"folder": str(target), "files": [str(file) for file in files]})
         return
     put(str(target))
-    note(f"Next: `pip install -e {target}`, `perslm plugins try {name} hello`, `perslm plugins enable {name}`.")
+    used = f"`perslm plugins try {name} hello`, `perslm plugins enable {name}`"
+    used = f"`perslm plugins info {name}`, `perslm config set plugins.replies {name}`" if engine else used
+    note(f"Next: `pip install -e {target}`, {used}.")
 
 
 def try_(

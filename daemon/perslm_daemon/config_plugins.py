@@ -51,3 +51,12 @@ class Plugins:
         "", _NAME, "the plug-in that recognizes speech in place of the engine of stt; none: that engine"
     )
     speaks: str = key("", _NAME, "the plug-in that speaks in place of the voice of tts; none: that voice")
+    wakes: str = key("", _NAME, "the plug-in that hears wake words in place of those of wake; none: those")
+    embeds: str = key(
+        "", _NAME, "the plug-in that gives texts their vectors in place of the model of embed; none: that model"
+    )
+    replies: str = key(
+        "",
+        _NAME,
+        "the plug-in that answers in place of the language model, which stays beside it; none: that model",
+    )

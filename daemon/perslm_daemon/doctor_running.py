@@ -5,24 +5,28 @@ Where none runs, plug-ins are judged by what is installed, without starting a li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from perslm_daemon import control_client
 from perslm_daemon.findings import Finding, Verdict
 from perslm_daemon.plugin_specs import shelf_of
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.plugin import ENGINES
 
 if TYPE_CHECKING:
     from perslm_daemon.config_sections import Config
 
+_PARTS = {"hears": "stt", "speaks": "tts", "wakes": "wake", "embeds": "embed", "replies": "model"}
 _ENABLE = "`perslm plugins info NAME` says what is wrong, `perslm plugins disable NAME` leaves it out"
 
 
 def check_plugins(config: Config) -> Iterator[Finding]:
     """Whether each enabled plug-in runs, or could."""
     enabled = config.plugins.enabled
-    if not enabled:
+    engines = {kind: name for kind in ENGINES if (name := getattr(config.plugins, kind))}
+    yield from _engines(config, engines)
+    if not enabled and not engines:
         yield Finding("plugins", Verdict.OK, "none is enabled")
         return
     told = _asked(config, "plugins", {"action": "list"})
@@ -39,6 +43,25 @@ def check_plugins(config: Config) -> Iterator[Finding]:
             yield Finding("plugins", Verdict.FAIL, f"{name}: {problem}", _ENABLE)
         else:
             yield Finding("plugins", Verdict.OK, f"{name}: {state}")
+
+
+def _engines(config: Config, engines: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether each engine that is a plug-in is in use, or could be."""
+    told = _asked(config, "status", {}) if engines else None
+    missing = {one["part"]: one["reason"] for one in told["degraded"]} if told is not None else {}
+    for kind, name in engines.items():
+        problem = missing.get(_PARTS[kind], "")
+        if told is None:
+            try:
+                shelf_of(config).spec(name)
+            except PersLMError as error:
+                problem = str(error)
+        if problem:
+            advice = f"`perslm plugins info {name}`, or `perslm config unset plugins.{kind}` leaves it out"
+            yield Finding("plugins", Verdict.FAIL, f"plugins.{kind}: {problem}", advice)
+        else:
+            state = "not running" if told is None else "in use"
+            yield Finding("plugins", Verdict.OK, f"plugins.{kind}: {name} is {state}")
 
 
 def check_sharing(config: Config) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ from perslm_daemon.http_server import HttpServer, listen
 from perslm_daemon.http_stream import GoneError
 from perslm_daemon.http_tls import Certificate
 from perslm_daemon.pipeline import Pipeline
+from perslm_daemon.plugin_embed import id_of
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.llama import Sampling
@@ -141,7 +142,7 @@ def _models(config: Config, pipeline: Pipeline) -> Models:
     parts = pipeline.parts
     return Models(
         config.model.id,
-        config.embed.id if parts.embed is not None else "",
+        id_of(config) if parts.embed is not None else "",
         config.stt.id if parts.stt is not None else "",
         config.tts.id if parts.tts is not None else "",
     )

@@ -7,10 +7,12 @@ before a line of it runs: its folder, the machines that its settings name, and n
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from datetime import datetime, tzinfo
 from importlib import import_module
 from pathlib import Path
@@ -22,18 +24,32 @@ from perslm_daemon import plugin_wire as wire
 from perslm_daemon.clock import local_zone
 from perslm_daemon.tool_world import World, route_sockets
 from perslm_runtime.errors import PersLMError
-from perslm_runtime.plugin import Answer, Argument, Context, Notice, Plugin, Problem, Tool, problems_of
+from perslm_runtime.plugin import (
+    Answer,
+    Argument,
+    Context,
+    Message,
+    Notice,
+    Plugin,
+    Problem,
+    Tool,
+    Woken,
+    problems_of,
+)
 from perslm_runtime.sandbox import Policy, enter
 from perslm_runtime.time_words import duration_of, when_of
 from perslm_runtime.when import When
 
+_Once = wire.Call | wire.Watch | wire.Hear | wire.Speak | wire.Listen | wire.Embed
+"""What has one answer."""
 _MOST_TEXT = 4000
 _CPU_S = 600.0  # of processor time; the daemon starts a process that used it up anew
+_ENGINE_CPU_S = 1e8  # an engine listens for months; each of its calls has its seconds by the daemon's clock
 
 
 def main() -> None:
     """Serve the daemon until it closes our standard input; the channel for connections is the first argument."""
-    into = os.fdopen(os.dup(0), "rb")
+    into = os.fdopen(os.dup(0), "rb", buffering=0)  # so that a look at it tells whether there is more
     out = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):  # what a plug-in prints, or reads, is not the daemon's business
@@ -48,13 +64,32 @@ def serve(into: BinaryIO, out: BinaryIO, channel: socket.socket) -> None:
     while (body := wire.read_frame(into)) is not None:
         asked = wire.asked_of(body)
         said: wire.Said
+        if isinstance(asked, wire.Halt):
+            continue  # the reply that it was for has ended meanwhile
         if isinstance(asked, wire.Begin):
             said, running = begun(asked, channel)
         elif running is None:
             said = wire.Wrong("nothing was begun", told=False)
+        elif isinstance(asked, wire.Reply):
+            said = _replied(running, asked, into, out)
         else:
             said = running.answer(asked)
         _send(out, said)
+
+
+def _replied(running: Running, asked: wire.Reply, into: BinaryIO, out: BinaryIO) -> wire.Said:
+    """Send a reply piece by piece until it ends, or the daemon wants no more of it; how it ended."""
+    try:
+        with closing(running.reply(asked)) as pieces:
+            for piece in pieces:
+                _send(out, wire.Piece(piece))
+                if select.select([into], [], [], 0)[0]:
+                    break  # whatever is asked now, the answer to it is the end
+    except Problem as problem:
+        return wire.Wrong(str(problem), told=True)
+    except BaseException as error:  # noqa: BLE001 - as in `answer`
+        return wire.Wrong(running.kind(error), told=False)
+    return wire.Replied()
 
 
 def _send(out: BinaryIO, said: wire.Said) -> None:
@@ -70,7 +105,8 @@ def begun(asked: wire.Begin, channel: socket.socket) -> tuple[wire.Shape | wire.
     """Enter the sandbox, load a plug-in and say what it brings."""
     folder = Path(asked.folder)
     readable = tuple(map(Path, asked.readable))
-    policy = Policy(folder, writes=True, readable=readable, memory_mb=asked.memory_mb, seconds=_CPU_S)
+    seconds = _ENGINE_CPU_S if asked.group == "perslm.engines" else _CPU_S
+    policy = Policy(folder, writes=True, readable=readable, memory_mb=asked.memory_mb, seconds=seconds)
     try:
         enter(policy)
     except PersLMError as error:
@@ -126,7 +162,17 @@ class Running:
         self._plugin, self._settings, self._folder, self._zone = plugin, settings, folder, zone
         self._tools = {tool.name: tool for tool in plugin.tools}
 
-    def answer(self, asked: wire.Call | wire.Watch | wire.Hear | wire.Speak) -> wire.Said:
+    def reply(self, asked: wire.Reply) -> Generator[str, None, None]:
+        """The pieces of a reply. Raises what the plug-in raises."""
+        replies = _there(self._plugin.replies)
+        messages = [Message(one.role, one.text) for one in asked.messages]
+        yield from map(str, replies(self._context(None, ""), messages, asked.most_tokens))
+
+    def kind(self, error: BaseException) -> str:
+        """What is told of an error that is a fault of the plug-in."""
+        return type(error).__name__ + _trace(self._traces)
+
+    def answer(self, asked: _Once) -> wire.Said:
         """Run it; whatever goes wrong is an answer."""
         try:
             match asked:
@@ -134,16 +180,26 @@ class Running:
                     return self._call(asked)
                 case wire.Watch(now_s=now_s):
                     return self._watch(now_s)
-                case wire.Hear(samples=samples, rate_hz=rate_hz):
-                    hears = _there(self._plugin.hears)
-                    return wire.Heard(str(hears(self._context(None, ""), samples, rate_hz)))
-                case wire.Speak(text=text):
-                    speaks = _there(self._plugin.speaks)
-                    return wire.Sounded(*speaks(self._context(None, ""), text))
+            return self._of_engine(asked)
         except Problem as problem:
             return wire.Wrong(str(problem), told=True)
         except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything; SystemExit ends it no more
-            return wire.Wrong(type(error).__name__ + _trace(self._traces), told=False)
+            return wire.Wrong(self.kind(error), told=False)
+
+    def _of_engine(self, asked: wire.Hear | wire.Speak | wire.Listen | wire.Embed) -> wire.Said:
+        context, plugin = self._context(None, ""), self._plugin
+        match asked:
+            case wire.Hear(samples=samples, rate_hz=rate_hz):
+                return wire.Heard(str(_there(plugin.hears)(context, samples, rate_hz)))
+            case wire.Speak(text=text):
+                return wire.Sounded(*_there(plugin.speaks)(context, text))
+            case wire.Listen(samples=samples, rate_hz=rate_hz):
+                found: list[Woken] = list(_there(plugin.wakes)(context, samples, rate_hz))
+                shapes = (wire.WokenShape(one.word, float(one.score), float(one.ended_ago_s)) for one in found)
+                return wire.Listened(tuple(shapes))
+            case wire.Embed(texts=texts):
+                rows = _there(plugin.embeds)(context, texts)
+                return wire.Embedded(tuple(tuple(map(float, row)) for row in rows))
 
     def _context(self, now_s: float | None, person: str) -> Context:
         now = datetime.now(self._zone) if now_s is None else datetime.fromtimestamp(now_s, self._zone)
@@ -233,6 +289,10 @@ def shape_of(plugin: Plugin) -> wire.Shape:
             "watch_s": plugin.watch_s,
             "hears": plugin.hears is not None,
             "speaks": plugin.speaks is not None,
+            "wakes": plugin.wakes is not None,
+            "embeds": plugin.embeds is not None,
+            "replies": plugin.replies is not None,
+            "words": dict(plugin.words),
         },
         wire.Shape,
     )

@@ -14,10 +14,18 @@ _FILES = {
     "test_plugin.py.txt": "tests/test_@NAME@.py",
     "README.md.txt": "README.md",
 }
+_ENGINE = {
+    "plugin.py.txt": "engine.py.txt",
+    "test_plugin.py.txt": "test_engine.py.txt",
+    "README.md.txt": "engine_README.md.txt",
+}
 
 
-def write_template(name: str, folder: Path) -> list[Path]:
-    """Write the template into a folder that is not there or empty; the files. Raises `InputError`."""
+def write_template(name: str, folder: Path, *, engine: bool = False) -> list[Path]:
+    """Write the template into a folder that is not there or empty; the files. Raises `InputError`.
+
+    It has one tool, or is an `engine` that replies.
+    """
     if not NAME.fullmatch(name):
         raise InputError(f"{name[:40]!r} is no name for a plug-in: a-z, 0-9 and _ can be used, a letter first")
     source = files("perslm_daemon").joinpath("plugin_template")
@@ -28,7 +36,10 @@ def write_template(name: str, folder: Path) -> list[Path]:
         for from_, to in _FILES.items():
             target = folder / _filled(to, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_filled(source.joinpath(from_).read_text(encoding="utf-8"), name), encoding="utf-8")
+            template = source.joinpath(_ENGINE.get(from_, from_) if engine else from_)
+            text = _filled(template.read_text(encoding="utf-8"), name)
+            group = "perslm.engines" if engine else "perslm.tools"
+            target.write_text(text.replace("@GROUP@", group), encoding="utf-8")
             made.append(target)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from error

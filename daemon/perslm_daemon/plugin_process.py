@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"
 PROGRAM = ("-P", "-m", "perslm_daemon.plugin_child")
 
 _MOST_DIAL_BYTES, _DIAL_S = 4096, 10.0
+_HALT_S = 2.0  # for a reply that nobody wants any more to end; a plug-in that is slower is started anew
 
 
 class _Dial(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class _Dial(msgspec.Struct, frozen=True):
 
 
 SaidT = TypeVar("SaidT", bound=msgspec.Struct)
+KeptT = TypeVar("KeptT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,40 @@ class PluginProcess:
         self._ready(stop)
         said = self._asked(stop, asked, seconds)
         self._used_at = time.monotonic()
+        return self._required(said, want)
+
+    def stream(self, stop: Stop, asked: wire.Asked, seconds: float) -> Generator[str, None, None]:
+        """Ask for a reply: its pieces, each within `seconds`. Leaving it early has the plug-in stop at its next
+        piece, or ended where it has none within a moment. Raises as `ask`, and `Cancelled`.
+        """
+        self._ready(stop)
+        said = self._asked(stop, asked, seconds)
+        ended = False
+        try:
+            while isinstance(said, wire.Piece):
+                yield said.text
+                stop.check()
+                said = self._heard(stop, time.monotonic() + seconds, seconds)
+            ended = True
+        finally:
+            self._used_at = time.monotonic()
+            if not ended:
+                self._halt()
+        if not isinstance(said, wire.Replied):
+            self._required(said, wire.Replied)
+
+    def _halt(self) -> None:
+        """Have a reply that nobody wants any more ended."""
+        if self._child is None:
+            return
+        deadline = time.monotonic() + _HALT_S
+        with suppress(PluginRefused):
+            said = self._asked(Stop(), wire.Halt(), _HALT_S)
+            while isinstance(said, wire.Piece):
+                said = self._heard(Stop(), deadline, _HALT_S)
+
+    def _required(self, said: wire.Said, want: type[SaidT]) -> SaidT:
+        """An answer of the kind that was asked for."""
         if isinstance(said, wire.Wrong):
             if said.ends:
                 self.close()
@@ -190,14 +226,26 @@ class PluginProcess:
 
     def _asked(self, stop: Stop, asked: wire.Asked, seconds: float) -> wire.Said:
         """One question and its answer; the process is killed where none comes in time."""
-        answered = False
-        try:
-            deadline = time.monotonic() + seconds
-            self._write(stop, wire.frame(asked), deadline)
+        deadline = time.monotonic() + seconds
+        self._kept(lambda: self._write(stop, wire.frame(asked), deadline), seconds)
+        return self._heard(stop, deadline, seconds)
+
+    def _heard(self, stop: Stop, deadline: float, seconds: float) -> wire.Said:
+        """What the process says next."""
+
+        def read() -> wire.Said:
             length = wire.length_of(self._read(stop, 4, deadline))
-            said = wire.said_of(self._read(stop, length, deadline))
-            answered = True
-            return said
+            return wire.said_of(self._read(stop, length, deadline))
+
+        return self._kept(read, seconds)
+
+    def _kept(self, work: Callable[[], KeptT], seconds: float) -> KeptT:
+        """Do a part of a question; the process is killed where that does not come to its end."""
+        done = False
+        try:
+            result = work()
+            done = True
+            return result
         except TimeoutError:
             raise PluginFailed(
                 f"the plug-in {self.name} took longer than {seconds:g} seconds and was ended"
@@ -205,7 +253,7 @@ class PluginProcess:
         except (OSError, EOFError, ValueError, msgspec.DecodeError) as error:
             raise PluginFailed(f"the plug-in {self.name} failed and was ended ({type(error).__name__})") from error
         finally:
-            if not answered:
+            if not done:
                 self.close()
 
     def _write(self, stop: Stop, data: bytes, deadline: float) -> None:

@@ -59,6 +59,21 @@ class Trial:
         answered = self._process.ask(Stop(), wire.Call(tool, arguments, now_s), wire.Answered, self._seconds)
         return TrialAnswer(answered.text, answered.data, answered.then)
 
+    def reply(self, *said: str) -> str:
+        """What an engine replies to a conversation: what was said and replied in turn, what is said now last."""
+        first = len(said) % 2
+        roles = ("assistant", "user")
+        messages = tuple(wire.MessageShape(roles[(number + first) % 2], text) for number, text in enumerate(said))
+        return "".join(self._process.stream(Stop(), wire.Reply(messages, 256), self._seconds))
+
+    def vectors(self, *texts: str) -> tuple[tuple[float, ...], ...]:
+        """The rows that an engine gives texts."""
+        return self._process.ask(Stop(), wire.Embed(texts), wire.Embedded, self._seconds).rows
+
+    def woken(self, samples: bytes, rate_hz: int = 16_000) -> tuple[wire.WokenShape, ...]:
+        """The wake words that an engine hears in 16-bit mono samples."""
+        return self._process.ask(Stop(), wire.Listen(samples, rate_hz), wire.Listened, self._seconds).found
+
     def understood(self, text: str) -> Wanted | None:
         """The tool and the arguments that a sentence wants; None where it is not the plug-in's."""
         return self._sentences.recognize(text)
@@ -147,6 +162,9 @@ def inspected(shelf: Shelf, name: str) -> dict[str, Any]:
         ],
         "hears": shape.hears,
         "speaks": shape.speaks,
+        "wakes": dict(shape.words),
+        "embeds": shape.embeds,
+        "replies": shape.replies,
         "settings": plugin_settings.shown(shape.settings, shelf.tables.get(name, {})),
         "problem": problem or None,
     }

@@ -1,7 +1,7 @@
 """What the daemon and a plug-in's process say to each other: one length and one msgpack value a message.
 
-The daemon asks, the process answers, one at a time. What comes from a plug-in's process is decoded into these
-types or refused; knows neither process.
+The daemon asks, the process answers, one at a time; a reply alone comes in pieces. What comes from a plug-in's
+process is decoded into these types or refused; knows neither process.
 """
 
 from __future__ import annotations
@@ -57,6 +57,37 @@ class Speak(msgspec.Struct, frozen=True, tag=True):
     """Make a sentence sound."""
 
     text: str
+
+
+class Listen(msgspec.Struct, frozen=True, tag=True):
+    """Look for wake words in the next 16-bit mono samples; none: what comes now follows nothing."""
+
+    samples: bytes
+    rate_hz: int
+
+
+class Embed(msgspec.Struct, frozen=True, tag=True):
+    """Give each text its vector."""
+
+    texts: tuple[str, ...]
+
+
+class MessageShape(msgspec.Struct, frozen=True):
+    """A message, as `plugin.Message`."""
+
+    role: str
+    text: str
+
+
+class Reply(msgspec.Struct, frozen=True, tag=True):
+    """Reply to a conversation: `Piece` after `Piece`, then `Replied`."""
+
+    messages: tuple[MessageShape, ...]
+    most_tokens: int
+
+
+class Halt(msgspec.Struct, frozen=True, tag=True):
+    """Go on with no reply: the next thing said is `Replied`. Nothing where none is under way."""
 
 
 class ArgumentShape(msgspec.Struct, frozen=True):
@@ -116,6 +147,10 @@ class Shape(msgspec.Struct, frozen=True, tag=True):
     watch_s: float
     hears: bool
     speaks: bool
+    wakes: bool = False
+    embeds: bool = False
+    replies: bool = False
+    words: dict[str, str] = {}
 
 
 class NextCall(msgspec.Struct, frozen=True):
@@ -160,6 +195,36 @@ class Sounded(msgspec.Struct, frozen=True, tag=True):
     rate_hz: int
 
 
+class WokenShape(msgspec.Struct, frozen=True):
+    """A wake word, as `plugin.Woken`."""
+
+    word: str
+    score: float
+    ended_ago_s: float
+
+
+class Listened(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Listen`."""
+
+    found: tuple[WokenShape, ...]
+
+
+class Embedded(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Embed`: a row for each text."""
+
+    rows: tuple[tuple[float, ...], ...]
+
+
+class Piece(msgspec.Struct, frozen=True, tag=True):
+    """The next piece of a reply."""
+
+    text: str
+
+
+class Replied(msgspec.Struct, frozen=True, tag=True):
+    """A reply has ended."""
+
+
 class Wrong(msgspec.Struct, frozen=True, tag=True):
     """Why there is no answer. What is not `told` is a fault of the plug-in: `text` is the error's kind alone.
 
@@ -171,8 +236,8 @@ class Wrong(msgspec.Struct, frozen=True, tag=True):
     ends: bool = False
 
 
-Asked = Begin | Call | Watch | Hear | Speak
-Said = Shape | Answered | Noticed | Heard | Sounded | Wrong
+Asked = Begin | Call | Watch | Hear | Speak | Listen | Embed | Reply | Halt
+Said = Shape | Answered | Noticed | Heard | Sounded | Listened | Embedded | Piece | Replied | Wrong
 
 _encoder = msgspec.msgpack.Encoder()
 _asked: msgspec.msgpack.Decoder[Asked] = msgspec.msgpack.Decoder(Asked)
@@ -206,13 +271,20 @@ def said_of(body: bytes) -> Said:
 
 
 def read_frame(pipe: BinaryIO) -> bytes | None:
-    """The next message of a pipe, waited for; None at its end."""
-    head = pipe.read(4)
-    if len(head) < 4:
-        return None
-    length = length_of(head)
-    body = pipe.read(length)
-    return body if len(body) == length else None
+    """The next message of a pipe, which keeps nothing back itself, waited for; None at its end."""
+    head = _read(pipe, 4)
+    return None if head is None else _read(pipe, length_of(head))
+
+
+def _read(pipe: BinaryIO, length: int) -> bytes | None:
+    parts = []
+    while length:
+        part = pipe.read(length)
+        if not part:
+            return None
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
 
 
 def plain_name(name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 
 import anyio
@@ -17,6 +18,7 @@ from perslm_daemon.guests import Guests
 from perslm_daemon.profiles import Profiles
 from perslm_daemon.reading import Reading
 from perslm_daemon.turn import GUEST, Ask, Parts, Vector
+from perslm_runtime.embed_static import AnyEmbedder
 from perslm_runtime.errors import InputError, MemoryStoreError, PersLMError
 from perslm_runtime.known_lines import Line
 from perslm_runtime.lane import Lane
@@ -50,6 +52,8 @@ class Recollection:
         self.guests = Guests()
         self.profiles = Profiles(parts)
         self.reading = Reading(parts)
+        self.embedder_now: Callable[[], str] = lambda: embedder
+        """The embedder that is in use: the built-in one may have taken a plug-in's place."""
         self.gives_lines = True
         """Whether what is known of who asks goes before the model beside what is recalled."""
         self.copies = anyio.Lock()
@@ -74,16 +78,24 @@ class Recollection:
         """The text's vector; None where there is no embedder."""
         if self._parts.embed is None:
             return None
-        vectors = await self._parts.embed.call(engine_calls.embed, [text])
-        vector: Vector = vectors[0]
+        vector: Vector = (await self._vectors(self._parts.embed, [text]))[0]
         return vector
+
+    async def _vectors(self, embed: Lane[AnyEmbedder], texts: list[str]) -> Vector:
+        """Vectors of texts; where another embedder made them than those in the memory, those are dropped first."""
+        vectors: Vector = await embed.call(engine_calls.embed, texts)
+        if (now := self.embedder_now()) != self._embedder and self._parts.memory is not None:
+            self._embedder = now
+            self.profiles.forget()
+            await self.lane.call(engine_calls.set_vectors, [], now)
+        return vectors
 
     async def looking(self, text: str, person: str) -> tuple[Vector | None, Vector | None]:
         """A question's own vector, and the one to look by, which knows other words for whom it names."""
         if self._parts.embed is None:
             return None, None
         others = await self.lane.call(engine_calls.rewordings, text, person)
-        vectors = await self._parts.embed.call(engine_calls.embed, [text, *others])
+        vectors = await self._vectors(self._parts.embed, [text, *others])
         return vectors[0], blended(vectors)
 
     async def lines(self, text: str, vector: Vector | None, person: str) -> tuple[Line, ...]:
@@ -172,6 +184,6 @@ class Recollection:
         if embed is None:
             return
         while missing := await self.lane.call(engine_calls.missing_vectors):
-            vectors = await embed.call(engine_calls.embed, [text for _, text in missing])
+            vectors = await self._vectors(embed, [text for _, text in missing])
             pairs = list(zip((number for number, _ in missing), vectors, strict=True))
             await self.lane.call(engine_calls.set_vectors, pairs, self._embedder)

@@ -11,11 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import anyio.to_thread
-
 from perslm_daemon import engine_calls, schedule_words
 from perslm_daemon.bulletin import Bulletin
-from perslm_daemon.clock import clocks
 from perslm_daemon.missing import Missing, question_for
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.schedule_file import Item, Kind, State, adjective
@@ -27,7 +24,7 @@ from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
-from perslm_runtime.when import DAYS, PastError, When, local_time, resolve
+from perslm_runtime.when import DAYS, PastError, When, resolve
 
 log = logging.getLogger("perslm.skills")
 
@@ -355,12 +352,7 @@ def _meant(when: When, at: datetime, now: datetime) -> bool:
     return day and hour and (when.hour is None or at.minute == when.minute)
 
 
-async def alone(recognizer: Lane[Any], *, trust_clock: bool, language: str = "en") -> Skills:
+def alone(recognizer: Lane[Any], now: Callable[[], datetime | None], language: str = "en") -> Skills:
     """The skills of a process that answers and ends: the clock, but nothing that rings later."""
-    clock, zone = await anyio.to_thread.run_sync(clocks, trust_clock)
     bulletin = Bulletin()
-
-    def now() -> datetime | None:
-        return local_time(clock.wall_s(), zone) if clock.known() else None
-
     return Skills(recognizer, None, Settings(bulletin, {}), bulletin, now, language)

@@ -20,6 +20,7 @@ from perslm_daemon.home import Home
 from perslm_daemon.recollection import Recollection
 from perslm_daemon.schedule import Schedule
 from perslm_daemon.tool_boxes import add_commands, add_files, add_web
+from perslm_daemon.tool_desk import Desk
 from perslm_daemon.tool_home import add_home
 from perslm_daemon.tool_lookups import Notes, add_calculator, add_clock, add_lists, add_notes
 from perslm_daemon.tool_parts import add_memory, add_timers
@@ -45,6 +46,8 @@ async def add_tools(tools: Tools, config: Config, workers: Workers, parts: Parts
     limits = Limits(config.seconds, config.memory_mb)
     notes = Notes(parts.data_dir / "notebook", workers, limits, parts.now)
     schedule, recollection, home = parts.schedule, parts.recollection, parts.home
+    desk = Desk(tools, workers, parts.now, home, schedule, recollection)
+    waits = Limits(memory_mb=config.memory_mb)  # a shutter, or a device that is silent, takes longer than a sum
 
     def boxes(add: Callable[[Tools, Config, Workers], None]) -> Callable[[], None]:
         return lambda: add(tools, config, workers)
@@ -54,9 +57,9 @@ async def add_tools(tools: Tools, config: Config, workers: Workers, parts: Parts
         "clock": lambda: add_clock(tools, workers, limits, parts.now),
         "notes": lambda: add_notes(tools, notes),
         "lists": lambda: add_lists(tools, notes),
-        "timers": None if schedule is None else lambda: add_timers(tools, schedule, parts.now),
-        "memory": None if recollection is None else lambda: add_memory(tools, recollection),
-        "home": None if home is None else lambda: add_home(tools, home),
+        "timers": None if schedule is None else lambda: add_timers(desk, waits),
+        "memory": None if recollection is None else lambda: add_memory(desk, waits),
+        "home": None if home is None else lambda: add_home(desk, waits),
         "files": boxes(add_files),
         "web": boxes(add_web),
         "commands": boxes(add_commands),

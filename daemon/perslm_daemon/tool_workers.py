@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,9 +33,9 @@ from perslm_runtime.tool_call import Value
 
 log = logging.getLogger("perslm.tools")
 
-_AT_ONCE, _QUICK_AT_ONCE = 4, 2  # calls; each has memory of its own, and a board has little
+_AT_ONCE, _QUICK_AT_ONCE, _WAITING_AT_ONCE = 4, 2, 4  # calls; each has memory of its own, a board has little
 _KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
-_MOST_DIALS = 16
+_MOST_DIALS, _MOST_TRIED = 16, 64  # connections that are made in a call, and wishes that are answered
 _ENDS_S = 2.0
 _WHY = {
     signal.SIGXCPU: "it computed for too long",
@@ -56,8 +56,9 @@ class Box:
     `entry` is "package.module:function", called with the arguments and a `tool_world.World`; its folder, more that
     it may read, the `hosts` it may connect to ("example.org", "*.example.org", "example.org:8443"). `preload`
     imports its module in the process that forks, outside the sandbox: for our own code, which then answers in
-    milliseconds. A `quick` one does not wait behind those that may take seconds. `argv_of` makes it a program
-    instead: its path and arguments, out of the arguments of the call.
+    milliseconds. A `quick` one does not wait behind those that may take seconds, and neither waits behind one that
+    `waits` for what the daemon does for it. `argv_of` makes it a program instead: its path and arguments, out of
+    the arguments of the call.
     """
 
     entry: str = ""
@@ -67,7 +68,12 @@ class Box:
     hosts: tuple[str, ...] = ()
     preload: bool = False
     quick: bool = False
+    waits: bool = False
     argv_of: Callable[[Mapping[str, Value]], Sequence[str]] | None = None
+
+
+Errands = Callable[[Any], Awaitable[bytes]]
+"""Does what a child asks for, and encodes the answer (JSON); what it raises ends the call."""
 
 
 @dataclass(slots=True)
@@ -80,7 +86,7 @@ class _Ending:
 
 
 class Workers:
-    """Runs sandboxed calls, four at once and two quick ones; an async context manager.
+    """Runs sandboxed calls: four at once, two quick ones, four that wait for the daemon. An async context manager.
 
     `private` names networks that may be reached.
 
@@ -90,6 +96,7 @@ class Workers:
     def __init__(self, private: Sequence[str] = ()) -> None:
         self._private = tuple(private)
         self._slots, self._quick = anyio.Semaphore(_AT_ONCE), anyio.Semaphore(_QUICK_AT_ONCE)
+        self._waiting = anyio.Semaphore(_WAITING_AT_ONCE)
         self._starting = anyio.Lock()
         self._endings: dict[int, _Ending] = {}
         self._count = 0
@@ -133,17 +140,19 @@ class Workers:
 
         return run
 
-    async def run(self, box: Box, arguments: Mapping[str, Value], limits: Limits) -> Told:
+    async def run(
+        self, box: Box, arguments: Mapping[str, Value], limits: Limits, errands: Errands | None = None
+    ) -> Told:
         """One call. Raises `ToolRefused` where it fails or takes too long, `InputError` where it says that the
-        arguments are wrong; cancelling ends the child at once.
+        arguments are wrong, and what `errands` raises; cancelling ends the child at once.
         """
-        async with self._quick if box.quick else self._slots:
+        async with self._quick if box.quick else self._waiting if box.waits else self._slots:
             control = await self._ready()
             self._count += 1
             number = self._count
             ending = self._endings[number] = _Ending()
             try:
-                return await self._call(control, number, box, arguments, limits, ending)
+                return await self._call(control, number, box, arguments, limits, ending, errands)
             finally:
                 if not ending.known.is_set():
                     with suppress(OSError):
@@ -160,6 +169,7 @@ class Workers:
         arguments: Mapping[str, Value],
         limits: Limits,
         ending: _Ending,
+        errands: Errands | None,
     ) -> Told:
         argv = [] if box.argv_of is None else list(box.argv_of(arguments))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -178,21 +188,25 @@ class Workers:
                 if argv:
                     os.close(writing)
             if not argv:
-                return await self._answer(ours, box, ending)
+                return await self._answer(ours, box, ending, errands)
             try:
                 return await self._output(ours, reading, limits, ending)
             finally:
                 os.close(reading)
 
-    async def _answer(self, channel: socket.socket, box: Box, ending: _Ending) -> Told:
-        """What the child says; connections it asks for are opened meanwhile."""
+    async def _answer(self, channel: socket.socket, box: Box, ending: _Ending, errands: Errands | None) -> Told:
+        """What the child says; connections and errands that it asks for are seen to meanwhile."""
         dials = 0
         while message := await _receive(channel):
-            if "dial" in message:
+            if "dial" in message and dials < _MOST_TRIED:
                 dials += 1
                 await self._dial(channel, message["dial"], box if dials <= _MOST_DIALS else Box())
+            elif "errand" in message and errands is not None:
+                _reply(channel, await errands(message["errand"]))
             elif "answer" in message:
                 return _told(message["answer"])
+            elif "errand" in message or "dial" in message:
+                raise ToolRefused("the tool asked for what it may not, or for too much, and was ended")
             else:
                 raise _failed(message)
         raise await _ended(ending)
@@ -202,10 +216,10 @@ class Workers:
             host, port = str(wanted[0]), int(wanted[1])
             made = await dial(host, port, box.hosts, self._private)
         except (ToolRefused, ValueError, TypeError, IndexError, KeyError) as error:
-            channel.send(json.dumps({"error": str(error)}).encode())
+            _reply(channel, json.dumps({"error": str(error)}).encode())
             return
         with made:
-            socket.send_fds(channel, [b"{}"], [made.fileno()])
+            _reply(channel, b"{}", made.fileno())
 
     async def _output(self, channel: socket.socket, reading: int, limits: Limits, ending: _Ending) -> Told:
         """What a program prints, and how it ended."""
@@ -305,6 +319,14 @@ def _job(
             "seconds": limits.seconds,
         },
     }
+
+
+def _reply(channel: socket.socket, data: bytes, *handles: int) -> None:
+    """Answer a child. One that is gone, or reads none of its answers, has its call ended."""
+    try:
+        socket.send_fds(channel, [data], handles)
+    except OSError as error:
+        raise ToolRefused(f"the tool takes no answer ({error.strerror}) and was ended") from error
 
 
 async def _receive(channel: socket.socket) -> dict[str, Any]:

@@ -111,12 +111,12 @@ def _goes_first() -> None:
 
 def probe(config: Config, manifest: Manifest) -> Measured:
     """Load what the bundle brings, as `config` names it, and try it. Raises what loading it raises."""
-    from perslm_daemon.app import build_engine  # noqa: PLC0415 - the parent has no use for engines here
+    from perslm_daemon.engine_builds import build_engine, own_engines  # noqa: PLC0415 - the parent has no use for engines here
     from perslm_daemon.process import resident_bytes  # noqa: PLC0415 - as above
 
     _require_base(config, manifest)
     began, before = time.monotonic(), resident_bytes()
-    engine = build_engine(config, PART.get(manifest.kind, manifest.kind))
+    engine = build_engine(own_engines(config), PART.get(manifest.kind, manifest.kind))
     found = Measured()
     try:
         engine.prove()

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from perslm_daemon.app import Assistant, wake_words
+from perslm_daemon.app import Assistant
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
 from perslm_daemon.ears import Ears
+from perslm_daemon.engine_builds import wake_words
 from perslm_daemon.live import Live, Rings
 from perslm_daemon.mouth import Mouth
 from perslm_daemon.settings import Setting, SettingValue

@@ -61,6 +61,10 @@ class PluginFailed(PluginRefused):
     """A plug-in raised, hung, ended or answered nonsense: it may be given up when that goes on."""
 
 
+class PluginEngineFailed(PluginFailed, EngineError):
+    """An engine that is a plug-in failed in a call: the built-in one takes its place."""
+
+
 class MemoryStoreError(PersLMError):
     """The memory database cannot be opened, read or written."""
 

@@ -7,7 +7,7 @@ daemon, the memory or a model. docs/plugins.md is the guide.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ __all__ = [
     "Answer",
     "Argument",
     "Context",
+    "Message",
     "Notice",
     "Plugin",
     "Problem",
@@ -28,6 +29,7 @@ __all__ = [
     "Then",
     "Tool",
     "When",
+    "Woken",
 ]
 
 API = 1
@@ -40,6 +42,9 @@ SettingKind = Literal["text", "whole", "switch", "list", "secret", "url", "urls"
 NETWORK = ("url", "urls", "places")
 Value = str | int | bool | When
 
+ENGINES = ("hears", "speaks", "wakes", "embeds", "replies")
+"""What an engine may do, by the fields of a `Plugin`."""
+MOST_WORDS = 16
 MOST_TOOLS, MOST_ARGUMENTS, MOST_SENTENCES, MOST_CHARS = 32, 12, 120, 400
 _LONGEST_WORD = 24  # of `reads` and `changes`, which are spoken
 
@@ -96,6 +101,23 @@ class Notice:
     id: str
     text: str
     urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A wake word that was heard: its name, how sure (0 to 1), and the seconds since its phrase ended."""
+
+    word: str
+    score: float = 1.0
+    ended_ago_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +191,14 @@ class Plugin:
 
     An entry point names one, or a function without arguments that makes one. Its group bounds what it may bring:
     perslm.tools tools, perslm.intents tools that have sentences and are not offered to the model, perslm.engines
-    `hears` or `speaks`, perslm.connectors what reaches other machines, and `watch`.
+    `hears`, `speaks`, `wakes`, `embeds` or `replies`, perslm.connectors what reaches other machines, and `watch`.
 
     `watch(context)` is called every `watch_s` seconds and returns notices. `hears(context, samples, rate_hz)`
     turns 16-bit mono samples (bytes, little-endian) into text; `speaks(context, text)` returns such samples and
-    their rate.
+    their rate. `wakes(context, samples, rate_hz)` is given such samples as they come, 60 or 120 ms at a time, and
+    returns the `Woken` words of `words` (name to phrase) in them; no samples: what comes next follows nothing.
+    `embeds(context, texts)` returns a row of 8, 16, ... numbers for each text, always as many, near in direction
+    where texts are near in meaning. `replies(context, messages, most_tokens)` yields the pieces of a reply.
     """
 
     name: str
@@ -186,6 +211,10 @@ class Plugin:
     watch_s: float = 300.0
     hears: Callable[[Context, bytes, int], str] | None = None
     speaks: Callable[[Context, str], tuple[bytes, int]] | None = None
+    wakes: Callable[[Context, bytes, int], Sequence[Woken]] | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    embeds: Callable[[Context, Sequence[str]], Sequence[Sequence[float]]] | None = None
+    replies: Callable[[Context, Sequence[Message], int], Iterable[str]] | None = None
 
 
 def problems_of(plugin: Plugin, group: str) -> list[str]:
@@ -209,9 +238,14 @@ def _of_group(plugin: Plugin, group: str) -> list[str]:
     found = []
     if group not in GROUPS:
         found.append(f"there is no group {group}: known are {', '.join(GROUPS)}")
-    engine = plugin.hears is not None or plugin.speaks is not None
+    engine = any(getattr(plugin, kind) is not None for kind in ENGINES)
     if engine != (group == "perslm.engines"):
-        found.append("what hears or speaks belongs into the group perslm.engines, and nothing else does")
+        kinds = f"{', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
+        found.append(f"what {kinds} belongs into the group perslm.engines, and nothing else does")
+    if (plugin.wakes is not None) != bool(plugin.words):
+        found.append("what wakes names the words it hears in `words`, and nothing else does")
+    if len(plugin.words) > MOST_WORDS or not all(map(NAME.fullmatch, plugin.words)):
+        found.append(f"`words` are at most {MOST_WORDS} names of a-z, 0-9 and _, each with its phrase")
     if group != "perslm.connectors" and plugin.watch is not None:
         found.append("only a connector may watch")
     if group in ("perslm.tools", "perslm.intents") and any(one.kind in NETWORK for one in plugin.settings):

@@ -25,9 +25,9 @@ export function button(text, act, label = "") {
 }
 
 export async function trying(act) {
+  problem("");
   try {
     await act();
-    problem("");
   } catch (error) {
     problem(error.message);
   }

@@ -91,13 +91,13 @@ const ACTS = {
 };
 
 async function work(device, action, value) {
-  const told = await post("api/device", { id: device.id, action, ...(value === undefined ? {} : { value }) });
+  const told = await post("api/device", { device: device.id, do: action, ...(value === undefined ? {} : { value }) });
   event("home", told.text);
-  if (told.confirm && await sure(told.confirm.question)) {
-    const done = await post("api/home", { action: "confirm", id: told.confirm.id, yes: true });
+  if (told.confirm) {
+    const done = await post("api/home", { action: "confirm", id: told.confirm.id, yes: await sure(told.confirm.question) });
     event("home", done.text);
     problem(done.text);
-  } else if (!told.confirm) problem(told.outcomes?.some((one) => one.happened !== "done" && one.happened !== "already") ? told.text : "");
+  } else problem(told.outcomes?.some((one) => !["done", "already", "started"].includes(one.happened)) ? told.text : "");
   await home.show();
 }
 
