@@ -25,6 +25,7 @@ class NoHome:
     """Answers in the place of the home where PersLM works none: nothing is switched, opened or known there."""
 
     recognizer: Lane[Any]
+    why: str = "they come with the broker, and home.enabled has to be on"
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """Say that no device is worked here, where one is meant."""
@@ -37,5 +38,4 @@ class NoHome:
         if not (said or named):
             return None
         intent = Intent("not_here", {"target": said or named})
-        text = "I work no devices here: they come with the broker, and home.enabled has to be on."
-        return Answered(intent, text, (Done(intent, (), "nothing"),))
+        return Answered(intent, f"I work no devices here: {self.why}.", (Done(intent, (), "nothing"),))

@@ -16,6 +16,7 @@ import anyio.to_thread
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.clock import clocks
 from perslm_daemon.config_sections import Config
+from perslm_daemon.home_strange import NoHome
 from perslm_daemon.skills import Skills, alone
 from perslm_daemon.tool_table import Parts, open_tools
 from perslm_daemon.tool_talk import ToolTalk
@@ -32,11 +33,14 @@ class Alone:
 
     skills: Skills
     talk: ToolTalk
+    home: NoHome | None = None
 
     async def __call__(self, ask: Ask) -> Answered | Gathered | None:
         """The first answer there is."""
-        answered = await self.skills(ask)
-        return answered if answered is not None else await self.talk(ask)
+        for one in (self.skills, self.talk, self.home):
+            if one is not None and (answered := await one(ask)) is not None:
+                return answered
+        return None
 
 
 @asynccontextmanager
@@ -56,4 +60,5 @@ async def of(config: Config, recognizer: Lane[Any] | None) -> AsyncIterator[Alon
     enabled = tuple(one for one in config.tools.enabled if one in _FAMILIES)
     wanted = replace(config.tools, enabled=enabled)
     async with open_tools(wanted, Bulletin(), Parts(config.data_dir, now)) as tools:
-        yield Alone(alone(recognizer, now, config.stt.language), ToolTalk(tools))
+        home = NoHome(recognizer, "a running `perslm run` does") if config.stt.language == "en" else None
+        yield Alone(alone(recognizer, now, config.stt.language), ToolTalk(tools), home)
