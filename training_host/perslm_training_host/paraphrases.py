@@ -107,15 +107,23 @@ def read(path: Path) -> list[Paraphrase]:
 
 
 def households(found: Sequence[Paraphrase], seed: int) -> list[Household]:
-    """The homes of what was kept, with sentences in the teacher's words; their calls are the templates'."""
-    texts: dict[int, dict[int, str]] = {}
+    """The homes of what was kept, with sentences in the teacher's words; their calls are the templates'.
+
+    Raises InputError where the sentences that were reworded are no longer those that the seed draws.
+    """
+    texts: dict[int, dict[int, Paraphrase]] = {}
     for one in found:
         if not one.refused:
-            texts.setdefault(one.number, {})[one.place] = one.text
+            texts.setdefault(one.number, {})[one.place] = one
     homes = []
     for number, places in sorted(texts.items()):
         home = household(LEARN, seed, number, _SENTENCES)
-        said = tuple(replace(home.said[place], text=text) for place, text in sorted(places.items()))
+        if any(place >= len(home.said) or home.said[place].text != one.said for place, one in places.items()):
+            raise InputError(
+                f"the paraphrases of home {number} are of other sentences than are drawn now (another seed, or the"
+                f" lines have changed since): delete {FILE}, then make them anew"
+            )
+        said = tuple(replace(home.said[place], text=one.text) for place, one in sorted(places.items()))
         homes.append(replace(home, said=said))
     return homes
 
