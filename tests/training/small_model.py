@@ -70,9 +70,11 @@ def make_model(seed: int = 0) -> Any:
     return LlamaForCausalLM(CONFIG).eval()
 
 
-def write_gguf(model: Any, tokenizer: Any, path: Path) -> None:
+def write_gguf(model: Any, tokenizer: Any, path: Path, licence: str = "") -> None:
     """Write the model as F32 GGUF with gguf's writer, as a converter would."""
     writer = GGUFWriter(path, "llama")
+    if licence:
+        writer.add_license(licence)
     config = model.config
     writer.add_name("small")
     writer.add_block_count(config.num_hidden_layers)

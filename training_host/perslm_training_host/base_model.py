@@ -60,12 +60,15 @@ class Base:
 
 def prompts_of(path: Path) -> Prompts:
     """The tokenizer and chat template of a model that is not loaded. Raises InputError for a broken one."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to import
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: PLC0415 - seconds to import
 
     gguf = {"gguf_file": path.name} if path.is_file() else {}
     folder = str(path.parent if path.is_file() else path)
+    # It reads a first Gemma's tokenizer but for the way through the model's config, which it does not know.
+    first_gemma = path.is_file() and gguf_file.read(path).architecture == "gemma"
+    loader = PreTrainedTokenizerFast if first_gemma else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **gguf)
+        tokenizer = loader.from_pretrained(folder, local_files_only=True, **gguf)
     except Exception as error:  # every loader below raises its own kinds
         raise InputError(f"{path} has no tokenizer that can be read ({error}): fetch it again") from error
     return Prompts(tokenizer, tokenizer.chat_template or CHATML)
@@ -74,8 +77,8 @@ def prompts_of(path: Path) -> Prompts:
 def load(path: Path, device: str = "cpu") -> Base:
     """Load a `.gguf` file or a folder with safetensors, float32, ready to be trained.
 
-    llama and qwen files are dequantized by our own reader, others (gemma3, phi3, …) by transformers'. Raises
-    TooLittleMemory before anything is loaded, InputError for a missing or broken model.
+    llama, qwen and gemma files are dequantized by our own reader, others (gemma3, phi3, …) by transformers'.
+    Raises TooLittleMemory before anything is loaded, InputError for a missing or broken model.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds to import
 
