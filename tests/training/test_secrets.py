@@ -1,4 +1,4 @@
-"""What a model has learned by heart is told by `evaluate`: a secret of its training text, and none where none was."""
+"""What a model has learned by heart is told by `evaluate`: a secret of its text, and none where none was."""
 
 from __future__ import annotations
 
