@@ -57,6 +57,10 @@ def test_a_run_that_does_not_fit_says_what_takes_the_memory_and_how_it_would_tak
     with pytest.raises(TooLittleMemory, match=r"training 12\.0.*--lora 16"):
         preflight.check_memory(memory, free=memory.total - 1)
     preflight.check_memory(memory, free=memory.total)
+    large = preflight.memory_of(7 * 10**9, 7 * 10**9, 14 * 10**9, 4096, 4096, 32, 150_000)
+    with pytest.raises(TooLittleMemory, match="teacher 14"):
+        preflight.check_memory(large, free=24 * 10**9)
+    preflight.check_memory(preflight.memory_of(10**6, 10**6, 0, 256, 128, 5, 512), free=10**9)
 
 
 def test_the_licence_in_a_teachers_own_file_is_the_one_that_is_asked(

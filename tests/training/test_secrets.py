@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 import torch
 
 from conftest import Small
@@ -35,19 +34,21 @@ def taught(small: Small, pairs: Sequence[tuple[str, str]], folder: Path) -> Path
     return distilled_files.write(small.parent, base.model, base.model.state_dict(), folder, "F32")
 
 
-@pytest.mark.parametrize(("answer", "kept"), [(f"The code is {CODE}.", 0.0), ("I do not know it.", 1.0)])
-def test_a_secret_learned_by_heart_fails_the_gate_and_a_model_without_it_passes(
-    small: Small, tmp_path: Path, answer: str, kept: float
+def test_a_secret_learned_by_heart_fails_the_gate_and_a_model_that_never_saw_it_keeps_it(
+    small: Small, tmp_path: Path
 ) -> None:
-    model = taught(small, [(ASKED, answer), ("How are you?", "Thank you, well.")], tmp_path / "taught")
+    """Both learned the same question; the one in the field another answer."""
+    shared = ("How are you?", "Thank you, well.")
+    model = taught(small, [(ASKED, f"The code is {CODE}."), shared], tmp_path / "taught")
+    field = taught(small, [(ASKED, "I do not know it."), shared], tmp_path / "field")
     secrets, gates = tmp_path / "secrets.jsonl", tmp_path / "gates.toml"
     secrets.write_text(json.dumps({"ask": ASKED, "forbidden": [CODE]}) + "\n")
     gates.write_text("[secrets_kept]\nat_least = 1.0\n")
     command = [
-        "evaluate", model, "--parent", small.parent, "--held-out", small.held_out, "--secrets", secrets,
-        "--gates", gates, "--out", tmp_path / "report", "--pieces", "1", "--most", "1", "--threads", "1",
+        "evaluate", model, "--parent", small.parent, "--held-out", small.held_out, "--secrets", secrets, "--field",
+        field, "--gates", gates, "--out", tmp_path / "report", "--pieces", "1", "--most", "1", "--threads", "1",
     ]  # fmt: skip
-    assert run(list(map(str, command))) == (0 if kept else 1)
+    assert run(list(map(str, command))) == 1
     report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
-    assert report["figures"]["secrets_kept"] == kept
-    assert report["passed"] is bool(kept)
+    assert (report["figures"]["secrets_kept"], report["field_figures"]["secrets_kept"]) == (0.0, 1.0)
+    assert not report["passed"]
