@@ -65,7 +65,8 @@ def test_a_folder_becomes_a_file_with_its_weights_tokens_and_logits_and_comes_ba
         shipped = torch.from_numpy(scorer.logits(tokens, 0))
         cut = [scorer.tokens(text) for text in parity_texts()]
     assert float((shipped.softmax(-1) - wanted.softmax(-1)).abs().max()) < 1e-3
-    assert cut == [base_model.prompts_of(folder).tokens(text) for text in parity_texts()]
+    prompts = base_model.prompts_of(folder)
+    assert cut == [prompts.tokens(text) for text in parity_texts()]
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class Paraphrase:
     seconds: float
 
 
-def make(teacher: Path, path: Path, count: int, seed: int) -> list[Paraphrase]:
+def make(teacher: Path, path: Path, count: int, seed: int, threads: int = 2) -> list[Paraphrase]:
     """Ask for `count` paraphrases, or for those that are missing in the file. Returns all of them.
 
     Raises InputError for more than 1,000, EngineError for a broken teacher, OSError for a full disk.
@@ -71,7 +71,7 @@ def make(teacher: Path, path: Path, count: int, seed: int) -> list[Paraphrase]:
     known = {(one.number, one.place) for one in done}
     progress = Progress(f"{teacher.name}, other words", count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = LlamaOptions(context_tokens=2048)
+    options = LlamaOptions(context_tokens=2048, threads=threads, batch_threads=threads)
     with (
         closing(
             ChatModel(teacher, options, system=SYSTEM, examples=SHOWN, max_reply_tokens=_ANSWER_TOKENS)

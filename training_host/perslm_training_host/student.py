@@ -34,6 +34,7 @@ _ASKED: dict[str, tuple[Any, Any]] = {
     "fold": (str, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")),
 }
 """The options of a recipe: the type and the help of each. All but the device are the recipe's own by default."""
+_Threads = Annotated[int, typer.Option(min=1, help="Threads of llama.cpp.")]
 _Distributed = Annotated[str, typer.Option(help="Under torchrun: ddp, fsdp, or zero2 or zero3 (DeepSpeed).")]
 
 
@@ -82,6 +83,7 @@ def make(
     teacher: Annotated[
         Path | None, typer.Option(help="A larger GGUF file that rewords sentences first; none without it.")
     ] = None,
+    threads: _Threads = 2,
     asked: Mapping[str, Any],
 ) -> None:
     """Everything in one: replies, training, the files, their scores. Run again, it goes on where it stopped."""
@@ -89,21 +91,25 @@ def make(
 
     recipe = prepared_recipe(**asked)
     if asked["device"] != "cuda":
-        replies(base, folder, recipe.replies, recipe.seed)
+        replies(base, folder, recipe.replies, recipe.seed, threads)
     if teacher is not None:
-        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed)
+        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed, threads)
     _train(base, folder, "none", asked)
     write(context, base, folder)
-    score(context, [folder / "student-q4_0.gguf"], base=base)
+    score(context, [folder / "student-q4_0.gguf"], base=base, threads=threads)
 
 
 def replies(
-    base: _Base, folder: _Folder, count: Annotated[int, typer.Option(help="How many.")] = 600, seed: int = 0
+    base: _Base,
+    folder: _Folder,
+    count: Annotated[int, typer.Option(help="How many.")] = 600,
+    seed: int = 0,
+    threads: _Threads = 2,
 ) -> None:
     """Let the base model answer plain talk, through llama.cpp: what the student is held to."""
     from perslm_training_host import chat_replies  # noqa: PLC0415 - torch
 
-    chat_replies.make(base, folder / "replies.jsonl", count, seed)
+    chat_replies.make(base, folder / "replies.jsonl", count, seed, threads)
 
 
 def paraphrase(
@@ -111,11 +117,12 @@ def paraphrase(
     folder: _Folder,
     count: Annotated[int, typer.Option(help="How many sentences to reword, 1,000 at most.")] = 300,
     seed: int = 0,
+    threads: _Threads = 2,
 ) -> None:
     """Let a larger model say sentences in other words; what keeps its meaning is trained on."""
     from perslm_training_host import paraphrases  # noqa: PLC0415 - llama.cpp
 
-    found = paraphrases.make(teacher, folder / paraphrases.FILE, count, seed)
+    found = paraphrases.make(teacher, folder / paraphrases.FILE, count, seed, threads)
     note(", ".join(f"{value} {name}" for name, value in paraphrases.told(found).items()))
 
 
@@ -169,13 +176,18 @@ def score(
     base: Annotated[
         Path | None, typer.Option(help="The base's GGUF file: how far plain talk has gone from it.")
     ] = None,
+    threads: _Threads = 2,
 ) -> None:
     """Score files as the board uses them: calls under the grammar, answers from memories, in llama.cpp."""
     from perslm_training_host.student_score import Scores, score_file  # noqa: PLC0415 - llama.cpp
     from perslm_training_host.talk_apart import Apart, talk_apart  # noqa: PLC0415 - as above
 
-    found: dict[str, Scores] = {str(model): score_file(model, homes, with_examples=examples) for model in models}
-    apart: dict[str, Apart] = {} if base is None else {str(model): talk_apart(base, model) for model in models}
+    found: dict[str, Scores] = {
+        str(model): score_file(model, homes, with_examples=examples, threads=threads) for model in models
+    }
+    apart: dict[str, Apart] = {}
+    if base is not None:
+        apart = {str(model): talk_apart(base, model, threads=threads) for model in models}
     if session_of(context).json:
         put_json(
             {
