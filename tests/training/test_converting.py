@@ -69,6 +69,18 @@ def test_a_folder_becomes_a_file_with_its_weights_tokens_and_logits_and_comes_ba
     assert cut == [prompts.tokens(text) for text in parity_texts()]
 
 
+@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "starcoder", "qwen2", "llama-bpe"])
+def test_a_files_text_is_cut_for_training_as_it_will_be_cut_by_llama_cpp(tmp_path: Path, pre: str) -> None:
+    path = tmp_path / "model.gguf"
+    text = small_model.train_text() + "  1  22  333  2026  " * 2000  # pieces that only some ways to cut may use
+    small_model.write_gguf(small_model.make_model(), small_model.make_tokenizer(text), path, pre=pre)
+    prompts = base_model.prompts_of(path)
+    with Scorer(path, only_tokens=True) as scorer:
+        assert [prompts.tokens(text) for text in parity_texts()] == [
+            scorer.tokens(text) for text in parity_texts()
+        ]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that can be written, to be spoilt."""
