@@ -8,7 +8,6 @@ traceback. What the commands do is in the `cli_` modules, which import engines o
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +44,7 @@ from perslm_daemon.config import ConfigMistakesError, Flags
 from perslm_daemon.terminal import note, printable
 from perslm_runtime import __version__
 from perslm_runtime.errors import PersLMError
+from perslm_runtime.printed import close_pipe
 
 EXIT_INTERRUPTED = 130
 EXIT_BUG = 70
@@ -190,7 +190,7 @@ def _ended_by(error: BaseException, session: Session) -> int:
         case typer.Abort():
             code = EXIT_INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else 1
         case BrokenPipeError():
-            _close_pipe()
+            close_pipe()
         case PersLMError():
             code = error.exit_code
             _tell(str(error), error, session, code)
@@ -226,8 +226,3 @@ def _bug(error: BaseException, session: Session) -> int:
     where = f"the traceback is in {file}" if file else "the traceback is above"
     _tell(f"this is a bug in PersLM ({type(error).__name__}): {where}", error, session, EXIT_BUG)
     return EXIT_BUG
-
-
-def _close_pipe() -> None:
-    """Let the interpreter's last flush write to nowhere: the reader of our output has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,16 +7,20 @@ so that it cannot steer the terminal.
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from perslm_runtime.errors import InputError
+from perslm_runtime.printed import note, printable, put, put_json
+
+__all__ = [
+    "Step", "ask_secret", "confirm", "live_table", "megabytes", "note", "printable", "progress_bars", "put",
+    "put_json", "put_table",
+]  # fmt: skip
 
 
 class Step(Protocol):
@@ -33,35 +37,6 @@ class Step(Protocol):
     @property
     def total_bytes(self) -> int | None:
         """Bytes in all, or None."""
-
-
-def printable(text: str) -> str:
-    """Replace control characters other than newline and tab by a visible mark."""
-    return "".join(
-        c if c in "\n\t" or (c >= " " and not "\x7f" <= c <= "\x9f") else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def put(text: str = "") -> None:
-    """Write one result line to standard output."""
-    sys.stdout.write(printable(text) + "\n")
-
-
-def put_json(data: Any) -> None:
-    """Write a result as one JSON value: indented for a person, on one line for a program."""
-    indent = 2 if sys.stdout.isatty() else None
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=indent, default=_as_json) + "\n")
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def note(text: str) -> None:
-    """Tell a person something that is not the result, on standard error."""
-    sys.stderr.write(printable(text) + "\n")
 
 
 def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""Tiny Phi 3 and Gemma models as GGUF files, written by gguf's own writer as a converter would."""
+"""Tiny Phi 3, Gemma and Qwen models as GGUF files, written by gguf's own writer as a converter would."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import numpy as np
 import torch
 from gguf import GGUFWriter, TokenType
 from small_model import TEMPLATE, WORDS, make_tokenizer, train_text
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GemmaConfig,
+    GemmaForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 _SHAPE = {
@@ -30,7 +37,7 @@ _SHAPE = {
     "rms_norm_eps": 1e-5,
 }
 # Gemma 2 and 3 divide by the root of 256, whatever the file says.
-_HEAD = {"phi3": 16, "gemma2": 256, "gemma3": 256}
+_HEAD = {"phi3": 16, "gemma": 32, "gemma2": 256, "gemma3": 256, "qwen2": 16, "qwen3": 32}
 _LAYERS = {"gemma3": 6}  # of which the sixth sees everything, by another rotary base
 _NAMES = {
     "self_attn.qkv_proj": "attn_qkv",
@@ -49,23 +56,32 @@ _GEMMA_2 = {
     "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffw_norm",
 }
+_Q_AND_K = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
+_PLAIN = {"post_attention_layernorm": "ffn_norm"}
 _NORMS = {
-    "phi3": {"post_attention_layernorm": "ffn_norm"},
+    "phi3": _PLAIN,
+    "gemma": _PLAIN,
     "gemma2": _GEMMA_2,
-    "gemma3": _GEMMA_2 | {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"},
+    "gemma3": _GEMMA_2 | _Q_AND_K,
+    "qwen2": _PLAIN,
+    "qwen3": _PLAIN | _Q_AND_K,
 }
+_UNTIED = {"phi3", "qwen2"}  # the word's vectors in and out are not the same
 
 
 def make(kind: str) -> Any:
-    """A model of random weights; `kind` is phi3, gemma2 or gemma3."""
+    """A model of random weights; `kind` is phi3, gemma, gemma2, gemma3, qwen2 or qwen3."""
     torch.manual_seed(0)
-    shape = _SHAPE | {"num_hidden_layers": _LAYERS.get(kind, 2)}
-    if kind == "phi3":
-        model: Any = Phi3ForCausalLM(Phi3Config(**shape, pad_token_id=0, tie_word_embeddings=False))
-    elif kind == "gemma2":
-        model = Gemma2ForCausalLM(Gemma2Config(**shape, head_dim=_HEAD[kind]))
-    else:
-        model = Gemma3ForCausalLM(Gemma3TextConfig(**shape, head_dim=_HEAD[kind], sliding_window=16))
+    shape = _SHAPE | {"num_hidden_layers": _LAYERS.get(kind, 2), "tie_word_embeddings": kind not in _UNTIED}
+    head = {"head_dim": _HEAD[kind]}
+    model: Any = {
+        "phi3": lambda: Phi3ForCausalLM(Phi3Config(**shape, pad_token_id=0)),
+        "gemma": lambda: GemmaForCausalLM(GemmaConfig(**shape, **head)),
+        "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**shape, **head)),
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**shape, **head, sliding_window=16)),
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**shape)),
+        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shape, **head)),
+    }[kind]()
     for parameter in model.parameters():
         parameter.data += (0.1 if parameter.ndim == 1 else 0.05) * torch.randn(parameter.shape)
     return model.eval()
@@ -75,11 +91,11 @@ def write(model: Any, kind: str, path: Path) -> None:
     """Write it as F32."""
     writer = GGUFWriter(path, kind)
     _about(writer, model.config, kind)
-    _tokenizer(writer)
+    (_pieces if kind == "gemma" else _tokenizer)(writer)
     for name, tensor in model.state_dict().items():
-        if name != "lm_head.weight" or kind == "phi3":
-            added = 1 if tensor.ndim == 1 and kind != "phi3" else 0  # Gemma's files keep 1 + weight
-            writer.add_tensor(_name(name, kind), np.ascontiguousarray(tensor.float().numpy() + np.float32(added)))
+        if name != "lm_head.weight" or kind in _UNTIED:
+            added = np.float32("norm" in name and kind.startswith("gemma"))  # Gemma's files keep 1 + weight
+            writer.add_tensor(_name(name, kind), np.ascontiguousarray(tensor.float().numpy() + added))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -99,7 +115,8 @@ def _about(writer: GGUFWriter, config: Any, kind: str) -> None:
     writer.add_key_length(_HEAD[kind])
     writer.add_value_length(_HEAD[kind])
     writer.add_file_type(0)
-    writer.add_sliding_window(config.sliding_window if kind == "gemma3" else 512)
+    if kind in ("phi3", "gemma2", "gemma3"):
+        writer.add_sliding_window(config.sliding_window if kind == "gemma3" else 512)
     if kind == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
@@ -120,6 +137,44 @@ def _tokenizer(writer: GGUFWriter) -> None:
     writer.add_chat_template(TEMPLATE)
 
 
+def _pieces(writer: GGUFWriter) -> None:
+    """A SentencePiece vocabulary as a Gemma has one: control words, bytes, pieces best first, single letters."""
+    controls = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+    octets = [f"<0x{octet:02X}>" for octet in range(256)]
+    letters = ["\u2581", *map(chr, range(33, 127))]
+    merged = _merged(train_text(), WORDS - len(controls) - len(octets) - len(letters))
+    words = [*controls, *octets, *merged, *letters]
+    kinds = [TokenType.CONTROL] * 6 + [TokenType.BYTE] * 256 + [TokenType.NORMAL] * (len(words) - 262)
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(words)
+    writer.add_token_scores([0.0] * 262 + [-float(place) for place in range(len(words) - 262)])
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
+    writer.add_chat_template(TEMPLATE)
+
+
+def _merged(text: str, count: int) -> list[str]:
+    """The pieces that byte-pair merging makes of `text` first, blanks as they are written in a vocabulary."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
+    alphabet = ["\u2581", *map(chr, range(33, 127))]
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + count,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([text], trainer)
+    by_place = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return [word for word, _ in by_place if len(word) > 1][:count]
+
+
 def _name(name: str, kind: str) -> str:
     top = {
         "model.embed_tokens.weight": "token_embd.weight",
@@ -130,4 +185,4 @@ def _name(name: str, kind: str) -> str:
         return top[name]
     _, _, block, *rest = name.split(".")
     part = ".".join(rest[:-1])
-    return f"blk.{block}.{(_NAMES | _NORMS[kind])[part]}.weight"
+    return f"blk.{block}.{(_NAMES | _NORMS[kind])[part]}.{rest[-1]}"

@@ -70,9 +70,11 @@ def make_model(seed: int = 0) -> Any:
     return LlamaForCausalLM(CONFIG).eval()
 
 
-def write_gguf(model: Any, tokenizer: Any, path: Path) -> None:
+def write_gguf(model: Any, tokenizer: Any, path: Path, licence: str = "", pre: str = "gpt-2") -> None:
     """Write the model as F32 GGUF with gguf's writer, as a converter would."""
     writer = GGUFWriter(path, "llama")
+    if licence:
+        writer.add_license(licence)
     config = model.config
     writer.add_name("small")
     writer.add_block_count(config.num_hidden_layers)
@@ -86,7 +88,7 @@ def write_gguf(model: Any, tokenizer: Any, path: Path) -> None:
     writer.add_file_type(0)
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list([word for word, _ in words])
     writer.add_token_types([TokenType.CONTROL if word in _SPECIAL else TokenType.NORMAL for word, _ in words])
     merges = json.loads(tokenizer.to_str())["model"]["merges"]

@@ -49,7 +49,7 @@ def test_llama_cpp_with_the_adapter_says_what_torch_says(
         for name, change in added.items():
             model.get_parameter(name).add_(change * scale)
         wanted = torch.log_softmax(model(input_ids=torch.tensor([tokens])).logits[0], dim=-1).numpy()
-    with llama_scores.Scorer(small.parent) as scorer:
+    with llama_scores.Scorer(small.parent, threads=1) as scorer:
         bare = scorer.logits(tokens, 0)
         loaded = c.llama_adapter_lora_init(scorer._model, str(tmp_path / "a.gguf").encode())
         assert loaded

@@ -35,7 +35,8 @@ def test_a_child_in_another_kind_keeps_every_key_and_computes_the_same(small: Sm
         sum(a != b for a, b in zip(head, before, strict=True)) == 1
     )  # the file type, and nothing of the tokenizer
     tokens = small.tokens(small.held_out)[:512]
-    with llama_scores.Scorer(small.parent) as one, llama_scores.Scorer(tmp_path / "child.gguf") as other:
+    child_file = tmp_path / "child.gguf"
+    with llama_scores.Scorer(small.parent, threads=1) as one, llama_scores.Scorer(child_file, threads=1) as other:
         _, found = llama_scores.compare(one, [other], tokens)
     assert found.kl.mean() < 1e-5
 
@@ -46,7 +47,7 @@ def test_torch_computes_what_llama_cpp_computes(small: Small) -> None:
     tokens = small.tokens(small.held_out)[:256]
     with torch.no_grad():
         ours = torch.log_softmax(model(input_ids=torch.tensor([tokens])).logits[0], dim=-1).numpy()
-    with llama_scores.Scorer(small.parent) as scorer:
+    with llama_scores.Scorer(small.parent, threads=1) as scorer:
         theirs = llama_scores.log_softmax(scorer.logits(tokens, 0))
     assert float((np.exp(ours) * (ours - theirs)).sum(axis=1).mean()) < 1e-5
 

@@ -156,7 +156,10 @@ def test_every_piece_is_seen_once_before_one_is_seen_again() -> None:
 
 def test_scores_of_a_file_against_itself_are_zero_and_another_tokenizer_is_refused(small: Small) -> None:
     tokens = small.tokens(small.held_out)[:512]
-    with llama_scores.Scorer(small.parent) as one, llama_scores.Scorer(small.parent) as other:
+    with (
+        llama_scores.Scorer(small.parent, threads=1) as one,
+        llama_scores.Scorer(small.parent, threads=1) as other,
+    ):
         own, found = llama_scores.compare(one, [other], tokens)
         assert float(np.abs(found.kl).max()) < 1e-6
         assert found.same_top.all()

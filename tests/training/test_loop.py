@@ -1,7 +1,7 @@
 """The whole loop by its commands: distil a smaller student, quantize it, teach it on the grid, evaluate, update.
 
-On a model of 1.3 million weights. `distill` runs in a process of its own as a person would start it, the others in
-this one, which has torch loaded already: that is 3 s a command.
+On a model of 1.3 million weights, in this process, which has torch loaded already: that is 3 s a command. As
+processes of their own they are started in test_train_loop.py and test_command_line.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,6 @@ from perslm_training_host import gguf_file
 from perslm_training_host.cli import run
 from perslm_training_host.quantize import Row
 
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join(word for word in sys.path if word),
-    "OMP_NUM_THREADS": "1",
-}
-
 
 def perslm_host(*arguments: str | Path, code: int = 0) -> Any:
     out, complaints = io.StringIO(), io.StringIO()
@@ -37,17 +29,10 @@ def perslm_host(*arguments: str | Path, code: int = 0) -> Any:
     return json.loads(out.getvalue())
 
 
-def in_a_process(*arguments: str | Path) -> Any:
-    argv = [sys.executable, "-m", "perslm_training_host.cli", "--json", *map(str, arguments)]
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
-
-
 @pytest.fixture(scope="module")
 def student(small: Small) -> Path:
     """A student with fewer neurons than the small model, which is its teacher."""
-    told = in_a_process(
+    told = perslm_host(
         "distill", small.parent, small.parent, "--text", small.train, "--out", small.folder / "distilled",
         "--feed-forward", "448", "--steps", "10", "--rows", "4", "--length", "64", "--rate", "3e-4", "--no-bf16",
         "--licence", "mit",

@@ -30,12 +30,12 @@ def test_a_teacher_that_babbles_changes_nothing_and_is_asked_for_each_sentence_o
     teacher: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / paraphrases.FILE
-    first = paraphrases.make(teacher, path, 2, 0)
+    first = paraphrases.make(teacher, path, 2, 0, threads=1)
     with path.open("a", encoding="utf-8") as file:
         file.write('{"number": 1')  # the plug was pulled here
     assert paraphrases.read(path) == first
     path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in first), encoding="utf-8")
-    both = paraphrases.make(teacher, path, 3, 0)
+    both = paraphrases.make(teacher, path, 3, 0, threads=1)
     assert both[:2] == first
     assert len({(one.number, one.place) for one in both}) == len(both) == 3
     assert all(one.refused for one in both)

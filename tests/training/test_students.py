@@ -67,23 +67,14 @@ def test_what_it_would_take_is_told_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_would_not_fit_is_refused_before_anything_is_loaded() -> None:
-    from perslm_training_host.preflight import TooLittleMemory, check_memory, memory_of
-
-    memory = memory_of(7_000_000_000, 7_000_000_000, 14_000_000_000, 4096, 4096, 32, 150_000)
-    with pytest.raises(TooLittleMemory, match=r"--lora 16"):
-        check_memory(memory, free=24_000_000_000)
-    check_memory(memory_of(1_000_000, 1_000_000, 0, 256, 128, 5, 512), free=1_000_000_000)
-
-
-@pytest.mark.parametrize("kind", ["phi3", "gemma2", "gemma3"])
+@pytest.mark.parametrize("kind", ["phi3", "gemma", "gemma2", "gemma3"])
 def test_other_architectures_are_read_to_the_bit_learn_and_run_in_llama_cpp(
     tmp_path: Path, small: Small, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     model, path = other_models.make(kind), tmp_path / "model" / "model.gguf"
     path.parent.mkdir()
     other_models.write(model, kind, path)
-    if find_spec("accelerate") is None:
+    if kind not in gguf_model.MAPPED and find_spec("accelerate") is None:
         with pytest.raises(EngineError, match="more-models"):
             base_model.load(path)
         pytest.skip("transformers reads other GGUF files with accelerate: extra `more-models`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
+from distil_command import told
 from torch import Tensor, nn
 
 from conftest import Small
@@ -27,7 +29,6 @@ from perslm_training_host.group import Group
 from perslm_training_host.runs import Run, differences, page, runs_below
 from perslm_training_host.train_loop import LossIsNaN, Plan, train
 
-CHILD = Path(__file__).with_name("train_child.py")
 GROUP_PLAN = Plan(8, 1e-2, accumulate=2, warm_up_steps=2, keep_every=1)
 
 
@@ -136,14 +137,11 @@ def test_what_two_processes_began_one_ends_as_if_alone_when_a_worker_was_killed(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    argv = [sys.executable, str(CHILD), kind, str(tmp_path)]
-    both = [
-        subprocess.Popen(argv, env=os.environ | shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in (0, 1)
-    ]
-    complaints = [process.communicate(timeout=240)[1] for process in both]
-    assert [process.returncode for process in both] == [7, 9], complaints
-    assert "goes on from the last checkpoint" in complaints[0]
+    from train_child import trained  # which needs what this file defines
+
+    (code, complaint), (gone, _) = forked.ranks(tmp_path, partial(trained, kind, tmp_path), shared)
+    assert (code, gone) == (7, 9), complaint
+    assert "goes on from the last checkpoint" in complaint
     shards = [path.name for path in (tmp_path / "run").glob("shards-*")]
     assert shards == (["shards-5"] if kind == "fsdp" else [])  # FSDP's processes keep a part each
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 5
@@ -156,7 +154,7 @@ def test_what_two_processes_began_one_ends_as_if_alone_when_a_worker_was_killed(
         assert torch.allclose(ended.state_dict()[name], value, atol=1e-5), name
 
 
-def test_runs_are_listed_and_compared_and_drawn(tmp_path: Path) -> None:
+def test_runs_are_listed_and_compared_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, rate in (("a", 0.1), ("b", 0.2)):
         run = Run(tmp_path / name)
         assert run.begin("student", {"rate": rate, "seed": 0}) is False
@@ -167,17 +165,8 @@ def test_runs_are_listed_and_compared_and_drawn(tmp_path: Path) -> None:
     assert [run.folder.name for run in found] == ["a", "b"]
     assert differences(*found) == [("outcome.score", "0.1", "0.2"), ("recipe.rate", "0.1", "0.2")]
     assert page(found).count("<polyline") == 2
-    argv = [
-        sys.executable,
-        "-m",
-        "perslm_training_host.cli",
-        "--json",
-        "runs",
-        "compare",
-        *map(str, (tmp_path / "a", tmp_path / "b")),
-    ]
-    told = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
-    assert {row["what"] for row in told} == {"recipe.rate", "outcome.score"}
+    compared = told(capsys, "runs", "compare", tmp_path / "a", tmp_path / "b")
+    assert {row["what"] for row in compared} == {"recipe.rate", "outcome.score"}
 
 
 def test_a_folder_with_another_run_is_not_gone_on_with_and_a_torn_line_is_left_out(tmp_path: Path) -> None:

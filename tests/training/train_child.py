@@ -27,8 +27,8 @@ class Gone(Lines):
         return super().loss(step, micro)
 
 
-if __name__ == "__main__":
-    kind, folder = sys.argv[1], Path(sys.argv[2])
+def trained(kind: str, folder: Path) -> int:
+    """Train as this process's rank says, and return its exit code."""
     with join(kind) as group:
         model = group.wrap(a_model())
         run = Run(folder / "run")
@@ -40,3 +40,4 @@ if __name__ == "__main__":
             sys.stderr.write(str(error))
             sys.stderr.flush()
             os._exit(7)  # as the command line does: gloo's threads may abort what ends in order
+    return 0

@@ -26,7 +26,7 @@ _CONTEXT_TOKENS = 1024
 _REPLY_TOKENS = 64
 
 
-def make(model: Path, file: Path, count: int, seed: int) -> None:
+def make(model: Path, file: Path, count: int, seed: int, threads: int = 2) -> None:
     """Let the GGUF file `model` answer `count` questions and write them to `file`; what is there already is kept.
 
     Some 1 s an answer with a 135M model on two cores.
@@ -34,7 +34,7 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
     kept = dict(read(file)) if file.exists() else {}
     wanted = [question for question in questions(count, seed) if question not in kept]
     progress = Progress("replies", len(wanted))
-    for number, (question, reply) in enumerate(answered(model, wanted), start=1):
+    for number, (question, reply) in enumerate(answered(model, wanted, threads), start=1):
         if reply:
             kept[question] = reply
         if number % 50 == 0 or number == len(wanted):
@@ -42,14 +42,14 @@ def make(model: Path, file: Path, count: int, seed: int) -> None:
         progress.at(number)
 
 
-def answered(model: Path, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+def answered(model: Path, wanted: Sequence[str], threads: int = 2) -> Iterator[tuple[str, str]]:
     """Each question with what the GGUF file `model` answers on a board, "" where that did not come to an end."""
     from perslm_runtime.llama import LlamaOptions  # noqa: PLC0415 - llama.cpp is not on every machine that trains
     from perslm_runtime.model import ChatModel  # noqa: PLC0415 - as above
 
     if not wanted:
         return
-    options = LlamaOptions(context_tokens=_CONTEXT_TOKENS)
+    options = LlamaOptions(context_tokens=_CONTEXT_TOKENS, threads=threads, batch_threads=threads)
     chat = ChatModel(model, options, system=SYSTEM, examples=EXAMPLES, max_reply_tokens=_REPLY_TOKENS)
     try:
         for question in wanted:

@@ -19,6 +19,7 @@ import typer
 
 from perslm_runtime import __version__
 from perslm_runtime.errors import EngineError, InputError, PersLMError
+from perslm_runtime.printed import close_pipe
 from perslm_training_host import (
     adapter,
     bundling,
@@ -156,6 +157,9 @@ def _ended_by(error: BaseException, session: Session) -> int:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         note("interrupted")
         return _EXIT_INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        close_pipe()
+        return 1
     message, code = _told(error)
     if code == _EXIT_BUG:
         sys.excepthook(type(error), error, error.__traceback__)

@@ -5,15 +5,17 @@ Knows no verb. Long steps tell how far they are and how long they still need, on
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import typer
+
+from perslm_runtime.printed import note, put, put_json
+
+__all__ = [
+    "Progress", "Session", "command_group", "note", "put", "put_json", "put_table", "session_of", "spoken_span",
+]  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -45,34 +47,11 @@ def command_group(app: typer.Typer, name: str, about: str) -> typer.Typer:
     return group
 
 
-def put(text: str = "") -> None:
-    """Write one result line to standard output."""
-    sys.stdout.write(text + "\n")
-
-
-def put_json(data: Any) -> None:
-    """Write a result as one JSON value: indented for a person, on one line for a program."""
-    indent = 2 if sys.stdout.isatty() else None
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=indent, default=_as_json) + "\n")
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
 def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write rows under their column names, the columns aligned."""
     widths = [max(len(row[number]) for row in [columns, *rows]) for number in range(len(columns))]
     for row in [columns, *rows]:
         put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def note(text: str) -> None:
-    """Tell a person something that is not the result, on standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 @dataclass(slots=True)

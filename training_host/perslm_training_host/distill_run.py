@@ -329,7 +329,7 @@ class _Parts:
         if self._looked.teacher is None:
             found = text_teachers.Server(recipe.teacher, recipe.teacher_model, tokens)
         elif (path := self._looked.teacher.path).is_file():
-            found = text_teachers.Gguf(path, tokens)
+            found = text_teachers.Gguf(path, tokens, torch.get_num_threads())
         else:
             found = text_teachers.Folder(path, tokens, recipe.device)
         try:

@@ -66,10 +66,10 @@ def evaluate(
     other = texts.tokens_of(other_kind, parent)[: pieces * PIECE] if other_kind else []
     report = Report(model.name, sha256_of(model), parent.name, field.name if field else None)
     files = [model, *([field] if field else [])]
-    scores = _scored(session, parent, files, tokens)
+    scores = _scored(session, parent, files, tokens, threads)
     _take_scores(report, scores)
     if other:
-        report.figures["kl_other_kind"] = float(_scored(session, parent, files, other)[0].kl.mean())
+        report.figures["kl_other_kind"] = float(_scored(session, parent, files, other, threads)[0].kl.mean())
     asked = [_asked(session, file, home, secrets, threads, most) for file in files]
     _take_answers(report, asked)
     _take_parity(report, model, parent)
@@ -86,14 +86,14 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _scored(session: Session, parent: Path, files: list[Path], tokens: list[int]) -> list[Scores]:
+def _scored(session: Session, parent: Path, files: list[Path], tokens: list[int], threads: int) -> list[Scores]:
     """Scores of the files against their parent, the parent's own left out."""
     from perslm_training_host.llama_scores import PIECE, Scorer, compare
 
     progress = Progress("scoring", len(tokens) // PIECE, quiet=session.json)
     with ExitStack() as opened:
-        source = opened.enter_context(Scorer(parent))
-        children = [opened.enter_context(Scorer(path)) for path in files]
+        source = opened.enter_context(Scorer(parent, threads=threads))
+        children = [opened.enter_context(Scorer(path, threads=threads)) for path in files]
         return compare(source, children, tokens, told=progress.at)[1:]
 
 

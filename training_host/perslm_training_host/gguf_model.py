@@ -1,15 +1,16 @@
 """A GGUF model as a torch model, and a torch model's weights as GGUF tensors: one table of names, both ways.
 
-Reads and writes llama, qwen2 and qwen3; phi3, gemma2 and gemma3, which transformers reads, are written. GGUF
-keeps the query and key rows of llama in another order than Hugging Face (pairs of the rotary halves side by side),
-and of gemma's norms one more than their weights; both are changed here and nowhere else.
+Reads and writes llama, qwen2, qwen3 and gemma; phi3, gemma2 and gemma3, which transformers reads, are written.
+GGUF keeps the query and key rows of llama in another order than Hugging Face (pairs of the rotary halves side by
+side), and of gemma's norms one more than their weights; both are changed here and nowhere else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,12 +57,13 @@ _OTHERS = {
     "gemma3": _GEMMA_2,
 }
 _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
-MAPPED = frozenset({"llama", "qwen2", "qwen3"})
+_TORCH_BLOCK = re.compile(r"model\.layers\.(\d+)\.([\w.]+)\.(weight|bias)")
+MAPPED = frozenset({"llama", "qwen2", "qwen3", "gemma"})
 """Architectures that are read and written here; others are read by transformers."""
 WRITTEN = MAPPED | _OTHERS.keys()
 """Architectures that are written as GGUF."""
 # Architectures whose norms multiply by 1 + weight, and hold that in a file.
-_ONE_MORE = {"gemma2", "gemma3"}
+_ONE_MORE = {"gemma", "gemma2", "gemma3"}
 _PAIRED = {"llama"}  # architectures whose query and key rows lie in pairs
 
 
@@ -102,14 +104,14 @@ class RowOrder:
 
 def row_order(file: GgufFile, name: str) -> RowOrder:
     """How the rows of tensor `name` lie."""
-    if file.architecture not in _PAIRED:
-        return RowOrder(0)
     heads = int(file.number("attention.head_count"))
-    if ".attn_q." in name:
-        return RowOrder(heads)
-    if ".attn_k." in name:
-        return RowOrder(int(file.number("attention.head_count_kv", heads)))
-    return RowOrder(0)
+    return _order(file.architecture, name, heads, int(file.number("attention.head_count_kv", heads)))
+
+
+def _order(architecture: str, name: str, heads: int, key_heads: int) -> RowOrder:
+    if architecture not in _PAIRED:
+        return RowOrder(0)
+    return RowOrder(heads if ".attn_q." in name else key_heads if ".attn_k." in name else 0)
 
 
 def needed_bytes(file: GgufFile) -> int:
@@ -131,15 +133,23 @@ def load(file: GgufFile, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def _values(file: GgufFile) -> list[tuple[str, torch.Tensor]]:
-    return [
-        (name, torch.from_numpy(np.array(row_order(file, name).to_torch(file.values(name)))))
-        for name in file.tensors
-    ]
+    found = []
+    for name in file.tensors:
+        array = np.array(row_order(file, name).to_torch(file.values(name)))
+        found.append((name, torch.from_numpy(array - _more_in_file(file.architecture, name))))
+    return found
+
+
+def _more_in_file(architecture: str, name: str) -> np.float32:
+    """What a file has added to a norm's weights."""
+    return np.float32("norm" in name and architecture in _ONE_MORE)
 
 
 def _config(file: GgufFile) -> Any:
     if file.architecture not in MAPPED:
-        raise InputError(f"{file.path} is a {file.architecture} model: llama, qwen2 and qwen3 can be trained here")
+        raise InputError(
+            f"{file.path} is a {file.architecture} model: {', '.join(sorted(MAPPED))} can be trained here"
+        )
     if "rope_freqs.weight" in file.tensors or f"{file.architecture}.rope.scaling.type" in file.metadata:
         raise InputError(
             f"{file.path} scales its positions (rope scaling), which is not mapped: take another base"
@@ -187,7 +197,39 @@ def gguf_arrays(
             shape = None if values is None else tuple(values.shape)
             raise InputError(f"{known_as} is {shape} in the model and {wanted} in {file.path}")
         array = values.detach().to("cpu", torch.float32).numpy()
-        if "norm" in name and file.architecture in _ONE_MORE:
-            array = array + np.float32(1)
-        found[name] = row_order(file, name).to_gguf(array)
+        found[name] = row_order(file, name).to_gguf(array + _more_in_file(file.architecture, name))
     return found
+
+
+def arrays_of(model: Any) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Every tensor of a torch model of a mapped architecture under its GGUF name, as float32 in GGUF's order.
+
+    Raises InputError for one that has no place there.
+    """
+    config = model.config
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    for known_as, values in model.state_dict().items():
+        if known_as in tied:
+            continue
+        name = _gguf_name(known_as)
+        array = values.detach().to("cpu", torch.float32).numpy()
+        order = _order(config.model_type, name, config.num_attention_heads, config.num_key_value_heads)
+        yield name, order.to_gguf(array + _more_in_file(config.model_type, name))
+
+
+def _gguf_name(known_as: str) -> str:
+    """The other way of `torch_name`, for the architectures that are read here."""
+    top = {theirs: ours for ours, theirs in _TOP.items()}
+    if known_as in top:
+        return top[known_as]
+    found = _TORCH_BLOCK.fullmatch(known_as)
+    parts = {theirs: ours for ours, theirs in _IN_BLOCK.items()}
+    if found is None or found[2] not in parts:
+        raise InputError(f"tensor {known_as} has no place in a GGUF file: its architecture is not mapped")
+    return f"blk.{found[1]}.{parts[found[2]]}.{found[3]}"
+
+
+def check_positions(config: Any, path: Path) -> None:
+    """Refuse scaled positions. Raises InputError."""
+    if (config.rope_parameters or {}).get("rope_type", "default") != "default":
+        raise InputError(f"{path} scales its positions (rope scaling), which is not mapped: take another base")

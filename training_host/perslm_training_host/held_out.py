@@ -7,6 +7,8 @@ differs only in a device, a number or the order of its words is the same sentenc
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 
 from perslm_training_host.home_made import data
@@ -28,10 +30,18 @@ def likeness(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / max(1, len(one | other))
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """How many words each held-out sentence has, and in which sentences a word stands."""
+
+    sizes: tuple[int, ...]
+    places: dict[str, list[int]]
+
+
 @cache
-def _held_out() -> dict[str, list[frozenset[str]]]:
-    """The held-out sentences by each of their words."""
-    found: dict[str, list[frozenset[str]]] = {}
+def _held_out() -> _HeldOut:
+    sizes: list[int] = []
+    places: dict[str, list[int]] = {}
     for kind, blocks in data("test").items():
         if kind in ("rooms", "devices"):
             continue
@@ -40,12 +50,14 @@ def _held_out() -> dict[str, list[frozenset[str]]]:
                 words = words_of(line.partition(" => ")[0].partition(" | ")[0])
                 if len(words) >= _FEWEST_WORDS:
                     for word in words:
-                        found.setdefault(word, []).append(words)
-    return found
+                        places.setdefault(word, []).append(len(sizes))
+                    sizes.append(len(words))
+    return _HeldOut(tuple(sizes), places)
 
 
 @cache
 def is_held_out(text: str) -> bool:
     """Whether `text`, with its placeholders, is too like a sentence of the test file."""
-    words = words_of(text)
-    return any(likeness(words, other) >= TOO_LIKE for word in words for other in _held_out().get(word, ()))
+    words, held_out = words_of(text), _held_out()
+    common = Counter(place for word in words for place in held_out.places.get(word, ()))
+    return any(both >= TOO_LIKE * (len(words) + held_out.sizes[place] - both) for place, both in common.items())

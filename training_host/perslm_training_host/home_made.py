@@ -19,6 +19,7 @@ from perslm_runtime.home_tools import HomeNames
 
 _PER_ROOM = {"light": 0.85, "blind": 0.35}
 _APPLIANCES = 0.55  # the chance that a device is taken which fits one of the home's rooms
+_RARE = 0.2  # the same of a kind that the file calls rare: each gets few, or a home's names fill its prompt
 _MOST_OF_A_KIND = {"light": 4, "plug": 2}
 
 
@@ -102,6 +103,8 @@ def _of_kind(kind: str, forms: Mapping[str, Any], rooms: Mapping[str, str], dice
             name = dice.choice(patterns).replace("<room>", room)
             found.append(Device(name, kind, room, kind == "light" and dice.random() < 0.7))
     own = list(forms.get("own", ()))
+    if forms.get("rare") and dice.random() >= _RARE:
+        return found
     dice.shuffle(own)
     taken = 0
     for entry in own:

@@ -1,4 +1,4 @@
-"""`perslm-host models`: where a model came from, which version is in use, and the way back."""
+"""`perslm-host models`: folders as GGUF files, where a model came from, which version is in use, the way back."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     group = command_group(app, "models", "Models made here: lineage, versions, the way back.")
     group.command("list")(list_models)
     group.command("lineage")(lineage)
+    group.command("convert")(convert)
     group.command("use")(use)
     group.command("rollback")(rollback)
 
@@ -61,6 +62,25 @@ def lineage(
     for depth, part, name, one in links:
         how = f"{one.verb} on {one.made}, {one.sha256[:12]}" if one is not None else "from outside"
         put(f"{'  ' * depth}{part}: {name} ({how})")
+
+
+def convert(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with config.json and safetensors.")],
+    target: Annotated[Path, typer.Argument(help="The GGUF file to write.")],
+    *,
+    kind: Annotated[str, typer.Option(help="F16 or F32.")] = "F16",
+) -> None:
+    """Write a Hugging Face folder (llama, qwen2, qwen3, gemma) as a GGUF file that cuts text as it does."""
+    from perslm_training_host import converting, model_facts  # noqa: PLC0415 - torch
+
+    converting.convert(source, target, kind)
+    made_of = [lineages.Parent("folder", source.name, model_facts.sha256_of(source))]
+    lineages.note(target, model_facts.sha256_of(target), "convert", {"kind": kind}, made_of)
+    if session_of(context).json:
+        put_json({"written": [str(target)]})
+        return
+    put(f"{target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 
 def use(

@@ -60,7 +60,7 @@ class Paraphrase:
     seconds: float
 
 
-def make(teacher: Path, path: Path, count: int, seed: int) -> list[Paraphrase]:
+def make(teacher: Path, path: Path, count: int, seed: int, threads: int = 2) -> list[Paraphrase]:
     """Ask for `count` paraphrases, or for those that are missing in the file. Returns all of them.
 
     Raises InputError for more than 1,000, EngineError for a broken teacher, OSError for a full disk.
@@ -71,7 +71,7 @@ def make(teacher: Path, path: Path, count: int, seed: int) -> list[Paraphrase]:
     known = {(one.number, one.place) for one in done}
     progress = Progress(f"{teacher.name}, other words", count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = LlamaOptions(context_tokens=2048)
+    options = LlamaOptions(context_tokens=2048, threads=threads, batch_threads=threads)
     with (
         closing(
             ChatModel(teacher, options, system=SYSTEM, examples=SHOWN, max_reply_tokens=_ANSWER_TOKENS)
@@ -107,15 +107,23 @@ def read(path: Path) -> list[Paraphrase]:
 
 
 def households(found: Sequence[Paraphrase], seed: int) -> list[Household]:
-    """The homes of what was kept, with sentences in the teacher's words; their calls are the templates'."""
-    texts: dict[int, dict[int, str]] = {}
+    """The homes of what was kept, with sentences in the teacher's words; their calls are the templates'.
+
+    Raises InputError where the sentences that were reworded are no longer those that the seed draws.
+    """
+    texts: dict[int, dict[int, Paraphrase]] = {}
     for one in found:
         if not one.refused:
-            texts.setdefault(one.number, {})[one.place] = one.text
+            texts.setdefault(one.number, {})[one.place] = one
     homes = []
     for number, places in sorted(texts.items()):
         home = household(LEARN, seed, number, _SENTENCES)
-        said = tuple(replace(home.said[place], text=text) for place, text in sorted(places.items()))
+        if any(place >= len(home.said) or home.said[place].text != one.said for place, one in places.items()):
+            raise InputError(
+                f"the paraphrases of home {number} are of other sentences than are drawn now (another seed, or the"
+                f" lines have changed since): delete {FILE}, then make them anew"
+            )
+        said = tuple(replace(home.said[place], text=one.text) for place, one in sorted(places.items()))
         homes.append(replace(home, said=said))
     return homes
 

@@ -7,10 +7,13 @@ can train and another one finish.
 
 from __future__ import annotations
 
+import inspect
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,21 +21,46 @@ from perslm_training_host.console import command_group, note, put, put_json, put
 
 _Base = Annotated[Path, typer.Argument(help="The model to teach: a GGUF file.")]
 _Folder = Annotated[Path, typer.Argument(help="The folder of the student: begun here, or gone on with.")]
-_Device = Annotated[str, typer.Option(help="cpu (an hour on two cores) or cuda (minutes on a large GPU).")]
-_Steps = Annotated[int | None, typer.Option(help="Steps at full precision; the recipe of the device by default.")]
-_GridSteps = Annotated[int | None, typer.Option(help="Steps through the grid of the 4-bit file.")]
-_Rate = Annotated[float | None, typer.Option(help="The highest learning rate at full precision.")]
-_GridRate = Annotated[float | None, typer.Option(help="The highest learning rate on the grid.")]
-_LowRank = Annotated[
-    int | None, typer.Option("--lora", help="Train a change of this rank instead of all weights.")
-]
-_Seed = Annotated[int | None, typer.Option(help="Draws homes and sentences; another seed is another run.")]
-_Workers = Annotated[int | None, typer.Option(help="Processes that make batches ahead.")]
-_Rows = Annotated[int | None, typer.Option(help="Sequences in a micro-batch.")]
-_Fold = Annotated[
-    str | None, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")
-]
+_ASKED: dict[str, tuple[Any, Any]] = {
+    "device": (str, typer.Option(help="cpu (an hour on two cores) or cuda (minutes on a large GPU).")),
+    "steps": (int, typer.Option(help="Steps at full precision; the recipe of the device by default.")),
+    "grid_steps": (int, typer.Option(help="Steps through the grid of the 4-bit file.")),
+    "rate": (float, typer.Option(help="The highest learning rate at full precision.")),
+    "grid_rate": (float, typer.Option(help="The highest learning rate on the grid.")),
+    "low_rank": (int, typer.Option("--lora", help="Train a change of this rank instead of all weights.")),
+    "seed": (int, typer.Option(help="Draws homes and sentences; another seed is another run.")),
+    "workers": (int, typer.Option(help="Processes that make batches ahead.")),
+    "rows": (int, typer.Option(help="Sequences in a micro-batch.")),
+    "fold": (str, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")),
+}
+"""The options of a recipe: the type and the help of each. All but the device are the recipe's own by default."""
+_Threads = Annotated[int, typer.Option(min=1, help="Threads of llama.cpp.")]
 _Distributed = Annotated[str, typer.Option(help="Under torchrun: ddp, fsdp, or zero2 or zero3 (DeepSpeed).")]
+
+
+def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    needed = name == "device"
+    taken = kind if needed else kind | None
+    default = "cpu" if needed else None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[taken, option]
+    )
+
+
+def _with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a recipe; it gets what was asked for as `asked`."""
+    own = inspect.signature(command, eval_str=True)
+
+    @wraps(command)
+    def asked(**given: Any) -> None:
+        command(asked={name: given.pop(name) for name in _ASKED}, **given)
+
+    options = [_parameter(name, kind, option) for name, (kind, option) in _ASKED.items()]
+    others = [one for one in own.parameters.values() if one.name != "asked"]
+    wanted = [*others, *options]
+    asked.__signature__ = own.replace(parameters=wanted)  # type: ignore[attr-defined]  # what typer reads
+    asked.__annotations__ = {one.name: one.annotation for one in wanted}
+    return asked
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +74,7 @@ def register(app: typer.Typer) -> None:
     group.command("score")(score)
 
 
+@_with_recipe
 def make(
     context: typer.Context,
     base: _Base,
@@ -54,43 +83,33 @@ def make(
     teacher: Annotated[
         Path | None, typer.Option(help="A larger GGUF file that rewords sentences first; none without it.")
     ] = None,
-    device: _Device = "cpu",
-    steps: _Steps = None,
-    grid_steps: _GridSteps = None,
-    rate: _Rate = None,
-    grid_rate: _GridRate = None,
-    low_rank: _LowRank = None,
-    seed: _Seed = None,
-    workers: _Workers = None,
-    rows: _Rows = None,
-    fold: _Fold = None,
+    threads: _Threads = 2,
+    asked: Mapping[str, Any],
 ) -> None:
     """Everything in one: replies, training, the files, their scores. Run again, it goes on where it stopped."""
     from perslm_training_host.student_training import prepared_recipe  # noqa: PLC0415 - torch
 
-    recipe = prepared_recipe(
-        device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate, low_rank=low_rank, seed=seed,
-        workers=workers, rows=rows, fold=fold,
-    )  # fmt: skip
-    if device != "cuda":
-        replies(base, folder, recipe.replies, recipe.seed)
+    recipe = prepared_recipe(**asked)
+    if asked["device"] != "cuda":
+        replies(base, folder, recipe.replies, recipe.seed, threads)
     if teacher is not None:
-        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed)
-    train(
-        base, folder, device=device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate,
-        low_rank=low_rank, seed=seed, workers=workers, rows=rows, fold=fold,
-    )  # fmt: skip
+        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed, threads)
+    _train(base, folder, "none", asked)
     write(context, base, folder)
-    score(context, [folder / "student-q4_0.gguf"], base=base)
+    score(context, [folder / "student-q4_0.gguf"], base=base, threads=threads)
 
 
 def replies(
-    base: _Base, folder: _Folder, count: Annotated[int, typer.Option(help="How many.")] = 600, seed: int = 0
+    base: _Base,
+    folder: _Folder,
+    count: Annotated[int, typer.Option(help="How many.")] = 600,
+    seed: int = 0,
+    threads: _Threads = 2,
 ) -> None:
     """Let the base model answer plain talk, through llama.cpp: what the student is held to."""
     from perslm_training_host import chat_replies  # noqa: PLC0415 - torch
 
-    chat_replies.make(base, folder / "replies.jsonl", count, seed)
+    chat_replies.make(base, folder / "replies.jsonl", count, seed, threads)
 
 
 def paraphrase(
@@ -98,45 +117,33 @@ def paraphrase(
     folder: _Folder,
     count: Annotated[int, typer.Option(help="How many sentences to reword, 1,000 at most.")] = 300,
     seed: int = 0,
+    threads: _Threads = 2,
 ) -> None:
     """Let a larger model say sentences in other words; what keeps its meaning is trained on."""
     from perslm_training_host import paraphrases  # noqa: PLC0415 - llama.cpp
 
-    found = paraphrases.make(teacher, folder / paraphrases.FILE, count, seed)
+    found = paraphrases.make(teacher, folder / paraphrases.FILE, count, seed, threads)
     note(", ".join(f"{value} {name}" for name, value in paraphrases.told(found).items()))
 
 
-def train(
-    base: _Base,
-    folder: _Folder,
-    *,
-    device: _Device = "cpu",
-    steps: _Steps = None,
-    grid_steps: _GridSteps = None,
-    rate: _Rate = None,
-    grid_rate: _GridRate = None,
-    low_rank: _LowRank = None,
-    seed: _Seed = None,
-    workers: _Workers = None,
-    rows: _Rows = None,
-    fold: _Fold = None,
-    distributed: _Distributed = "none",
-) -> None:
+@_with_recipe
+def train(base: _Base, folder: _Folder, *, distributed: _Distributed = "none", asked: Mapping[str, Any]) -> None:
     """Train only, on any machine with PyTorch."""
+    _train(base, folder, distributed, asked)
+
+
+def _train(base: Path, folder: Path, distributed: str, asked: Mapping[str, Any]) -> None:
     from perslm_training_host.group import join  # noqa: PLC0415 - torch
     from perslm_training_host.student_training import prepared_recipe, train_student  # noqa: PLC0415 - torch
 
-    recipe = prepared_recipe(
-        device, steps=steps, grid_steps=grid_steps, rate=rate, grid_rate=grid_rate, low_rank=low_rank, seed=seed,
-        workers=workers, rows=rows, fold=fold,
-    )  # fmt: skip
+    recipe = prepared_recipe(**asked)
     free = shutil.disk_usage(folder.parent if folder.parent.exists() else Path()).free
     note(
         f"{recipe.steps} steps at full precision, {recipe.grid_steps} on the grid;"
         f" {free / 1e9:.0f} GB of disk are free"
     )
     with join(distributed) as group:
-        outcomes = train_student(base, folder, folder / "replies.jsonl", recipe, device, group)
+        outcomes = train_student(base, folder, folder / "replies.jsonl", recipe, asked["device"], group)
         if group.first:
             for outcome in outcomes:
                 note(
@@ -169,13 +176,18 @@ def score(
     base: Annotated[
         Path | None, typer.Option(help="The base's GGUF file: how far plain talk has gone from it.")
     ] = None,
+    threads: _Threads = 2,
 ) -> None:
     """Score files as the board uses them: calls under the grammar, answers from memories, in llama.cpp."""
     from perslm_training_host.student_score import Scores, score_file  # noqa: PLC0415 - llama.cpp
     from perslm_training_host.talk_apart import Apart, talk_apart  # noqa: PLC0415 - as above
 
-    found: dict[str, Scores] = {str(model): score_file(model, homes, with_examples=examples) for model in models}
-    apart: dict[str, Apart] = {} if base is None else {str(model): talk_apart(base, model) for model in models}
+    found: dict[str, Scores] = {
+        str(model): score_file(model, homes, with_examples=examples, threads=threads) for model in models
+    }
+    apart: dict[str, Apart] = {}
+    if base is not None:
+        apart = {str(model): talk_apart(base, model, threads=threads) for model in models}
     if session_of(context).json:
         put_json(
             {

@@ -83,9 +83,9 @@ def _share(homes: Sequence[tuple[int, int]]) -> float:
     return sum(right for right, _ in homes) / max(1, sum(count for _, count in homes))
 
 
-def score_file(model: Path, homes: int, *, with_examples: bool = False, seed: int = 0) -> Scores:
+def score_file(model: Path, homes: int, *, with_examples: bool = False, seed: int = 0, threads: int = 2) -> Scores:
     """Score a GGUF file on `homes` held-out homes; `with_examples` is the long prompt for untaught models."""
-    options = LlamaOptions(context_tokens=2048)
+    options = LlamaOptions(context_tokens=2048, threads=threads, batch_threads=threads)
     chat = ChatModel(model, options, system=SYSTEM, examples=CHAT_EXAMPLES, max_reply_tokens=_ANSWER_TOKENS)
     scores = Scores()
     progress = Progress(model.name, homes)

@@ -28,6 +28,7 @@ from perslm_training_host.recollections import recollection
 _CALLS, _MEMORIES, _TALK = "calls", "memories", "talk"
 _PATTERN = (_CALLS, _CALLS, _TALK, _CALLS, _CALLS, _MEMORIES, _CALLS, _TALK)
 _PARAPHRASED = 4  # the place in the pattern whose home is one that the teacher has reworded, where there are such
+_PAIRS = 16  # of talk or memories in a row: about as long as a home's, so that little is filled up
 _AHEAD = 4  # micro-batches made in advance, in other processes
 
 
@@ -97,10 +98,10 @@ class Kitchen:
         dice = random.Random(f"{kind} {mixture.seed} {number}")  # noqa: S311 - draws sentences, no secrets
         pairs: list[tuple[str, str]] = []
         if kind == _MEMORIES:
-            asked = (recollection(mixture.fold, mixture.seed, number * 64 + place) for place in range(12))
+            asked = (recollection(mixture.fold, mixture.seed, number * 64 + place) for place in range(_PAIRS))
             pairs = [(one.prompt, one.answer) for one in asked]
         else:
-            pairs = dice.sample(self._replies, min(12, len(self._replies)))
+            pairs = dice.sample(self._replies, min(_PAIRS, len(self._replies)))
         return pack(
             self.chat.head, [self._prompts.dialogue(self.chat, *pair) for pair in pairs], mixture.limit_tokens
         )[0]

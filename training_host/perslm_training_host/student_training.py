@@ -63,7 +63,16 @@ class Recipe:
 
 RECIPES = {
     "cpu": Recipe(
-        steps=360, grid_steps=60, rate=3.5e-4, grid_rate=1e-4, rows=2, validate_every=120, homes=8, replies=160
+        steps=300,
+        grid_steps=90,
+        rate=3.5e-4,
+        grid_rate=1.5e-4,
+        rows=2,
+        talk_weight=1.5,
+        validate_every=150,
+        homes=8,
+        replies=700,
+        paraphrases=225,
     ),
     "cuda": Recipe(
         steps=1600,

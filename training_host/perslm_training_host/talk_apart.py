@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -40,15 +41,15 @@ class Apart:
     same_top: float
 
 
-def talk_apart(base: Path, model: Path, count: int = 60) -> Apart:
+def talk_apart(base: Path, model: Path, count: int = 60, threads: int = 2) -> Apart:
     """Compare two GGUF files of one tokenizer on up to `count` answers.
 
     Raises InputError where the base ends none of its answers.
     """
-    pairs = [(question, reply) for question, reply in answered(base, held_out_talk(count)) if reply]
+    pairs = [(question, reply) for question, reply in answered(base, held_out_talk(count), threads) if reply]
     found: list[NDArray[np.float32]] = []
     same: list[NDArray[np.bool_]] = []
-    with Scorer(base) as before, Scorer(model) as after:
+    with Scorer(base, threads=threads) as before, Scorer(model, threads=threads) as after:
         talk = _talk(base, before)
         for question, reply in pairs:
             asked = [*talk.head, *before.tokens(question), *talk.opening]
@@ -79,10 +80,15 @@ def _interval(found: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
 def held_out_talk(count: int) -> list[str]:
     """Up to `count` things to say that ask for no action, of the test file, none too like what is trained on."""
     dice = random.Random("held-out talk")  # noqa: S311 - draws sentences, no secrets
-    learned = [words_of(question) for question in questions(_LEARNED, 0)]
     said = (resolve(line, dice) for line in lines(data("test")["none"]["any"]) if "<" not in line)
-    new = (text for text in said if max(likeness(words_of(text), other) for other in learned) < TOO_LIKE)
+    new = (text for text in said if max(likeness(words_of(text), other) for other in _learned()) < TOO_LIKE)
     return list(islice(new, count))
+
+
+@cache
+def _learned() -> list[frozenset[str]]:
+    """The words of what may be trained on, or of a good part of it."""
+    return [words_of(question) for question in questions(_LEARNED, 0)]
 
 
 def _talk(base: Path, scorer: Scorer) -> Conversation:

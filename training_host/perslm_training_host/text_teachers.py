@@ -121,8 +121,8 @@ class Server:
 class Gguf:
     """A GGUF file in llama.cpp with its own template; the head of a system text is read once."""
 
-    def __init__(self, path: Path, answer_tokens: int) -> None:
-        self._path, self._answer_tokens = path, answer_tokens
+    def __init__(self, path: Path, answer_tokens: int, threads: int = 2) -> None:
+        self._path, self._answer_tokens, self._threads = path, answer_tokens, threads
         self._open: tuple[str, ChatModel] | None = None
 
     def ask(self, system: str, prompt: str) -> str | None:
@@ -135,7 +135,9 @@ class Gguf:
 
         if self._open is None or self._open[0] != system:
             self.close()
-            options = LlamaOptions(context_tokens=_CONTEXT_TOKENS)
+            options = LlamaOptions(
+                context_tokens=_CONTEXT_TOKENS, threads=self._threads, batch_threads=self._threads
+            )
             made = ChatModel(self._path, options, system=system, max_reply_tokens=self._answer_tokens)
             self._open = (system, made)
         return self._open[1]
