@@ -44,8 +44,9 @@ _MOST_READINGS = 10
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _PLAYED = (["song"], ["track"], ["music"])
 _PERCENT_BEHIND = re.compile(
-    r"^(.+?)[,;.]+ (?:(?:low|dim|high|bright)(?: please)?[ ,]+)?"
-    r"(?:(?:like|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
+    r"^(.+?)(?: (?:really |very |quite )?(?:low|dim|bright|high))?[,;.]+ (?:(?:low|dim|high|"
+    r"bright)(?: please)?[ ,]+)?"
+    r"(?:(?:like|let us say|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
     r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
 )
 _LEFT_ALONE = re.compile(
