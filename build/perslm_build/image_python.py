@@ -33,8 +33,8 @@ sys.exit(main())
 
 
 def packages(env: Environment, cache: Path, machine: str = "aarch64") -> Path:
-    """The folder with every wheel of the board's lock, unpacked for `machine`; cached by the lock."""
-    kind = "site" if machine == "aarch64" else f"site-{machine}"
+    """The folder with every wheel of the board's lock for `machine`, with byte code; cached by the lock."""
+    kind = "compiled" if machine == "aarch64" else f"compiled-{machine}"
     finished = cache / f"{kind}-{locks.digest('board')[:16]}"
     if finished.is_dir():
         return finished
@@ -48,6 +48,8 @@ def packages(env: Environment, cache: Path, machine: str = "aarch64") -> Path:
         argv += ["--require-hashes", *aarch64.platform_arguments(PYTHON, machine), "--target", fresh, "-r", wanted]
         watch(argv, env.logs / "image-pip.log", reading=pip_progress(len(pins)))
     shutil.rmtree(fresh / "bin", ignore_errors=True)
+    with step("Their byte code"):
+        _compile(fresh, (fresh, Path("/") / SITE), cache, env.logs)
     fresh.rename(finished)
     return finished
 
@@ -120,12 +122,23 @@ def compile_bytecode(root: Path, cache: Path, logs: Path, folders: Sequence[Path
     """
     with step("Byte code"):
         for folder in folders:
-            argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode"]
-            argv += ["unchecked-hash", "-s", str(root), "-p", "/", "-x", r"lib2to3|/test(s)?/", str(root / folder)]
-            found = subprocess.run(argv, capture_output=True, text=True, check=False)
-            # Some packages carry templates and broken examples that no Python reads; nothing imports those.
-            if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:
-                raise SetupError(f"byte code for {folder} cannot be made: {(found.stdout + found.stderr)[-300:]}")
+            _compile(root / folder, (root, Path("/")), cache, logs)
+
+
+def _compile(folder: Path, moved: tuple[Path, Path], cache: Path, logs: Path) -> None:
+    """Byte code for what below `folder` has none yet; `moved` is where the files lie now, and where they will."""
+    tag = f"cpython-{PYTHON.replace('.', '')}"
+    lacking = [
+        str(path)
+        for path in sorted(folder.rglob("*.py"))
+        if not (path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc").is_file()
+    ]
+    argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    argv += ["-s", str(moved[0]), "-p", str(moved[1]), "-x", r"lib2to3|/test(s)?/", "-i", "-"]
+    found = subprocess.run(argv, input="\n".join(lacking), capture_output=True, text=True, check=False)
+    # Some packages carry templates and broken examples that no Python reads; nothing imports those.
+    if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:
+        raise SetupError(f"byte code for {folder} cannot be made: {(found.stdout + found.stderr)[-300:]}")
 
 
 def _python(cache: Path, logs: Path) -> list[str]:
