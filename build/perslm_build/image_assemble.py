@@ -143,7 +143,8 @@ def pack(image: Path, target: Path) -> Product:
     target.mkdir(parents=True, exist_ok=True)
     packed, block_map = target / f"{image.name}.zst", target / f"{image.name}.bmap"
     _run(["bmaptool", "create", "-o", block_map, image], "the block map")
-    _run(["zstd", "-q", "-f", "-T0", "-6", "-o", packed, image], "compressing")
+    # Level 6 took 17 s of processor time for 714 MB, level 3 takes 6.6 s for 736 MB.
+    _run(["zstd", "-q", "-f", "-T0", "-3", "-o", packed, image], "compressing")
     packed.chmod(0o644)  # zstd takes over the mode of its input
     digest = sha256(image)
     (target / f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n", encoding="utf-8")
