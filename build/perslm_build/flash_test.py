@@ -37,7 +37,7 @@ RESULT = locks.ROOT / "benchmarks/results/image.json"
 NODE = "flash-test"
 _CARD_BYTES = 4 << 30
 _WIFI_PASSWORD = "not-a-secret-of-anybody"  # noqa: S105 - looked for on the card afterwards
-_BOOT_S, _ONLINE_S, _ANSWER_S = 900.0, 1800.0, 900.0
+_BOOT_S, _ONLINE_S, _ANSWER_S = 1800.0, 1800.0, 900.0
 _ASK = "What is the capital of France?"
 
 
@@ -110,9 +110,6 @@ def _first_start(card: Path, folder: Path, keys: Keys, report: Report) -> None:
             report.take("power_to_first_answer_s", round(board.age_s()))
             _first_boots_work(board, report)
             _sandbox_holds(board, report)
-            if report.facts["voice"]:
-                for name, value in flash_sound.converse(board, listener, folder).items():
-                    report.take(name, value)
             _killed(board, listener, report)
             _frozen(board, listener, report)
             _remember(listener)
@@ -265,7 +262,11 @@ def _boot_partition(card: Path) -> bytes:
 
 
 def _second_start(card: Path, folder: Path, keys: Keys, report: Report, package: Path | None) -> None:
-    with step("Start after the pulled plug"), emulated_board.running(card, folder, keys) as board:
+    """The memory is there; then what takes sound and time: by the board's own clock, whatever the host is at."""
+    with (
+        step("Start after the pulled plug, by the board's own clock"),
+        emulated_board.running(card, folder, keys, own_clock=True) as board,
+    ):
         listener = Listener(board, NODE)
         try:
             _wait_online(board, listener, report, "second")
@@ -277,6 +278,9 @@ def _second_start(card: Path, folder: Path, keys: Keys, report: Report, package:
             said = board.ssh("systemctl --failed --plain --no-legend")
             if said:
                 raise SetupError(f"failed after the pulled plug: {said}")
+            if report.facts["voice"]:
+                for name, value in flash_sound.converse(board, listener, folder).items():
+                    report.take(name, value)
             if package is not None:
                 for name, value in flash_deb.try_package(board, listener, package).items():
                     report.take(name, value)
