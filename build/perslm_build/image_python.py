@@ -40,7 +40,7 @@ def packages(env: Environment, cache: Path, machine: str = "aarch64") -> Path:
         return finished
     fresh = cache / f".{finished.name}"
     shutil.rmtree(fresh, ignore_errors=True)
-    pins = aarch64.applicable(locks.read("board"), PYTHON, machine)
+    pins = aarch64.applicable(locks.read("board"), PYTHON, machine, env.python)
     with step(f"Python packages for {machine}: {len(pins)}"), tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("\n".join(pin.text() for pin in pins) + "\n", encoding="utf-8")
