@@ -13,6 +13,7 @@ import subprocess
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 from perslm_build import locks
 from perslm_build.emulated_board import Board, Listener
@@ -21,7 +22,8 @@ from perslm_build.terminal import SetupError
 
 _QUESTION = "What is the capital of France?"
 _LIMIT_S = 900.0
-_TRIES = 3  # a starved emulator loses some of what it plays or hears
+_TRIES = 3
+_SINK = "sink_name=mic rate=16000 channels=1"
 # As the user of the sound server, in whose folder its socket lies.
 _AS_USER = (
     "setpriv --reuid=perslm --regid=perslm --init-groups env XDG_RUNTIME_DIR=/run/user/$(id -u perslm) "
@@ -37,25 +39,38 @@ def converse(board: Board, listener: Listener, folder: Path) -> dict[str, object
     """
     question = spoken(_QUESTION, folder / "question.wav")
     board.put(question, "/run/question.wav")
-    _microphone(board, listener)
+    opened = _opened(listener)
     facts: dict[str, object] = {}
     for attempt in range(1, _TRIES + 1):
-        facts = {"sound_tries": attempt, **_turn(board, listener, folder, f"listen-{attempt}")}
+        facts = {
+            "echo_cancel": opened.get("echo_cancel"),
+            "sound_tries": attempt,
+            **_turn(board, listener, folder, f"listen-{attempt}"),
+        }
         if alike(_QUESTION, str(facts["understood"])) and alike(str(facts["spoken"]), str(facts["card_played"])):
             return facts
     raise SetupError(f"the board does not hear or speak as it should: {facts}")
 
 
-def _microphone(board: Board, listener: Listener) -> None:
-    """Give the board its microphone, and wait until the service has it and the loudspeaker."""
-    board.ssh(f"{_AS_USER} pactl load-module module-null-sink sink_name=mic rate=16000 channels=1")
-    board.ssh(f"{_AS_USER} pactl set-default-source mic.monitor")
+def plug_in(board: Board) -> None:
+    """Give the board its microphone, from now on and after each start; the service has to find it at its own."""
+    loads = f'{{ cmd = "load-module" args = "module-null-sink {_SINK}" flags = [ ] }}'
+    folder = "/etc/pipewire/pipewire-pulse.conf.d"
+    board.ssh(f"mkdir -p {folder} && echo 'pulse.cmd = [ {loads} ]' > {folder}/microphone.conf")
+    board.ssh(f"{_AS_USER} pactl load-module module-null-sink {_SINK}")
+    board.ssh(f"{_AS_USER} pactl set-default-source mic.monitor; sleep 5; sync")
+
+
+def _opened(listener: Listener) -> dict[str, Any]:
+    """Wait until the service has microphone and loudspeaker; what it says of its sound."""
     deadline = time.monotonic() + _LIMIT_S
     while time.monotonic() < deadline:
-        state = listener.until("sound", _LIMIT_S)
-        if state.get("microphone") and state.get("loudspeaker"):
-            return
-    raise SetupError("the service opened no microphone")
+        listener.send("status", "sound")
+        sound = listener.until("response/status", _LIMIT_S, transaction="sound").get("data", {}).get("sound") or {}
+        if sound.get("microphone") and sound.get("loudspeaker"):
+            return dict(sound)
+        time.sleep(10)
+    raise SetupError(f"the service has no microphone or no loudspeaker: {sound}")
 
 
 def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> dict[str, object]:
