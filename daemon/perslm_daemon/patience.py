@@ -25,8 +25,8 @@ class Patience:
     """Asks for time from `step` to `end`; an async context manager that closes the notifier at its end.
 
     A step that takes longer than `longest_s` gets no more: then systemd may act as its unit says. No sign of life
-    is sent before the first `end`: systemd expects it from the first one on, and at the start a native call that
-    holds the interpreter may outlast it (41 s for one voice on a board with a tenth of a core).
+    is sent before the first `end`: systemd would expect it every `watchdog_s` from then on, while the start has a
+    limit of its own that a starved board needs (loading one voice took it 35 s, one proof 90 s).
     """
 
     def __init__(
