@@ -339,6 +339,16 @@ def test_byte_code_that_came_with_the_cache_stays_and_what_is_new_gets_its_own(t
     assert f"/{image_python.SITE}/new/one.py".encode() in made
 
 
+def test_what_was_unpacked_does_not_say_by_which_python(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    record = tmp_path / "numpy-2.4.6.dist-info/RECORD"
+    record.parent.mkdir()
+    record.write_text("numpy/__init__.py,sha256=x,1\n../../bin/f2py,sha256=y,2\n")
+    image_python.without_commands(tmp_path)
+    assert record.read_text() == "numpy/__init__.py,sha256=x,1\n"
+    assert not (tmp_path / "bin").exists()
+
+
 def test_the_list_of_contents_names_packages_licences_and_checksums(tmp_path: Path) -> None:
     status = tmp_path / "var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
