@@ -65,8 +65,10 @@ def _opened(listener: Listener) -> dict[str, Any]:
     """Wait until the service has microphone and loudspeaker; what it says of its sound."""
     deadline = time.monotonic() + _LIMIT_S
     while time.monotonic() < deadline:
-        listener.send("status", "sound")  # of a daemon that is online: one that is not yet hears no request
-        sound = listener.until("response/status", _LIMIT_S, transaction="sound").get("data", {}).get("sound") or {}
+        asked = f"sound-{time.monotonic_ns()}"  # one that was answered already would not be answered again
+        listener.send("status", asked)
+        answer = listener.until("response/status", _LIMIT_S, transaction=asked)
+        sound = answer.get("data", {}).get("sound") or {}
         if sound.get("microphone") and sound.get("loudspeaker"):
             return dict(sound)
         time.sleep(10)
