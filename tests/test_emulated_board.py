@@ -50,6 +50,18 @@ def test_what_the_board_says_is_heard_and_what_it_is_asked_arrives(board: Powere
         listener.close()
 
 
+def test_a_value_in_plain_text_is_waited_for_like_any_other(board: Powered) -> None:
+    listener = Listener(board, "kitchen")
+    listener.connect(30)
+    try:
+        for said in ("idle", "listening"):
+            argv = board.mqtt("mosquitto_pub", "-q", "1", "-t", "perslm/kitchen/activity", "-m", said)
+            subprocess.run(argv, check=True)
+        assert listener.until("activity", 30, value="listening") == {"value": "listening"}
+    finally:
+        listener.close()
+
+
 def test_a_wait_ends_at_its_limit_with_the_consoles_last_words(board: Powered) -> None:
     board.console.write_text("Kernel panic\n")
     listener = Listener(board, "kitchen")

@@ -101,6 +101,19 @@ def test_a_lock_has_a_hash_for_everything_and_is_made_from_the_present_requireme
     assert "://" not in locks.path(name).read_text(encoding="utf-8")
 
 
+def test_the_recipes_need_nothing_but_python() -> None:
+    """Who types `make image` has the system's Python and no library: the recipes make the environment."""
+    for path in sources("build/perslm_build"):
+        if path.name == "suite.py":  # pytest's own plug-in
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.append(node.module or "")
+            for name in {name.partition(".")[0] for name in names}:
+                assert name in sys.stdlib_module_names or name in OURS, f"{path.name} imports {name}"
+
+
 def test_torch_is_in_no_lock() -> None:
     heavy = [
         pin.name

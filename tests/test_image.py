@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -308,10 +309,44 @@ def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp
     assert not (board / "etc/resolv.conf").exists()
     assert list((board / "var/log").iterdir()) == []
     assert "nofail" in (board / "etc/fstab").read_text()
+    assert {(board / name / ".updated").read_text() for name in ("etc", "var")} == {
+        f"TIMESTAMP_NSEC={CLOCK}000000000\n"
+    }
     assert "perslm:x:417:417:" in (board / "etc/passwd").read_text()
     placed = board / image_files.MODELS / "small/model.gguf"
     assert (placed.stat().st_uid, placed.stat().st_mtime_ns) == (417, CLOCK * 10**9)
     assert (board / "usr/local/lib/perslm/card.py").is_file()
+
+
+def test_byte_code_that_came_with_the_cache_stays_and_what_is_new_gets_its_own(tmp_path: Path) -> None:
+    if (
+        f"{sys.version_info[0]}.{sys.version_info[1]}" != image_boards.PYTHON
+        and not (image.cache() / "tools-trixie").is_dir()
+    ):
+        pytest.skip(f"Python {image_boards.PYTHON} is not on this machine: `make image` fetches it")
+    site = tmp_path / image_python.SITE
+    for name in ("kept", "new"):
+        (site / name).mkdir(parents=True)
+        (site / name / "one.py").write_text(f"name = {name!r}\n")
+    tag = f"one.cpython-{image_boards.PYTHON.replace('.', '')}.pyc"
+    there = site / "kept/__pycache__" / tag
+    there.parent.mkdir()
+    there.write_bytes(b"from the cache")
+    image_python.compile_bytecode(tmp_path, image.cache(), tmp_path / "logs", (image_python.SITE,))
+    assert there.read_bytes() == b"from the cache"
+    made = (site / "new/__pycache__" / tag).read_bytes()
+    assert made[4:8] == (1).to_bytes(4, "little")  # goes by its source's hash, and is not compared with it
+    assert f"/{image_python.SITE}/new/one.py".encode() in made
+
+
+def test_what_was_unpacked_does_not_say_by_which_python(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    record = tmp_path / "numpy-2.4.6.dist-info/RECORD"
+    record.parent.mkdir()
+    record.write_text("numpy/__init__.py,sha256=x,1\n../../bin/f2py,sha256=y,2\n")
+    image_python.without_commands(tmp_path)
+    assert record.read_text() == "numpy/__init__.py,sha256=x,1\n"
+    assert not (tmp_path / "bin").exists()
 
 
 def test_the_list_of_contents_names_packages_licences_and_checksums(tmp_path: Path) -> None:

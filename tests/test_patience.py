@@ -73,12 +73,22 @@ async def test_when_all_is_built_nothing_more_is_asked_for(manager: Manager) -> 
 async def test_the_sign_of_life_goes_on_while_engines_are_built_anew(manager: Manager) -> None:
     watched = notifier(manager, WATCHDOG_USEC="90000")
     async with Patience(watched) as patience:
+        patience.end()  # the start is over
         patience.step("Building anew what the configuration changed")
         lives = 0
         began = time.monotonic()
         while lives < 6:
             lives += (await heard(manager)) == ["WATCHDOG=1"]
         assert time.monotonic() - began < 10, "every 30 ms, not every minute"
+
+
+async def test_a_start_is_not_watched_before_it_is_over(manager: Manager) -> None:
+    watched = notifier(manager, WATCHDOG_USEC="90000")
+    async with Patience(watched) as patience:
+        patience.step("Starting the engines")
+        said = [await heard(manager) for _ in range(6)]  # of one engine: every 30 ms
+        assert ["WATCHDOG=1"] not in said
+        assert all(lines[1].startswith("EXTEND_TIMEOUT_USEC=") for lines in said)
 
 
 async def test_an_error_comes_out_as_it_is(manager: Manager) -> None:

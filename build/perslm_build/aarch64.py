@@ -47,12 +47,28 @@ def marker_environment(python: str, machine: str = "aarch64") -> dict[str, str]:
     }
 
 
-def applicable(pins: Sequence[locks.Pin], python: str, machine: str = "aarch64") -> list[locks.Pin]:
-    """The pins whose marker holds on the board."""
-    from packaging.markers import Marker  # noqa: PLC0415 - in the test environment only, where this check runs
+_JUDGE = """
+import json, sys
+from packaging.markers import Marker
+markers, where = json.load(sys.stdin)
+print(json.dumps([Marker(marker).evaluate(where) for marker in markers]))
+"""
 
-    where = marker_environment(python, machine)
-    return [pin for pin in pins if pin.marker is None or Marker(pin.marker).evaluate(where)]
+
+def applicable(
+    pins: Sequence[locks.Pin], python: str, machine: str = "aarch64", judge: str | Path = sys.executable
+) -> list[locks.Pin]:
+    """The pins whose marker holds on the board; `judge` is a Python with `packaging`, which a bare one has not.
+
+    Raises SetupError where it has none.
+    """
+    marked = [pin for pin in pins if pin.marker is not None]
+    asked = json.dumps([[pin.marker for pin in marked], marker_environment(python, machine)])
+    found = subprocess.run([judge, "-c", _JUDGE], input=asked, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        raise SetupError(f"{judge} cannot read the lock's markers: {found.stderr.strip()[-200:]}")
+    holds = dict(zip((id(pin) for pin in marked), json.loads(found.stdout), strict=True))
+    return [pin for pin in pins if holds.get(id(pin), True)]
 
 
 def platform_arguments(python: str, machine: str = "aarch64") -> list[str]:

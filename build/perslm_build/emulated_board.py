@@ -43,11 +43,16 @@ class Keys:
 
 
 class Board:
-    """A running QEMU. `folder` holds its firmware's variables and the console's log."""
+    """A running QEMU. `folder` holds its firmware's variables, the console's log and what the loudspeaker played.
 
-    def __init__(self, card: Path, folder: Path, keys: Keys, processor: str = "cortex-a72") -> None:
+    With `own_clock` its time is counted by what it computes, a thousand million instructions a second on one core:
+    sound and deadlines in it then notice nothing of a busy host, which only makes it slower from outside.
+    """
+
+    def __init__(self, card: Path, folder: Path, keys: Keys, *, own_clock: bool = False) -> None:
         self.keys = keys
         self.console = folder / "console.log"
+        self.heard = folder / "heard.wav"  # all that its loudspeaker has played
         self.mqtt_port, self.ssh_port = free_port(), free_port()
         variables = folder / "variables.fd"
         shutil.copyfile(_FIRMWARE / "AAVMF_VARS.fd", variables)
@@ -57,15 +62,14 @@ class Board:
             "-M",
             "virt",
             "-cpu",
-            processor,
+            "cortex-a72",
             "-smp",
             "2",
             "-m",
             "2048",
         ]
         argv += [
-            "-accel",
-            "tcg,thread=multi",
+            *(("-accel", "tcg", "-icount", "shift=0") if own_clock else ("-accel", "tcg,thread=multi")),
             "-display",
             "none",
             "-monitor",
@@ -79,6 +83,9 @@ class Board:
         argv += ["-netdev", f"user,id=net,restrict=on,{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="]
         argv += ["-device", "virtio-rng-pci", "-no-reboot"]
         argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
+        # A card that only plays: QEMU's file of what was played has no other side.
+        argv += ["-audiodev", f"wav,id=sound,path={self.heard},out.frequency=48000"]
+        argv += ["-device", "intel-hda", "-device", "hda-output,audiodev=sound"]
         self.begin = time.monotonic()
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)  # noqa: PLW1509 - no threads yet
 
@@ -91,15 +98,29 @@ class Board:
         """Seconds since the board got its power."""
         return time.monotonic() - self.begin
 
-    def ssh(self, command: str, *, check: bool = True, limit_s: float = 300.0) -> str:
+    def ssh(self, command: str, *, check: bool = True, limit_s: float = 900.0) -> str:
         """What a command prints on the board, logged in by key as root. Raises SetupError where it fails."""
-        argv: list[str | Path] = ["ssh", "-i", self.keys.ssh, "-p", str(self.ssh_port), "-o", "BatchMode=yes"]
-        argv += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-        argv += ["-o", f"ConnectTimeout={int(limit_s)}", "root@127.0.0.1", command]
+        argv = [*self._shell(limit_s), command]
         found = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=limit_s)
         if check and found.returncode != 0:
             raise SetupError(f"on the board `{command}` ended with {found.returncode}: {found.stderr.strip()}")
         return found.stdout.strip()
+
+    def put(self, file: Path, target: str, *, limit_s: float = 900.0) -> None:
+        """Copy a file onto the board, for everybody to read. Raises SetupError where it does not get there."""
+        argv = [*self._shell(limit_s), f"cat > {target} && chmod 644 {target} && stat -c %s {target}"]
+        with file.open("rb") as source:
+            found = subprocess.run(
+                argv, stdin=source, capture_output=True, text=True, check=False, timeout=limit_s
+            )
+        if found.stdout.strip() != str(file.stat().st_size):
+            raise SetupError(f"{file.name} did not get onto the board: {found.stderr.strip() or found.stdout}")
+
+    def _shell(self, limit_s: float) -> list[str | Path]:
+        """ssh's command line up to the command."""
+        argv: list[str | Path] = ["ssh", "-i", self.keys.ssh, "-p", str(self.ssh_port), "-o", "BatchMode=yes"]
+        argv += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        return [*argv, "-o", f"ConnectTimeout={int(limit_s)}", "root@127.0.0.1"]
 
     def mqtt(self, program: str, *arguments: str) -> list[str]:
         """mosquitto_sub's or mosquitto_pub's command line, with the board's address and password."""
@@ -130,9 +151,9 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def running(card: Path, folder: Path, keys: Keys, processor: str = "cortex-a72") -> Iterator[Board]:
+def running(card: Path, folder: Path, keys: Keys, *, own_clock: bool = False) -> Iterator[Board]:
     """A board from its power to the pulled plug."""
-    board = Board(card, folder, keys, processor)
+    board = Board(card, folder, keys, own_clock=own_clock)
     try:
         yield board
     finally:
@@ -182,7 +203,10 @@ class Listener:
             self._heard.put((topic.removeprefix(f"perslm/{self._node}/"), payload))
 
     def until(self, topic: str, limit_s: float, **wanted: Any) -> dict[str, Any]:
-        """The next message on `topic` whose JSON has all that is `wanted`. Raises SetupError at the limit."""
+        """The next message on `topic` whose JSON has all that is `wanted`; plain text counts as its `value`.
+
+        Raises SetupError at the limit.
+        """
         deadline = time.monotonic() + limit_s
         while (left := deadline - time.monotonic()) > 0:
             self._alive()
@@ -190,7 +214,7 @@ class Listener:
                 heard, payload = self._heard.get(timeout=min(left, 5.0))
             except queue.Empty:
                 continue
-            found = json.loads(payload) if payload.startswith("{") else {}
+            found = json.loads(payload) if payload.startswith("{") else {"value": payload}
             if heard == topic and all(found.get(name) == value for name, value in wanted.items()):
                 return dict(found)
         raise SetupError(f"nothing like {wanted} on {topic} within {limit_s:.0f} s:\n{console_end(self._board)}")

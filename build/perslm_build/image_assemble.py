@@ -104,19 +104,21 @@ def fat(folder: Path, image: Path, size_mib: int) -> None:
 
 def ext4(root: Path, image: Path, mke2fs: list[str], spare_mib: int) -> None:
     """An ext4 file system with the files of `root`: a sorted tar that mke2fs (1.47.1 or newer) reads."""
-    tar = image.with_suffix(".tar")
     argv: list[str | Path] = ["tar", "--create", "--sort=name", "--format=pax", "--numeric-owner", "--xattrs"]
     argv += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
-    argv += [f"--mtime=@{CLOCK}", "--clamp-mtime", "--exclude=./boot/firmware/*", "-f", tar, "-C", root, "."]
-    _run(argv, "packing the root")
+    argv += [f"--mtime=@{CLOCK}", "--clamp-mtime", "--exclude=./boot/firmware/*", "-C", root, "."]
     needed = sum(1 + path.lstat().st_size // 4096 for path in root.rglob("*")) * 4096
     size = -(-(needed + needed // 12) // _MIB) + spare_mib
     image.unlink(missing_ok=True)
     options = f"hash_seed={_HASH_SEED},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
     make: list[str | Path] = [*mke2fs, "-q", "-t", "ext4", "-b", "4096"]
-    make += ["-L", ROOT_LABEL, "-U", _ROOT_FS_UUID, "-E", options, "-d", tar, image, f"{size}M"]
-    _run(make, "the root file system")
-    tar.unlink()
+    make += ["-L", ROOT_LABEL, "-U", _ROOT_FS_UUID, "-E", options, "-d", "-", image, f"{size}M"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENV) as tar:
+        made = subprocess.run(make, stdin=tar.stdout, capture_output=True, text=True, check=False, env=_ENV)
+        _, packed = tar.communicate()
+    if tar.returncode != 0 or made.returncode != 0:
+        said = made.stderr.strip() or packed.decode(errors="replace").strip()
+        raise SetupError(f"the root file system failed: {said[-400:]}")
 
 
 def disk(name: str, board: Board, work: Path, logs: Path) -> Path:
@@ -141,7 +143,8 @@ def pack(image: Path, target: Path) -> Product:
     target.mkdir(parents=True, exist_ok=True)
     packed, block_map = target / f"{image.name}.zst", target / f"{image.name}.bmap"
     _run(["bmaptool", "create", "-o", block_map, image], "the block map")
-    _run(["zstd", "-q", "-f", "-T0", "-6", "-o", packed, image], "compressing")
+    # Level 6 took 17 s of processor time for 714 MB, level 3 takes 6.6 s for 736 MB.
+    _run(["zstd", "-q", "-f", "-T0", "-3", "-o", packed, image], "compressing")
     packed.chmod(0o644)  # zstd takes over the mode of its input
     digest = sha256(image)
     (target / f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from perslm_build import flash_test, image, image_assemble, image_record, image_root, locks
+from perslm_build import deb, flash_test, image, image_assemble, image_record, image_root, locks
 from perslm_build.terminal import SetupError, say, step
 
 RESULT = locks.ROOT / "benchmarks" / "results" / "image-full.json"
@@ -31,7 +31,7 @@ def run(*, voice: bool) -> None:
     Raises SetupError at what is wrong.
     """
     begin = time.monotonic()
-    facts = _facts()
+    facts = {**_facts(), "wrong": ["it was ended before its end"]}
     cold = image.cache().parent / "cold"
     shutil.rmtree(cold, ignore_errors=True)
     try:
@@ -43,6 +43,7 @@ def run(*, voice: bool) -> None:
             facts["packed_mb"] = round(first.packed.stat().st_size / 1e6)
             facts["sha256"] = [first.sha256, second.sha256, third.sha256]
             facts["same_bytes"] = first.sha256 == second.sha256 == third.sha256
+            facts["deb_mb"] = round(deb.build().stat().st_size / 1e6)
             facts["left_behind"] = sorted(traces() - before)
             facts["board"] = flash_test.run(voice=voice)
         facts["wrong"] = wrong(facts)
@@ -79,17 +80,18 @@ def traces(root: Path = Path("/")) -> set[str]:
     return found
 
 
-def _built() -> tuple[dict[str, int], Any]:
-    """A build, with its seconds and the processor's."""
+def _built() -> tuple[dict[str, float], Any]:
+    """A build, with its seconds, the processor's, and how busy the machine was by then."""
     begin, spent = time.monotonic(), _processor_s()
     product = image.build()
     return {
         "seconds": round(time.monotonic() - begin),
         "processor_s": round(_processor_s() - spent),
+        "load": round(os.getloadavg()[2], 1),  # of a quarter of an hour
     }, product
 
 
-def _replayed(product: image_assemble.Product) -> tuple[dict[str, int], Any]:
+def _replayed(product: image_assemble.Product) -> tuple[dict[str, float], Any]:
     """The image made again by its record, its Debian too: only the packages' files are in the cache."""
     for tar in image.cache().glob("root-*.tar"):
         tar.unlink()

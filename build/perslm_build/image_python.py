@@ -6,6 +6,7 @@ without it every start on a board would compile 2,000 files again.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,23 +34,34 @@ sys.exit(main())
 
 
 def packages(env: Environment, cache: Path, machine: str = "aarch64") -> Path:
-    """The folder with every wheel of the board's lock, unpacked for `machine`; cached by the lock."""
-    kind = "site" if machine == "aarch64" else f"site-{machine}"
+    """The folder with every wheel of the board's lock for `machine`, with byte code; cached by the lock."""
+    kind = "compiled" if machine == "aarch64" else f"compiled-{machine}"
     finished = cache / f"{kind}-{locks.digest('board')[:16]}"
     if finished.is_dir():
         return finished
     fresh = cache / f".{finished.name}"
     shutil.rmtree(fresh, ignore_errors=True)
-    pins = aarch64.applicable(locks.read("board"), PYTHON, machine)
+    pins = aarch64.applicable(locks.read("board"), PYTHON, machine, env.python)
     with step(f"Python packages for {machine}: {len(pins)}"), tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text("\n".join(pin.text() for pin in pins) + "\n", encoding="utf-8")
         argv: list[str | Path] = [env.python, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"]
         argv += ["--require-hashes", *aarch64.platform_arguments(PYTHON, machine), "--target", fresh, "-r", wanted]
         watch(argv, env.logs / "image-pip.log", reading=pip_progress(len(pins)))
-    shutil.rmtree(fresh / "bin", ignore_errors=True)
+    without_commands(fresh)
+    with step("Their byte code"):
+        _compile(fresh, (fresh, Path("/") / SITE), cache, env.logs)
     fresh.rename(finished)
     return finished
+
+
+def without_commands(site: Path) -> None:
+    """Take out the packages' commands, and their lines: each holds the path of the Python that unpacked it."""
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("../../bin/", "bin/"))]
+        record.write_text("".join(kept), encoding="utf-8", newline="")
 
 
 def own_wheels(env: Environment) -> list[Path]:
@@ -120,12 +132,30 @@ def compile_bytecode(root: Path, cache: Path, logs: Path, folders: Sequence[Path
     """
     with step("Byte code"):
         for folder in folders:
-            argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode"]
-            argv += ["unchecked-hash", "-s", str(root), "-p", "/", "-x", r"lib2to3|/test(s)?/", str(root / folder)]
-            found = subprocess.run(argv, capture_output=True, text=True, check=False)
-            # Some packages carry templates and broken examples that no Python reads; nothing imports those.
-            if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:
-                raise SetupError(f"byte code for {folder} cannot be made: {(found.stdout + found.stderr)[-300:]}")
+            _compile(root / folder, (root, Path("/")), cache, logs)
+
+
+def _compile(folder: Path, moved: tuple[Path, Path], cache: Path, logs: Path) -> None:
+    """Byte code for what below `folder` has none yet; `moved` is where the files lie now, and where they will."""
+    tag = f"cpython-{PYTHON.replace('.', '')}"
+    lacking = [
+        str(path)
+        for path in sorted(folder.rglob("*.py"))
+        if not (path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc").is_file()
+    ]
+    argv = [*_python(cache, logs), "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    argv += ["-s", str(moved[0]), "-p", str(moved[1]), "-x", r"lib2to3|/test(s)?/", "-i", "-"]
+    found = subprocess.run(
+        argv,
+        input="\n".join(lacking),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # sets among the constants are written in the order of hashes
+    )
+    # Some packages carry templates and broken examples that no Python reads; nothing imports those.
+    if found.returncode != 0 and "SyntaxError" not in found.stdout + found.stderr:
+        raise SetupError(f"byte code for {folder} cannot be made: {(found.stdout + found.stderr)[-300:]}")
 
 
 def _python(cache: Path, logs: Path) -> list[str]:

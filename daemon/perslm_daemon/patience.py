@@ -24,7 +24,9 @@ LONGEST_S = 1800.0  # an engine of 120 s has to be waited for; fifteen times tha
 class Patience:
     """Asks for time from `step` to `end`; an async context manager that closes the notifier at its end.
 
-    A step that takes longer than `longest_s` gets no more: then systemd may act as its unit says.
+    A step that takes longer than `longest_s` gets no more: then systemd may act as its unit says. No sign of life
+    is sent before the first `end`: systemd would expect it every `watchdog_s` from then on, while the start has a
+    limit of its own that a starved board needs (loading one voice took it 35 s, one proof 90 s).
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Patience:
         self._allow_s = 5 * every_s
         self._status: str | None = None
         self._since = 0.0
+        self._watched = False
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,6 +68,7 @@ class Patience:
     def end(self) -> None:
         """All is built: others speak to systemd from now on."""
         self._status = None
+        self._watched = self.notifier.watchdog_s is not None
 
     async def _beat(self) -> None:
         while True:
@@ -80,5 +84,5 @@ class Patience:
 
     def _live(self) -> None:
         """The watchdog too: after a reload nobody else gives the sign of life until the adapters are back."""
-        if self.notifier.watchdog_s is not None:
+        if self._watched:
             self.notifier.alive()

@@ -1,0 +1,143 @@
+"""The emulated board hears and speaks, through the installed unit and the sound server of its user.
+
+Its microphone is a null sink of that server, into which a spoken question is played; its loudspeaker an emulated
+sound card, whose sound QEMU writes into a file. This machine's PersLM speaks the question and hears the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+import wave
+from pathlib import Path
+from typing import Any
+
+from perslm_build import locks
+from perslm_build.emulated_board import Board, Listener
+from perslm_build.environment import RUN
+from perslm_build.terminal import SetupError
+
+_QUESTION = "What is the capital of France?"
+_LIMIT_S = 900.0
+_TRIES = 3
+_SINK = "sink_name=mic rate=16000 channels=1"
+# As the user of the sound server, in whose folder its socket lies.
+_AS_USER = (
+    "setpriv --reuid=perslm --regid=perslm --init-groups env XDG_RUNTIME_DIR=/run/user/$(id -u perslm) "
+    "HOME=/var/lib/perslm"
+)
+
+
+def converse(board: Board, listener: Listener, folder: Path) -> dict[str, object]:
+    """Ask by voice and listen to the answer; returns what was understood, answered and heard.
+
+    Raises SetupError where the microphone or loudspeaker does not open, or where neither the question nor the
+    answer comes through in three tries.
+    """
+    question = spoken(_QUESTION, folder / "question.wav")
+    board.put(question, "/run/question.wav")
+    opened = _opened(listener)
+    facts: dict[str, object] = {}
+    for attempt in range(1, _TRIES + 1):
+        facts = {
+            "echo_cancel": opened.get("echo_cancel"),
+            "sound_tries": attempt,
+            **_turn(board, listener, folder, f"listen-{attempt}"),
+        }
+        if alike(_QUESTION, str(facts["understood"])) and alike(str(facts["spoken"]), str(facts["card_played"])):
+            return facts
+    raise SetupError(f"the board does not hear or speak as it should: {facts}")
+
+
+def plug_in(board: Board) -> None:
+    """Give the board its microphone, from now on and after each start; the service has to find it at its own."""
+    loads = f'{{ cmd = "load-module" args = "module-null-sink {_SINK}" flags = [ ] }}'
+    folder = "/etc/pipewire/pipewire-pulse.conf.d"
+    board.ssh(f"mkdir -p {folder} && echo 'pulse.cmd = [ {loads} ]' > {folder}/microphone.conf")
+    board.ssh(f"{_AS_USER} pactl load-module module-null-sink {_SINK}")
+    board.ssh(f"{_AS_USER} pactl set-default-source mic.monitor; sleep 5; sync")
+
+
+def _opened(listener: Listener) -> dict[str, Any]:
+    """Wait until the service has microphone and loudspeaker; what it says of its sound."""
+    deadline = time.monotonic() + _LIMIT_S
+    while time.monotonic() < deadline:
+        asked = f"sound-{time.monotonic_ns()}"  # one that was answered already would not be answered again
+        listener.send("status", asked)
+        answer = listener.until("response/status", _LIMIT_S, transaction=asked)
+        sound = answer.get("data", {}).get("sound") or {}
+        if sound.get("microphone") and sound.get("loudspeaker"):
+            return dict(sound)
+        time.sleep(10)
+    raise SetupError(f"the service has no microphone or no loudspeaker: {sound}")
+
+
+def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> dict[str, object]:
+    """One question by voice: what was understood, what was answered, and what of it came out of the card."""
+    before = board.heard.stat().st_size
+    listener.send("listen", transaction)
+    listener.until("activity", _LIMIT_S, value="listening")
+    board.ssh(f"{_AS_USER} paplay --device=mic /run/question.wav")
+    understood = listener.until("last_heard", _LIMIT_S)["value"]
+    answer = listener.until("response/listen", _LIMIT_S, transaction=transaction)
+    data = answer.get("data", {})
+    if answer.get("status") != "ok":
+        raise SetupError(f"the board answered nothing by voice: {answer}")
+    listener.until("activity", _LIMIT_S, value="idle")
+    time.sleep(5)  # what the card's buffers still hold
+    file = piece(board.heard, before, folder / "answer.wav")
+    return {"understood": understood, "spoken": data.get("text"), "card_played": written(file)}
+
+
+def piece(heard: Path, begin: int, target: Path) -> Path:
+    """The sound of QEMU's WAV file from byte `begin` on, as a file: its own header is only right at the end."""
+    raw = heard.read_bytes()
+    head = raw.index(b"data") + 8
+    channels, rate_hz = int.from_bytes(raw[22:24], "little"), int.from_bytes(raw[24:28], "little")
+    frame = 2 * channels
+    first = max(head, begin - (begin - head) % frame)
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(raw[first : first + (len(raw) - first) // frame * frame])
+    return target
+
+
+def spoken(text: str, target: Path) -> Path:
+    """A WAV file in which this machine's PersLM says `text`."""
+    _perslm("say", "--local", text, "--out", str(target))
+    return target
+
+
+def written(file: Path) -> str:
+    """What this machine's PersLM hears in a recording."""
+    return str(json.loads(_perslm("--json", "transcribe", str(file)))["text"])
+
+
+def alike(said: str, heard: str) -> bool:
+    """Whether at least half of the words that were said were heard."""
+    words = re.findall(r"[a-z0-9']+", said.lower())
+    there = set(re.findall(r"[a-z0-9']+", heard.lower()))
+    return bool(words) and sum(word in there for word in words) * 2 >= len(words)
+
+
+def _perslm(*arguments: str) -> str:
+    path = os.pathsep.join(str(locks.ROOT / folder) for folder in ("runtime", "daemon"))
+    argv: list[str | Path] = [
+        RUN.python,
+        "-c",
+        "from perslm_daemon.cli import main; main()",
+        "--config",
+        os.devnull,
+        *arguments,
+    ]
+    found = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
+    )
+    if found.returncode != 0:
+        raise SetupError(f"PersLM on this machine cannot do its part: {found.stderr.strip()[-300:]}")
+    return str(found.stdout)
