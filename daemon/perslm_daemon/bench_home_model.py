@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from perslm_daemon.bench_home_words import UNSEEN, right_percent, skill_over, wrong_percent
+from perslm_daemon.bench_home_words import NEWEST, right_percent, skill_over, wrong_percent
 from perslm_daemon.bench_row import Row
 from perslm_daemon.bench_sentences import Judged, Noted, Table, judge, learned
 from perslm_daemon.config_sections import Config
@@ -52,12 +52,12 @@ class Asked:
 
 
 async def unseen(config: Config) -> list[Row]:
-    """How many sentences of the table are right: by sentences, by Home Assistant's, and with a model behind."""
-    if not UNSEEN.exists():
+    """How many sentences of the newest table are right: by sentences, by Home Assistant's, and with a model behind."""
+    if not NEWEST.exists():
         return []
-    table = await anyio.to_thread.run_sync(Table.read, UNSEEN)
+    table = await anyio.to_thread.run_sync(Table.read, NEWEST)
     alone, stock = await _judged(table, stock=False), await _judged(table, stock=True)
-    name, what = f"ninth table, of {len(alone)}", "Home Assistant's own English sentences, the same resolving"
+    name, what = f"newest table, of {len(alone)}", "Home Assistant's own English sentences, the same resolving"
     rows = [
         Row(f"{name}: right", "%", right_percent(alone), right_percent(stock), what),
         Row(f"{name}: with a wrong action", "%", wrong_percent(alone), wrong_percent(stock), what),

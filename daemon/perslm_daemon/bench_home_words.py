@@ -29,9 +29,9 @@ from perslm_runtime.understanding import Understanding
 
 _HERE = Path(__file__).parents[2]
 HELD_APART = _HERE / "benchmarks/home_sentences.jsonl"
-LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in range(2, 9))
-UNSEEN = _HERE / "benchmarks/home_sentences_9.jsonl"
-"""Four causes of wrong actions were learned from this one, and no way to say things; bench_home_model.py."""
+LATER = tuple(_HERE / f"benchmarks/home_sentences_{number}.jsonl" for number in range(2, 16))
+NEWEST = _HERE / "benchmarks/home_sentences_16.jsonl"
+"""The newest of them, for bench_home_model.py; what it taught has been mended, too."""
 TALK = _HERE / "tests/golden/chat.txt"
 _TIMED = 60
 
