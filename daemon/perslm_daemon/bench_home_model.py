@@ -52,7 +52,7 @@ class Asked:
 
 
 async def unseen(config: Config) -> list[Row]:
-    """How many sentences of the newest table are right: by sentences, by Home Assistant's, and with a model behind."""
+    """How many sentences of the newest table are right: by ours, by Home Assistant's, and with a model behind."""
     if not NEWEST.exists():
         return []
     table = await anyio.to_thread.run_sync(Table.read, NEWEST)
