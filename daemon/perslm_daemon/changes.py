@@ -6,7 +6,7 @@ Knows neither who asks nor what is rebuilt: that is the verbs' and the daemon's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -28,6 +28,8 @@ class Changes:
 
     def __init__(self, config: Config, load: Callable[[], Config], reload: Callable[[], None]) -> None:
         self._config, self._load, self._reload = config, load, reload
+        self.before_force: Callable[[Mapping[str, object]], Awaitable[None]] | None = None
+        """Told of values that somebody set, before they are in force."""
 
     async def keep(self, name: str, value: object) -> None:
         """Keep a value that is in force already. A disk that takes no more is told, and the value is in force."""
@@ -77,6 +79,8 @@ class Changes:
         except PersLMError:
             await anyio.to_thread.run_sync(kept.change, folder, {name: before.get(name) for name in values})
             raise
+        if self.before_force is not None:
+            await self.before_force(values)
         self._reload()
 
     def _refuse(self, name: str) -> None:

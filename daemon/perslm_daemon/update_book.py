@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -122,6 +123,25 @@ def write(data_dir: Path, book: Book) -> None:
     """Keep it, durably. Raises OSError. Any thread may call it."""
     with _one_at_a_time:
         write_json(data_dir / _NAME, msgspec.to_builtins(book))
+
+
+def chosen(book: Book, in_use: Mapping[str, str], values: Mapping[str, object]) -> bool:
+    """Note what a person names in the place of what is `in_use`: no failure of that, and the way back to it.
+
+    Returns whether the book changed. Without it a model on probation that somebody turned from counted as one
+    that could not be started, was refused for good, deleted, and told of to its host as failed.
+    """
+    changed = False
+    for kind, key in KEYS.items():
+        now, wanted = in_use[kind], str(values.get(key) or "")
+        if key not in values or wanted == now or (book.watch is not None and book.watch.name == wanted):
+            continue
+        if book.watch is not None and book.watch.kind == kind:
+            book.note(book.watch.name, "left", f"somebody chose {wanted or 'none'}")
+            book.watch = None
+        book.former = {**book.former, kind: now}
+        changed = True
+    return changed
 
 
 def go_back(data_dir: Path, book: Book, watch: Watch, why: str) -> None:

@@ -85,6 +85,7 @@ class Updates:
         self._host = HostLink(config)
         self.mailbox = Mailbox(config.data_dir / MAILBOX, config.sync.over_mqtt_mb * 1_000_000)
         self.followed = followed(config)
+        changes.before_force = self._chosen
 
     # -------------------------------------------------------------- its life
 
@@ -169,6 +170,10 @@ class Updates:
         await self._keep_book()
         await _thread(tidy, self._config, {*self._all_in_use().values(), *self._book.former.values()})
 
+    async def _chosen(self, values: Mapping[str, object]) -> None:
+        if update_book.chosen(self._book, self._all_in_use(), values):
+            await self._keep_book()
+
     async def _after_change_over(self) -> None:
         """The engines are as they are: is the model on probation the one that runs?"""
         watch = self._book.watch
@@ -226,8 +231,7 @@ class Updates:
         require_kind(kind)
         book = self._book
         former = book.watch.former if book.watch and book.watch.kind == kind else book.former.get(kind)
-        now = self._in_use(kind)
-        if former is None or former == now:
+        if former in (None, now := self._in_use(kind)):
             raise InputError(f"there is no former model to go back to for {kind}")
         watch = book.watch if book.watch and book.watch.name == now else Watch(now, kind, former, 0.0)
         await self._go_back(watch, "somebody asked for the former one")

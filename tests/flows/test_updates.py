@@ -192,6 +192,12 @@ async def test_a_signed_model_is_looked_at_used_and_taken_back_and_a_bad_one_is_
         assert not any("files/" in path for path in asked_for), "what failed is not tried again"
         assert one.model == "home-v1"
 
+        for model in (BASE, "home-v1"):
+            await anyio.to_thread.run_sync(command, one, "models", "use", model)
+            await one.online()
+            assert one.model == model
+            assert await one.answers()
+
         await anyio.to_thread.run_sync(one.repo.retract, "home", 1)
         await anyio.to_thread.run_sync(one.show)
         await one.sync("check")
