@@ -217,12 +217,13 @@ def teacher_of(replies: Callable[[str], str], asked: list[str]) -> Callable[[str
 
 def test_a_teachers_wording_is_kept_where_it_still_says_what_the_call_names(tmp_path: Path) -> None:
     asked: list[str] = []
-    polite = teacher_of(lambda said: f"Would you be so kind, {said[:1].lower()}{said[1:]}", asked)
+    polite = teacher_of(lambda said: f"Please {said[:1].lower()}{said[1:]}", asked)
     found = list(reworded_lines(12, 3, polite, tmp_path / "kept.jsonl"))
     assert all(isinstance(one, Line) for one in found)
     assert list(reworded_lines(12, 3, polite, tmp_path / "kept.jsonl")) == found
     assert len(asked) == len(set(asked)), "nothing is asked twice"
-    lost = list(reworded_lines(12, 3, teacher_of(lambda _: "Do it now for me", []), tmp_path / "other.jsonl"))
+    # 30 of them: many a line says what a thing is for and does not name it
+    lost = list(reworded_lines(30, 3, teacher_of(lambda _: "Do it now for me", []), tmp_path / "other.jsonl"))
     assert sum(isinstance(one, Unread) and "left something out" in one.why for one in lost) >= 6
     assert all(isinstance(one, Unread) for one in lost)
     talk = list(

@@ -105,13 +105,16 @@ async def test_without_a_token_it_stays_on_loopback_with_its_own_certificate_and
         async with httpx.AsyncClient(verify=await anyio.to_thread.run_sync(trusted), timeout=60) as client:
             got = [await client.get(f"{running.http}/api/me") for _ in range(60)]
             assert {one.status_code for one in got} == {200, 429}
-            refused = got[-1]
+            refused = next(one for one in got if one.status_code == 429)
             assert refused.json()["error"].startswith("too many requests: go on in ")
             wait_s = int(refused.headers["retry-after"])
             assert 1 <= wait_s <= 2  # 40 in a minute are one in 1.5 s
-            under_openai = await client.get(f"{running.http}/v1/models")
-            assert (under_openai.status_code, under_openai.json()["error"]["type"]) == (429, "rate_limit_error")
-            await anyio.sleep(wait_s + 0.2)
+            of_openai = [
+                await client.get(f"{running.http}/v1/models") for _ in range(6)
+            ]  # a slow one may be let in
+            under_openai = next(one for one in of_openai if one.status_code == 429)
+            assert under_openai.json()["error"]["type"] == "rate_limit_error"
+            await anyio.sleep(2.2)
             assert (await client.get(f"{running.http}/api/me")).status_code == 200
         trusts_others = await anyio.to_thread.run_sync(ssl.create_default_context)
         async with httpx.AsyncClient(verify=trusts_others) as stranger:

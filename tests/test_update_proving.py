@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from perslm_daemon import update_book, update_proving
-from perslm_daemon.app import build_engine
+from perslm_daemon.engine_builds import build_engine
 from perslm_daemon.machine import memory_room_mb
 from perslm_daemon.process import command_line
 from perslm_daemon.turns_first import TurnsFirst
