@@ -78,18 +78,20 @@ def _opened(listener: Listener) -> dict[str, Any]:
 def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> dict[str, object]:
     """One question by voice: what was understood, what was answered, and what of it came out of the card."""
     before = board.heard.stat().st_size
-    listener.send("listen", transaction)
-    listener.until("activity", _LIMIT_S, value="listening")
-    board.ssh(f"{_AS_USER} paplay --device=mic /run/question.wav")
-    understood = listener.until("last_heard", _LIMIT_S)["value"]
+    with board.on_call(f"{_AS_USER} paplay --device=mic /run/question.wav") as ask:
+        listener.send("listen", transaction)
+        listener.until("activity", _LIMIT_S, value="listening")
+        ask()  # within the seconds that the board waits for somebody to begin
     answer = listener.until("response/listen", _LIMIT_S, transaction=transaction)
-    data = answer.get("data", {})
-    if answer.get("status") != "ok":
-        raise SetupError(f"the board answered nothing by voice: {answer}")
-    listener.until("activity", _LIMIT_S, value="idle")
+    if answer.get("status") != "ok":  # nothing was heard in time
+        return {"understood": "", "spoken": "", "card_played": "", "refused": answer.get("error")}
+    deadline = time.monotonic() + _LIMIT_S
+    while listener.values.get("activity") != "idle" and time.monotonic() < deadline:
+        time.sleep(1)
     time.sleep(5)  # what the card's buffers still hold
     file = piece(board.heard, before, folder / "answer.wav")
-    return {"understood": understood, "spoken": data.get("text"), "card_played": written(file)}
+    said = (answer.get("data") or {}).get("text")
+    return {"understood": listener.values.get("last_heard"), "spoken": said, "card_played": written(file)}
 
 
 def piece(heard: Path, begin: int, target: Path) -> Path:
@@ -114,8 +116,13 @@ def spoken(text: str, target: Path) -> Path:
 
 
 def written(file: Path) -> str:
-    """What this machine's PersLM hears in a recording."""
-    return str(json.loads(_perslm("--json", "transcribe", str(file)))["text"])
+    """What this machine's PersLM hears in a recording; "" where that is no speech."""
+    try:
+        return str(json.loads(_perslm("--json", "transcribe", str(file)))["text"])
+    except SetupError as error:
+        if "no speech was found" in str(error):
+            return ""
+        raise
 
 
 def alike(said: str, heard: str) -> bool:
@@ -139,5 +146,5 @@ def _perslm(*arguments: str) -> str:
         argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
     )
     if found.returncode != 0:
-        raise SetupError(f"PersLM on this machine cannot do its part: {found.stderr.strip()[-300:]}")
+        raise SetupError(f"PersLM on this machine cannot do its part: {found.stderr.strip()[-400:]}")
     return str(found.stdout)
