@@ -80,8 +80,8 @@ def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> d
     before = board.heard.stat().st_size
     with board.on_call(f"{_AS_USER} paplay --device=mic /run/question.wav") as ask:
         listener.send("listen", transaction)
-        listener.until("activity", _LIMIT_S, value="listening")
-        ask()  # within the seconds that the board waits for somebody to begin
+        if _listens(listener, transaction):
+            ask()  # within the seconds that the board waits for somebody to begin
     answer = listener.until("response/listen", _LIMIT_S, transaction=transaction)
     if answer.get("status") != "ok":  # nothing was heard in time
         return {"understood": "", "spoken": "", "card_played": "", "refused": answer.get("error")}
@@ -92,6 +92,18 @@ def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> d
     file = piece(board.heard, before, folder / "answer.wav")
     said = (answer.get("data") or {}).get("text")
     return {"understood": listener.values.get("last_heard"), "spoken": said, "card_played": written(file)}
+
+
+def _listens(listener: Listener, transaction: str) -> bool:
+    """Wait until the board listens; false where it refused, as while a silent microphone is opened anew."""
+    deadline = time.monotonic() + _LIMIT_S
+    while time.monotonic() < deadline:
+        if listener.values.get("activity") == "listening":
+            return True
+        if transaction in listener.values.get("response/listen", ""):
+            return False
+        time.sleep(0.1)
+    raise SetupError("the board neither listens nor says why")
 
 
 def piece(heard: Path, begin: int, target: Path) -> Path:
