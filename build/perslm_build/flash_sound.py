@@ -78,7 +78,8 @@ def _opened(listener: Listener) -> dict[str, Any]:
 def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> dict[str, object]:
     """One question by voice: what was understood, what was answered, and what of it came out of the card."""
     before = board.heard.stat().st_size
-    with board.on_call(f"{_AS_USER} paplay --device=mic /run/question.wav") as ask:
+    # After the board's chime, and before its 5 s without a word are over.
+    with board.on_call(f"sleep 1.5; {_AS_USER} paplay --device=mic /run/question.wav") as ask:
         listener.send("listen", transaction)
         if _listens(listener, transaction):
             ask()  # within the seconds that the board waits for somebody to begin

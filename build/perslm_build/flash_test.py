@@ -91,7 +91,7 @@ def _flashed(picture: flash.Image, folder: Path, *, voice: bool) -> tuple[Path, 
         f'[ssh]\nkeys = ["{public}"]\n'
         f'[mqtt]\nbroker = "own"\nlisten = "0.0.0.0"\nuser = "{USER}"\npassword = "{keys.password}"\n'
         f"[perslm.model]\nmax_reply_tokens = 12\n[perslm.voice]\nenabled = {str(voice).lower()}\n"
-        "[perslm.mouth]\nduck_others_to = 1\n"  # it would make softer whoever asks it: that is another program here
+        "[perslm.mouth]\nduck_others_to = 1\n"  # whoever asks it is another program here, and would be softer
     )
     raw = flash.checked_settings(b"\xef\xbb\xbf" + settings.replace("\n", "\r\n").encode(), "the test's settings")
     card = folder / "card.img"
