@@ -188,19 +188,6 @@ def test_the_service_sees_the_sound_server_of_its_user_and_nothing_else_of_the_u
     assert verify(board) == ""
 
 
-def test_the_sound_server_of_that_user_may_take_real_time_priority_and_the_drop_in_goes_with_the_rest(
-    board: Path,
-) -> None:
-    laid_down(board, 417)
-    server = board / install.UNITS / "user@417.service.d/30-perslm.conf"
-    assert re.findall(r"^(\w+)=(.*)$", server.read_text(), re.MULTILINE) == [
-        ("LimitRTPRIO", "95"),
-        ("LimitNICE", "-19"),
-    ]
-    assert server in install.take_away(board)
-    assert not server.parent.exists()
-
-
 def test_the_service_with_its_sound_is_exposed_by_two_at_most(board: Path) -> None:
     laid_down(board, 417)
     found = subprocess.run(
@@ -281,6 +268,6 @@ def test_install_without_rights_says_what_to_type() -> None:
 
 def test_every_key_of_the_units_is_explained() -> None:
     page = (SYSTEMD.parent / "docs/systemd.md").read_text()
-    for unit in (*UNITS, "perslm-sound.conf", "perslm-sound-server.conf"):
+    for unit in (*UNITS, "perslm-sound.conf"):
         for key in service_of(unit):
             assert key in page, f"{key} of {unit}"

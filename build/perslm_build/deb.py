@@ -36,7 +36,6 @@ _FILES = {
     "usr/lib/sysusers.d/perslm.conf": "perslm.sysusers",
     "usr/lib/tmpfiles.d/perslm.conf": "perslm.tmpfiles",
     "usr/share/perslm/sound.conf": "perslm-sound.conf",
-    "usr/share/perslm/sound-server.conf": "perslm-sound-server.conf",
 }
 _DPKG_DEB = Need("dpkg-deb (packs it)", "dpkg", lambda: find("dpkg-deb") is not None)
 

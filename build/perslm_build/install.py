@@ -36,7 +36,6 @@ FILES = {
 }
 _BACKOFF_SINCE = 254
 _SOUND_DROPIN = DROPINS / "30-sound.conf"
-_SERVER_DROPIN = "30-perslm.conf"  # of the user's own manager, which starts the sound server
 _SOUND_PACKAGES = "pipewire pipewire-pulse wireplumber libasound2-plugins pulseaudio-utils"
 
 
@@ -70,11 +69,8 @@ def lay_down(root: Path, limits: str, version: int, uid: int | None = None) -> l
     """
     texts = {target: source.read_text(encoding="utf-8") for target, source in FILES.items()}
     texts[DROPINS / "10-board.conf"] = limits
-    number = service_uid() if uid is None else uid
     sound = (_SOURCES / "perslm-sound.conf").read_text(encoding="utf-8")
-    texts[_SOUND_DROPIN] = sound.replace("@UID@", str(number))
-    server = (_SOURCES / "perslm-sound-server.conf").read_text(encoding="utf-8")
-    texts[UNITS / f"user@{number}.service.d" / _SERVER_DROPIN] = server
+    texts[_SOUND_DROPIN] = sound.replace("@UID@", str(service_uid() if uid is None else uid))
     if version >= _BACKOFF_SINCE:
         texts[DROPINS / "20-backoff.conf"] = (_SOURCES / "perslm-backoff.conf").read_text(encoding="utf-8")
     for target, text in texts.items():
@@ -91,12 +87,11 @@ def take_away(root: Path) -> list[Path]:
     """Remove what `lay_down` wrote, and the drop-ins' folder when nothing else is in it; return what went."""
     targets = [*FILES, DROPINS / "10-board.conf", DROPINS / "20-backoff.conf", _SOUND_DROPIN]
     removed = [root / target for target in targets if (root / target).is_file()]
-    removed += sorted((root / UNITS).glob(f"user@*.service.d/{_SERVER_DROPIN}"))
     for path in removed:
         path.unlink()
-    for folder in {root / DROPINS, *(path.parent for path in removed if path.name == _SERVER_DROPIN)}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    folder = root / DROPINS
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
     return removed
 
 
