@@ -11,12 +11,12 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from perslm_daemon import app
+from perslm_daemon import app, engine_builds
 from perslm_daemon.cli import main
 from perslm_runtime.lane import Stop
 from perslm_runtime.model import ChatModel
 
-open_real = app.open_model
+open_real = engine_builds.open_model
 
 
 class Deaf(ChatModel):
@@ -38,7 +38,7 @@ def open_deaf(*args: Any, **named: Any) -> ChatModel:
 
 
 if __name__ == "__main__":
-    app.open_model = open_deaf
+    engine_builds.open_model = open_deaf
     app._STOP_S = 0.5
     sys.argv[0] = "perslm"
     main()
