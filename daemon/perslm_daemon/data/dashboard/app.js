@@ -94,8 +94,9 @@ $("login-form").addEventListener("submit", () => {
 });
 $("login").addEventListener("cancel", (cancelled) => cancelled.preventDefault());
 addEventListener("hashchange", async () => {
-  await show();
-  $("main").focus();
+  const shown = show();
+  $("main").focus(); // at once: when the data are there, somebody may be typing already
+  await shown;
 });
 addEventListener("forget-token", () => { forgetToken(); location.reload(); });
 enter();
