@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,14 @@ class Browser:
             elif one.get("method") == "Log.entryAdded" and one["params"]["entry"]["source"] == "security":
                 found.append(one["params"]["entry"]["text"])
         return found
+
+
+def asked(online: str, path: str, body: object = None) -> Any:
+    """What the daemon at `online` answers to a request of its API, beside the page."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{online}/api/{path}", data, {"Content-Type": "application/json"})  # noqa: S310 - our own address
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
+        return json.loads(answer.read())["data"]
 
 
 @contextmanager

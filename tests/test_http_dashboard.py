@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from browser import DESKTOP, PHONE, Browser, browser
+from browser import DESKTOP, PHONE, Browser, asked, browser
 from daemon_child import daemon
 from perslm_daemon import control_client, http_tokens
 from perslm_daemon.http_dashboard import read_pages
@@ -108,13 +107,6 @@ def page(online: str, tmp_path: Path) -> Iterator[Browser]:
             opened.until("document.getElementById('state').dataset.state === 'idle'")
             yield opened
             assert opened.problems() == []
-
-
-def asked(online: str, path: str, body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{online}/api/{path}", data, {"Content-Type": "application/json"})  # noqa: S310 - our own address
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
-        return json.loads(answer.read())["data"]
 
 
 @pytest.mark.slow

@@ -6,10 +6,8 @@ axe is a program of rules about what people with a screen reader, a keyboard or 
 from __future__ import annotations
 
 import importlib.util
-import json
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 
 import mosquitto
-from browser import DESKTOP, PHONE, Browser, browser
+from browser import DESKTOP, PHONE, Browser, asked, browser
 from daemon_child import daemon
 from house import House
 from perslm_daemon import control_client
@@ -77,13 +75,6 @@ def page(online: str) -> Iterator[Browser]:
         opened.until("document.getElementById('state').dataset.state === 'idle'")
         yield opened
         assert opened.problems() == []
-
-
-def asked(online: str, path: str, body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{online}/api/{path}", data, {"Content-Type": "application/json"})  # noqa: S310 - our own address
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
-        return json.loads(answer.read())["data"]
 
 
 def until(done: Any) -> None:

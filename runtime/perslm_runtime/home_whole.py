@@ -142,24 +142,22 @@ def said_once(wishes: Iterable[Wish]) -> tuple[Wish, ...]:
     """Wishes without one that the next says more exactly of the same: "put some heat on, set it to 18"."""
     found: list[Wish] = []
     for wish in wishes:
-        before = found[-1] if found else None
-        alike = _EXACTLY.get(before.name, ()) if before is not None else ()
-        if before is None or wish.name not in alike:
-            found.append(wish)
-            continue
-        if before.name == "lighten" and not _of_it(
-            wish
-        ):  # "the kitchen is too dim, make the lights brighter in there"
-            found[-1] = wish
-            continue
-        if before.name == "lighten":
-            found[-1] = replace(wish, targets=before.targets, place=before.place)
-            continue
-        if not (wish.targets == before.targets or _of_it(wish)):
-            found.append(wish)
-            continue
-        found[-1] = replace(wish, name=alike[0], targets=before.targets, place=before.place)
+        exactly = _said_of(found[-1], wish) if found else None
+        found[len(found) - (exactly is not None) :] = [exactly or wish]
     return tuple(found)
+
+
+def _said_of(before: Wish, wish: Wish) -> Wish | None:
+    """The second wish as it says the first more exactly; None where it wants something else."""
+    if wish.name not in (alike := _EXACTLY.get(before.name, ())):
+        return None
+    if (
+        before.name == "lighten"
+    ):  # "the kitchen is too dim, make the lights brighter in there", or "brighten it up"
+        return replace(wish, targets=before.targets, place=before.place) if _of_it(wish) else wish
+    if wish.targets == before.targets or _of_it(wish):
+        return replace(wish, name=alike[0], targets=before.targets, place=before.place)
+    return None
 
 
 def _of_it(wish: Wish) -> bool:
