@@ -333,9 +333,40 @@ async def test_what_a_model_chose_goes_the_same_way_and_says_so(tmp_path: Path) 
         assert answered is not None
         assert answered.text == "Do you really want to unlock the front door?"
         assert answered.done[0].intent.slots["chosen_by"] == "model"
-        assert await house.say("what a day it was b") == "The kettle is on."
         assert await house.say("what a day it was c") == "-"
+        assert await house.say("what a day it was b") == "Shall I turn on the kettle?"
+        assert await house.say("no") == "I leave it as it is."
+        assert await house.say("what a day it was b") == "Shall I turn on the kettle?"
+        assert house.topics() == []
+        assert await house.say("yes") == "The kettle is on."
         assert house.topics() == ["e/set"]
+
+
+async def test_what_a_model_chose_is_done_at_once_where_the_house_wants_that(tmp_path: Path) -> None:
+    async with here(tmp_path) as house:
+
+        async def otherwise(_ask: Ask) -> Act | None:
+            return Act(Action("turn_on"), ("switch.e",))
+
+        house.skill.otherwise, house.skill.asks = otherwise, False
+        assert await house.say("what a day it was") == "The kettle is on."
+        assert house.topics() == ["e/set"]
+
+
+async def test_an_offer_says_what_would_be_set_to_what(tmp_path: Path) -> None:
+    async with here(tmp_path) as house:
+        chosen = [
+            Act(Action("set_brightness", 40.0), ("light.a",)),
+            Act(Action("turn_off"), ("light.a", "switch.e")),
+        ]
+
+        async def otherwise(_ask: Ask) -> Act | None:
+            return chosen.pop(0)
+
+        house.skill.otherwise = otherwise
+        assert await house.say("what a day") == "Shall I set the kitchen ceiling light to 40 percent?"
+        assert await house.say("what a night") == "Shall I turn off the kitchen ceiling light and the kettle?"
+        assert await house.say("yes") == "2 devices are off."
 
 
 async def test_a_zigbee_contact_is_open_when_it_says_false_as_its_exposes_tell(tmp_path: Path) -> None:

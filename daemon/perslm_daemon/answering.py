@@ -132,6 +132,7 @@ async def answering_of(
             return await about.do(intent, ask) if intent.name == "remember" else await skills.do(intent)
 
         examples = EXAMPLES if config.home.examples else ()
+        understood.asks = config.home.tools_ask
         understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
     return Answering(skills, understood, about, talk, chooser, plugged, understood.strange)
 

@@ -143,20 +143,28 @@ class Noted(Home):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, Systems(), Bulletin())
         self.noted: list[tuple[str, Any, str]] = []
+        self.offered: list[tuple[str, Any, str]] = []
 
     async def act(
-        self, targets: Sequence[str], action: Action, *, grant: Grant = Grant.ASK, by: str = ""
+        self,
+        targets: Sequence[str],
+        action: Action,
+        *,
+        grant: Grant = Grant.ASK,
+        by: str = "",
+        unsure: bool = False,
     ) -> tuple[Outcome, ...]:
         """Note what would be done (a lock cannot be switched off), as a home without a connection does it."""
-        outcomes = await super().act(targets, action, grant=grant, by=by)
-        self.note(action, [one.device for one in outcomes if one.happened is not Happened.UNKNOWN])
+        outcomes = await super().act(targets, action, grant=grant, by=by, unsure=unsure)
+        ids = [one.device for one in outcomes if one.happened is not Happened.UNKNOWN]
+        self.note(action, ids, self.offered if unsure else self.noted)
         return outcomes
 
-    def note(self, action: Action, targets: Sequence[str]) -> None:
+    def note(self, action: Action, targets: Sequence[str], where: list[tuple[str, Any, str]]) -> None:
         """Keep what is wanted of which devices."""
         for id_ in targets:
             device = self.device(id_)
-            self.noted.append((action.verb, _plain(action.value), device.name if device else id_))
+            where.append((action.verb, _plain(action.value), device.name if device else id_))
 
     async def confirm(self, yes: bool, pending_id: str | None = None, *, by: str = "") -> tuple[Outcome, ...]:
         """Note the answer."""
@@ -227,6 +235,7 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
         for before in one.after:
             await skill(Ask(before, conversation=conversation, area=one.room))
         home.noted.clear()
+        home.offered.clear()
         began = time.perf_counter()
         answered = await skill(Ask(one.text, conversation=conversation, area=one.room))
         ms = (time.perf_counter() - began) * 1000
@@ -248,8 +257,10 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
                         ", ".join(home_name(home, id_) for id_ in done.targets),
                     )
                 )
-        got: Wanted = frozenset(acts | asked)
         want = wanted(one, home.devices())
+        if home.offered:  # "Shall I ...?": right where a yes would do what is wanted; nothing moves before
+            asked |= offered if (offered := set(home.offered)) == want else {("!unclear", None, "")}
+        got: Wanted = frozenset(acts | asked)
         wrong = bool({act for act in acts if act not in want})
         right = got <= _STILL if want == {("!still", None, "")} else got == want
         judged.append(Judged(one, right, wrong, got, want, answered.text if answered else "-", ms))

@@ -36,6 +36,11 @@ class Home:
         Choice(("auto", "on", "off")),
         "let the model choose what is done where no sentence fits; auto: where it has proven to (docs/tools.md)",
     )
+    tools_ask: bool = key(
+        True,
+        Switch(),
+        'ask ("Shall I turn on the lamp?") before what the model chose is done; off: it is done at once',
+    )
     examples: bool = key(
         True,
         Switch(),

@@ -161,14 +161,21 @@ class Home:
     # What is done
 
     async def act(
-        self, targets: Sequence[str], action: Action, *, grant: Grant = Grant.ASK, by: str = ""
+        self,
+        targets: Sequence[str],
+        action: Action,
+        *,
+        grant: Grant = Grant.ASK,
+        by: str = "",
+        unsure: bool = False,
     ) -> tuple[Outcome, ...]:
         """Do something with devices by id, each once; what came of each by its own report, in order.
 
-        Risky devices are only asked about (`pending` has the question) unless `grant` says a person has said yes.
+        Risky devices are only asked about (`pending` has the question) unless `grant` says a person has said yes,
+        and so is everything that is `unsure`: guessed from what was said.
         Cancelling stops waiting; what was sent was sent. `by` says in the event who wanted it.
         """
-        outcomes = await self._commands.act(targets, action, grant)
+        outcomes = await self._commands.act(targets, action, grant, unsure=unsure)
         self._told(action, outcomes, by)
         return outcomes
 

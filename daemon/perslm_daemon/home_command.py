@@ -29,7 +29,7 @@ from perslm_daemon.home_device import (
 )
 from perslm_daemon.home_entity import CannotError, Order, Plan, Wanted
 from perslm_daemon.home_live import Live
-from perslm_daemon.home_words import question, sentence, the
+from perslm_daemon.home_words import offer, question, sentence, the
 from perslm_runtime.errors import InputError, PersLMError
 
 log = logging.getLogger("perslm.home")
@@ -117,8 +117,13 @@ class Commands:
         self._pending = {id_: one for id_, one in self._pending.items() if one.expires_at > now}
         return next(reversed(self._pending.values()), None)
 
-    async def act(self, targets: Sequence[str], action: Action, grant: Grant = Grant.ASK) -> tuple[Outcome, ...]:
-        """Do `action` on every target once, all at the same time; what came of each, in order."""
+    async def act(
+        self, targets: Sequence[str], action: Action, grant: Grant = Grant.ASK, *, unsure: bool = False
+    ) -> tuple[Outcome, ...]:
+        """Do `action` on every target once, all at the same time; what came of each, in order.
+
+        `unsure`: it was guessed from what was said, so that a question is asked first whatever it is.
+        """
         if action.verb not in VERBS:
             raise InputError(f"there is no action {action.verb!r}: known are {', '.join(VERBS)}")
         if VERBS[action.verb] is not Takes.NOTHING and action.value is None:
@@ -128,8 +133,12 @@ class Commands:
         known = [one for one in found.values() if one is not None]
         risky = [device for device, live in known if self._asks_first(live, action.verb)]
         outcomes: dict[str, Outcome] = {id_: _no_device(id_) for id_, one in found.items() if one is None}
-        if risky and grant is not Grant.CONFIRMED:
-            outcomes |= self._held_back(risky, action, grant)
+        if grant is Grant.SAFE_ONLY:
+            outcomes |= {device.id: _outcome(device, Happened.FORBIDDEN, action) for device in risky}
+        elif risky and grant is Grant.ASK:
+            outcomes |= self._asked(risky, action, question(risky, action))
+        if unsure and (rest := [device for device, _ in known if device.id not in outcomes]):
+            outcomes |= self._asked(rest, action, offer(rest, action))
         todo = [(device, live) for device, live in known if device.id not in outcomes]
         before = {device.id: _Former(device, dict(live.values), action) for device, live in todo}
         limiter = anyio.CapacityLimiter(_AT_ONCE)
@@ -145,13 +154,12 @@ class Commands:
         self._remember([before[id_] for id_ in before if _happened(outcomes[id_])])
         return tuple(outcomes[id_] for id_ in wanted)
 
-    def _held_back(self, risky: Sequence[Device], action: Action, grant: Grant) -> dict[str, Outcome]:
-        if grant is Grant.SAFE_ONLY:
-            return {device.id: _outcome(device, Happened.FORBIDDEN, action) for device in risky}
-        ids, asked = tuple(device.id for device in risky), question(risky, action)
+    def _asked(self, devices: Sequence[Device], action: Action, asked: str) -> dict[str, Outcome]:
+        ids = tuple(device.id for device in devices)
         pending = Pending(uuid.uuid4().hex[:8], ids, action, asked, time.monotonic() + CONFIRM_S)
         self._pending[pending.id] = pending
-        return {device.id: Outcome(device.id, device.name, Happened.NEEDS_CONFIRMATION, asked) for device in risky}
+        wait = Happened.NEEDS_CONFIRMATION
+        return {device.id: Outcome(device.id, device.name, wait, asked) for device in devices}
 
     async def confirm(self, yes: bool, pending_id: str | None = None) -> tuple[Outcome, ...]:
         """Answer the latest question, or the one of that id. Raises `InputError` where none stands."""

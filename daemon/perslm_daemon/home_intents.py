@@ -60,7 +60,7 @@ Otherwise = Callable[[Ask], Awaitable[Act | Answered | None]]
 class HomeIntents:
     """Answers what is about the home; None leaves a sentence to others. `area` is this board's room, if any.
 
-    `tongue` has the phrases of another language than English.
+    `tongue` has the phrases of another language than English. `asks`: what `otherwise` chose is asked about first.
     """
 
     recognizer: Lane[Any]
@@ -68,6 +68,7 @@ class HomeIntents:
     area: str = ""
     tongue: Tongue | None = None
     otherwise: Otherwise | None = None
+    asks: bool = True
     _talks: OrderedDict[str, Talk] = field(default_factory=OrderedDict)
     _entries: tuple[object, tuple[Entry, ...]] | None = None
 
@@ -217,12 +218,12 @@ class HomeIntents:
         self._spoke_of(talk, asked, ids)
         return _Told(said, Done(_intent(asked), ids, "answered"))
 
-    async def _act(self, wish: Wish, acts: Sequence[Act], ask: Ask, talk: Talk) -> _Told:
+    async def _act(self, wish: Wish, acts: Sequence[Act], ask: Ask, talk: Talk, *, unsure: bool = False) -> _Told:
         grant = Grant.SAFE_ONLY if ask.person == GUEST else Grant.ASK
         outcomes: list[Outcome] = []
         self._spoke_of(talk, wish, tuple(id_ for act in acts for id_ in act.devices))
         for act in acts:
-            outcomes += await self.home.act(act.devices, act.action, grant=grant, by=ask.source)
+            outcomes += await self.home.act(act.devices, act.action, grant=grant, by=ask.source, unsure=unsure)
         return await self._outcomes(wish, outcomes, talk)
 
     async def _outcomes(self, wish: Wish, outcomes: Sequence[Outcome], talk: Talk) -> _Told:
@@ -274,7 +275,7 @@ class HomeIntents:
         if act is None or isinstance(act, Answered):
             return act
         wish = Wish(act.action.verb, (Target(devices=tuple((id_,) for id_ in act.devices)),))
-        told = await self._act(wish, (act,), ask, talk)
+        told = await self._act(wish, (act,), ask, talk, unsure=self.asks)
         chosen = replace(
             told.done, intent=Intent(told.done.intent.name, {**told.done.intent.slots, "chosen_by": "model"})
         )

@@ -168,6 +168,16 @@ def question(devices: Sequence[Device], action: Action) -> str:
     return f"Do you really want to {_done_to(action)} {names}?"
 
 
+def offer(devices: Sequence[Device], action: Action) -> str:
+    """What is asked before something that was only guessed."""
+    names = listed([the(device.name) for device in devices])
+    if action.verb in ("set_brightness", "set_position"):
+        return f"Shall I set {names} to {action.value:g} percent?"
+    if action.verb == "set_temperature":
+        return f"Shall I set {names} to {action.value:g} degrees?"
+    return f"Shall I {_done_to(action)} {names}?"
+
+
 def _done_to(action: Action) -> str:
     return {"turn_on": "turn on", "turn_off": "turn off"}.get(action.verb, action.verb.replace("_", " "))
 
