@@ -26,7 +26,10 @@ _TOLD = (
     r"getting|going|trying|in|at)|"
     rf"{_MINE} (?:is|are|has|have|keeps?|looks?|feels?|cannot|hurts?|wants?|needs?))"
 )
-_BEHIND = re.compile(rf"(?:[,;.!:]*\s+(?:so )?(?={_BEGUN}\b)|[,;.!:]+\s+(?={_TOLD}\b))")
+_STATED = "|".join(f"(?<={word})" for word in (" on", " off", " up", " down", "please"))
+_BEHIND = re.compile(
+    rf"(?:[,;.!:]*\s+(?:so )?(?={_BEGUN}\b)|[,;.!:]+\s+(?={_TOLD}\b)|(?:{_STATED})\s+(?={_TOLD}\b))"
+)
 _AHEAD = re.compile(
     r"(?:\s*[,;.!?:]+\s+|\s+-+\s+|\s+(?:so|then|and so)\s+|"
     r"\s+(?=(?:can|could|would|will) you\b|please\b|let us\b))"
@@ -64,10 +67,10 @@ _SPARED = re.compile(
     r"[, ]+(?:oh |but|and|just|only|though|please| )*(?:leave|keep|spare|skip|do not touch|not touch) "
     r"(?=(?:the|my|our|\w+'s)\b)"
     r"([^,;.]+?)(?: on| off| alone| as it is| as they are| be| open| closed| running| out of it)?(?: for (?:the |"
-    r"my |our )?\w+)?$"
+    r"my |our )?\w+)?[?.!]*$"
 )
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
-_PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!]*$")
+_PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!?]*$")
 _TIMES = frozenset(
     (
         *("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "week", "now", "today"),
@@ -116,18 +119,18 @@ def _shorter(spoken: str, is_known: Callable[[str], bool], is_name: Callable[[st
     for text in dict.fromkeys((spoken, plain)):
         yield text
         yield _without_names(text, is_known)
-        for left in _without_reason(text):
+        for left in without_reason(text):
             yield left
-            yield from _without_reason(left)
+            yield from without_reason(left)
             yield _without_names(left, is_known)
     if (kept := [word for word in plain.split() if word.strip(",.!?") not in _ADVERBS]) and len(kept) > 1:
         text = " ".join(kept)
         yield text
-        yield from _without_reason(text)
+        yield from without_reason(text)
 
 
-def _without_reason(text: str) -> Iterator[str]:
-    """Without a clause behind or before that says why."""
+def without_reason(text: str) -> Iterator[str]:
+    """Without a clause behind or before that says why, the shortest change first."""
     for found in _BEHIND.finditer(text):
         left, why = text[: found.start()], text[found.end() :]
         if left and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:

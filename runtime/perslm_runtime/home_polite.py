@@ -10,7 +10,7 @@ import re
 _CONTRACTIONS = (
     (
         re.compile(
-            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|somebody|he|she)'s\b"
+            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|everyone|somebody|someone|nobody|he|she)'s\b"
         ),
         r"\1 is",
     ),

@@ -87,7 +87,7 @@ _HOUR = re.compile(
     r" at (?:(?:half|quarter) (?:past |to )?)?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
     r"[1-9]|1[0-2])"
     r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
-    r"us)))*[.!?]*$"
+    r"us)))*(?:[.!?]*$|(?=[,;] ))"
 )
 _SWITCHED = re.compile(r"\b(?:on|off|open|close|shut|lock|unlock|start|stop)\b")
 _UNSURE = re.compile(

@@ -8,12 +8,12 @@ repaired only in a sentence that fits otherwise. Knows no device.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from perslm_runtime.home_chunks import BREAK, chunk
-from perslm_runtime.home_clauses import shortened, spared, spelled_out
+from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import corrected, halves
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_names import Hit, Kind, NameBook
@@ -23,6 +23,7 @@ from perslm_runtime.home_parts import HomeParts, paused
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_strange import Strangers, called, is_about
+from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_whole import (
     completed,
     is_alone,
@@ -103,6 +104,7 @@ class HomeSentences:
     def recognize(self, text: str, book: NameBook) -> tuple[Wish, ...]:
         """Every wish of a sentence in order; none where it does not fit as a whole."""
         self._read.forget()
+        text = self._undressed(text, book)
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
@@ -135,7 +137,10 @@ class HomeSentences:
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)
-        return self._corrected(*both, book) if both is not None else ()
+        if both is None:
+            return ()
+        seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in without_reason(both[1]))))
+        return next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ())
 
     def _plainly(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         readings = self._readings(spoken)
@@ -292,14 +297,7 @@ class HomeSentences:
 
     def _requested(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is asked for by a clause of the sentence, where all around it only tells."""
-
-        def names(clause: str) -> bool:
-            found = chunk(self._read.words(clause), self._read.known, book)
-            named = (target for targets in found.targets.values() for target in targets)
-            of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
-            return bool(found.places) or any(target.ids or target.noun or target.placed for target in of_home)
-
-        for one in requests(spoken, names):
+        for one in requests(spoken, self._names(book)):
             for wanted in dict.fromkeys(plainly(without_courtesy(one.wanted))):
                 words = self._read.words(spared(wanted), pauses=True)
                 if not 0 < len(words) <= _LONGEST_WORDS:
@@ -309,6 +307,17 @@ class HomeSentences:
                 if found and all(is_alone(wish) or is_scene(wish, book.domains) for wish in found):
                     return found
         return ()
+
+    def _names(self, book: NameBook) -> Callable[[str], bool]:
+        """What tells whether a clause names something of the home."""
+
+        def names(clause: str) -> bool:
+            found = chunk(self._read.words(clause), self._read.known, book)
+            named = (target for targets in found.targets.values() for target in targets)
+            of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
+            return bool(found.places) or any(target.ids or target.noun or target.placed for target in of_home)
+
+        return names
 
     def _by_furniture(self, found: re.Match[str], book: NameBook) -> str:
         """ "The light over the workbench" as "the workbench light", where a device is called so in part."""
@@ -328,7 +337,12 @@ class HomeSentences:
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
         self._read.forget()
-        spoken = self._spoken(text, book).replace(",", " ")
+        spoken = self._spoken(self._undressed(text, book), book)
+        parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
+        texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
+        return any(self._is_later(text.replace(",", " "), book) for text in texts)
+
+    def _is_later(self, spoken: str, book: NameBook) -> bool:
         words = self._read.words(spoken)
         if (now := _SKY.sub(" ", without_hour(spoken))) != spoken:
             found = self._read.parts(self._read.words(now), book, {}, loose=True)
@@ -348,6 +362,7 @@ class HomeSentences:
     def strange(self, text: str, book: NameBook) -> str:
         """The thing or room that it is about and that nothing of the home is; "" where there is none."""
         self._read.forget()
+        text = self._undressed(text, book)
         for words in self._read.readings(self._spoken(asked(text) or text, book)):
             for hits, switched in self._strangers.readings(words, book):
                 found = self._read.parts(words, book, hits) or self._read.parts(words, book, hits, loose=True)
@@ -356,6 +371,10 @@ class HomeSentences:
         return ""
 
     # From text to words
+
+    @staticmethod
+    def _undressed(text: str, book: NameBook) -> str:
+        return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
         return without_courtesy(plainer(with_owners(written_out(text), book)))

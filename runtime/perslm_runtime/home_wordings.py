@@ -26,7 +26,7 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:(?:so )?let us |please )*keep it down(?: please)?[,;.!]+ (?=\w)", ""),
         (r"^(?:now )?what was i (?:going to say|saying|about to say)[,;.?]+ (?=\w)", ""),
         (r"\b(?:and )?only when you (?:have|get|have got) (?:a|the) \w+[, ]+", ""),
-        (r",? though[.!]*$", ""),
+        (r",? though[.!?]*$", ""),
         (r"\b(?:i (?:suppose|think|guess|reckon) )?(?:we|you|i) had better (?=\w)", "could you "),
         (r"^(?:erm|um|uh|er)?,? ?i was going to say[,;.]+ (?=\w)", ""),
         (r"^(?:oh,? )?(?:and )?while i think of it[,;.]+ (?=\w)", ""),
@@ -299,10 +299,11 @@ def is_called_off(spoken: str) -> bool:
 
 
 _SHORT = re.compile(
-    r"(?:\b(?:the|to|of|at|and|my|a|an|with|set)|"
-    r"\b(?:lights?|lamps?|heating|music|blinds|tv)(?: on| off)? in)[ .!]*$"
+    r"\b(?:the|to|of|at|and|my|a|an|with|set)[ .!]*$|"
+    r"\b(?:lights?|lamps?|heating|music|blinds|tv)(?: on| off)? in(?: for me| now| please)*"
+    r"[ .!?]*(?:$|[,;])"
 )
-_ASKS = re.compile(r"\b(?:what|which|how|is|are|where)\b")
+_ASKS = re.compile(r"^(?:is|are|how)\b|\b(?:what|which|where|how (?:is|are|many|much|warm|cold))\b")
 
 
 def is_cut_short(spoken: str) -> bool:
