@@ -77,7 +77,7 @@ _VALUED = re.compile(
     r"set to what|status)$"
 )
 _ASKED_WHOLE = re.compile(
-    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|what|which|who|where|when|how|"
+    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|mind|fancy|what|which|who|where|when|how|"
     rf"why|any|"
     r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|"
     r"pop|"

@@ -22,6 +22,7 @@ from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
+from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_whole import (
@@ -42,6 +43,7 @@ from perslm_runtime.time_words import find, words_of
 _LONGEST_WORDS = 40
 _MOST_CALLED = 6
 _MOST_READINGS = 10
+_MOST_REPAIRED = 4
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _PLAYED = (["song"], ["track"], ["music"])
 _PERCENT_BEHIND = re.compile(
@@ -157,10 +159,12 @@ class HomeSentences:
         return (hint,) if hint is not None else ()
 
     def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        for words in self._readings(spoken):
-            for repaired in self._repairs(words, book):
-                if found := self._read.parts(words, book, repaired):
-                    return found
+        asked_for = (*plainly(spoken), *(one.wanted for one in requests(spoken, lambda _clause: False)))
+        for text in list(dict.fromkeys(asked_for))[:_MOST_REPAIRED]:
+            for words in self._readings(text):
+                for repaired in self._repairs(words, book):
+                    if found := self._read.parts(words, book, repaired):
+                        return found
         return ()
 
     def _readings(self, spoken: str) -> list[list[str]]:
@@ -377,7 +381,7 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        return without_courtesy(plainer(with_owners(written_out(text), book)))
+        return without_courtesy(plainer(straight(with_owners(written_out(text), book))))
 
     # Names that were not understood
 
