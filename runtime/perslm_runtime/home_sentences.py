@@ -284,7 +284,11 @@ class HomeSentences:
         about = self._named(said, book, {}) or self._named(said, book, self._in_part(said, book))
         if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
             return ()
-        return (replace(found[0], targets=tuple(about)),) if found[0].targets else ()
+        places = list(chunk(said, self._read.known, book).places.values())
+        if not found[0].targets or len(places) > 1 or (places and found[0].place is not None):
+            return ()
+        # "That's enough of the attic lights, turn it off": those of the attic.
+        return (replace(found[0], targets=tuple(about), place=places[0] if places else found[0].place),)
 
     def _named(self, words: list[str], book: NameBook, hits: dict[int, Hit]) -> list[Target]:
         named = chunk(words, self._read.known, book, hits).targets.values()

@@ -45,6 +45,7 @@ _BEHIND = re.compile(
     r"as soon as you can|if you (?:do not|don't|wouldn't|would not) mind|if you'd be so (?:good|kind)|"
     r"there's a (?:good )?(?:girl|boy|lad|love|dear))"
     r"|(?<!from)(?<!by)(?<!until)(?<!for)(?<!till)\s+(?:right )?now"
+    r"|\s+(?:at the moment|at present|currently|just now)"
     r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|will you|would you|could you|can you|"
     r"do you know|you know|yeah|ok(?:ay)?|alright|all right|for me|now|right))\s*(?P<end>[.?!]*)\s*$",
     re.IGNORECASE,
