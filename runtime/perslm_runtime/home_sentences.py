@@ -284,7 +284,7 @@ class HomeSentences:
         about = self._named(said, book, {}) or self._named(said, book, self._in_part(said, book))
         if len(found) != 1 or len(about) != 1 or not all(target.it for target in found[0].targets):
             return ()
-        places = list(chunk(said, self._read.known, book).places.values())
+        places = [one for one in chunk(said, self._read.known, book).places.values() if not one.here]
         if not found[0].targets or len(places) > 1 or (places and found[0].place is not None):
             return ()
         # "That's enough of the attic lights, turn it off": those of the attic.
