@@ -3,7 +3,7 @@
 Takes the catalogue's SmolLM2-135M (Q4_1 inside: its weights are the parent), writes it as F16, quantizes, teaches
 Q4_0 and IQ4_NL with every seed, makes their updates, and measures every file in llama.cpp on text that nothing
 was trained on and on text of another kind. Keeps benchmarks/training/qad.json. On two idle cores an hour;
-`.venv-train/bin/python` runs it.
+`.venv-train/bin/python` runs it. Each seed's run is kept in FOLDER as it ends: what was cut off goes on there.
 """
 
 from __future__ import annotations
@@ -53,16 +53,20 @@ def train(folder: Path, seeds: int, device: str) -> dict[str, dict[str, Any]]:
         base = folder / f"f16-{kind}.gguf"
         for seed in range(seeds):
             out = folder / f"{kind}-{seed}.gguf"
-            told[out.stem] = perslm_host(
+            kept = out.with_suffix(".json")
+            if kept.exists():
+                told[out.stem] = json.loads(kept.read_text(encoding="utf-8"))
+                continue
+            run = perslm_host(
                 "qad", parent, base, "--text", folder / "train.txt", "--out", out,
                 "--rate", rate, "--seed", str(seed), "--device", device,
             )  # fmt: skip
-            told[out.stem]["update"] = perslm_host("delta", "make", base, out, "--out", out.with_suffix(".delta"))
+            run["update"] = perslm_host("delta", "make", base, out, "--out", out.with_suffix(".delta"))
             applied = out.with_suffix(".applied")
-            told[out.stem]["apply"] = perslm_host(
-                "delta", "apply", base, out.with_suffix(".delta"), "--out", applied
-            )
+            run["apply"] = perslm_host("delta", "apply", base, out.with_suffix(".delta"), "--out", applied)
             applied.unlink()
+            kept.write_text(json.dumps(run), encoding="utf-8")
+            told[out.stem] = run
     return told
 
 
