@@ -45,7 +45,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop", "pause", "turn_off"),
     "lock": ("lock",),
     "unlock": ("unlock",),
-    "start": ("start", "turn_on", "activate", "press", "play"),
+    "start": ("start", "turn_on", "activate", "press", "play", "arm_away"),
     "pause": ("pause", "stop"),
     "play": ("play", "start"),
     "next": ("next",),

@@ -336,15 +336,19 @@ _OWN_LAMP = re.compile(r"^\w+'s lamp$", re.IGNORECASE)
 
 def _main_of(found: Sequence[Device], target: Target) -> list[Device]:
     """The light of a room itself: "the big light", and "my light" in somebody's room."""
-    if target.noun != "light" or target.many or not _MAIN.search(target.said.split(" in ")[0]):
+    said = target.said.split(" in ")[0]
+    if target.noun != "light" or target.many:
         return []
+    if not _MAIN.search(said):  # "the light in Ann's room" is Ann's light, her lamp is another
+        own = [one for one in found if (owned := _OWNED.match(one.name)) and (one.area or "").startswith(owned[1])]
+        return own if len(own) == 1 and said == "the light" and target.areas else []
     plain = [device for device in found if _PLAIN.match(device.short_name) or _OWNED.match(device.name)]
     return plain if len(plain) == 1 else []
 
 
 _MAIN = re.compile(r"\b(?:big|main|overhead|top) light$|^my light$")
 _PLAIN = re.compile(r"^(?:ceiling |main |big |overhead )?lights?$", re.IGNORECASE)
-_OWNED = re.compile(r"^\w+'s (?:ceiling |main )?light$", re.IGNORECASE)
+_OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
 
 
 def _called_so(found: Sequence[Device], target: Target) -> list[Device]:

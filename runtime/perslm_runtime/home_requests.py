@@ -225,7 +225,8 @@ def asked(text: str) -> str | None:
 
 def at_a_time(spoken: str) -> bool:
     """Whether something is to go on or off, open or close at an hour: at seven, which is no percentage."""
-    return bool(_HOUR.search(spoken)) and bool(_SWITCHED.search(spoken))
+    found = _HOUR.search(spoken)  # "Ann is coming at two, so put the fire on" is to be done now
+    return found is not None and bool(_SWITCHED.search(_CLAUSES.split(spoken[: found.start()])[-1]))
 
 
 def without_hour(spoken: str) -> str:

@@ -88,6 +88,26 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"(?:to be |being )?(?:left )?(?:on|running)(?: now| any more| anymore)*[.!]*$",
             r"turn off \1",
         ),
+        (
+            r"^what (temperature|volume|brightness|speed|level) is set (?:on|for|in|at) ([^,;?]+)",
+            r"what \1 is \2 set to",
+        ),
+        (r"^without ([^,]+), (.+)$", r"\2 except \1"),
+        (r"^i (?:do not|would not) suppose (?:that )?you (?:could|can|would|might)(?: possibly)? ", "could you "),
+        (r"^i would like (?:a (?:bit|little) )?more light (?:from|on|at) (?=\w)", "a bit more light on "),
+        (
+            r"\bthat (?=(?:fire|light|lamp|fan|heater|tv|telly|radio|blind|curtain|speaker|kettle|"
+            r"music) (?:on|off|up|down|out)\b)",
+            "the ",
+        ),
+        (r"^(is|are) ([^,;]+?) yet[?.!]*$", r"\1 \2"),
+        (r"^do (?:we|you|i) (?:really |still )*need ([^,;?]+?) on\? (?=turn|switch|shut)", r"\1 is still on, "),
+        (
+            r",? (?:and )?let us get (?:some|a bit of|a little) (?:more )?"
+            r"(?:light|air|fresh air|sun|sunshine) in[.!]*$",
+            "",
+        ),
+        (r"^what is the (?:current )?volume (?:level )?(?:of|on|for|at) (?=\w)", "how loud is "),
         (r"^mind (?=\w+ing\b)", "would you mind "),
         (r"^(?:i|we) (?:(?:have )?(?:just|already) )?(?:asked|told) you to (?=\w)", ""),
         (rf"^(?:(?:you|we|i) )?better (?=(?:{VERBS})\b)", ""),

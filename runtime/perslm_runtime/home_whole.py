@@ -36,7 +36,7 @@ def is_alone(wish: Wish) -> bool:
 def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
     """Whether nothing but a scene was named: "movie time"."""
     ids = [id_ for target in wish.targets for id_ in target.ids]
-    return wish.name == "fragment" and len(ids) == 1 and domains.get(ids[0]) == "scene"
+    return wish.name in ("fragment", "scene") and len(ids) == 1 and domains.get(ids[0]) == "scene"
 
 
 def is_having(wish: Wish) -> bool:
