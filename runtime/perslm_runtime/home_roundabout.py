@@ -92,7 +92,7 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"^what (temperature|volume|brightness|speed|level) is set (?:on|for|in|at) ([^,;?]+)",
             r"what \1 is \2 set to",
         ),
-        (r"^without ([^,]+), (.+)$", r"\2 except \1"),
+        (r"^without ([^,]+?)(?:, | (?=please |turn |switch |close |open ))(.+)$", r"\2 except \1"),
         (r"^i (?:do not|would not) suppose (?:that )?you (?:could|can|would|might)(?: possibly)? ", "could you "),
         (r"^i would like (?:a (?:bit|little) )?more light (?:from|on|at) (?=\w)", "a bit more light on "),
         (

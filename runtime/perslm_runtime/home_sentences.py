@@ -25,6 +25,7 @@ from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly,
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_undressed import undressed
+from perslm_runtime.home_unpunctuated import set_apart, with_pauses
 from perslm_runtime.home_whole import (
     completed,
     is_alone,
@@ -126,7 +127,15 @@ class HomeSentences:
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
-            *(self._of_it, self._behind, self._shortened, self._requested, self._hinted, self._repaired),
+            *(
+                self._of_it,
+                self._behind,
+                self._shortened,
+                self._requested,
+                self._hinted,
+                self._unpaused,
+                self._repaired,
+            ),
         )
         return next(filter(None, (way(spoken, book) for way in ways)), ())
 
@@ -148,6 +157,13 @@ class HomeSentences:
         readings = self._readings(spoken)
         tried = (self._read.parts(words, book, {}, loose=loose) for loose in (False, True) for words in readings)
         return next(filter(None, tried), ())
+
+    def _unpaused(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted where a pause has to be put before it: some recognizers write no comma."""
+        for text in with_pauses(spoken):
+            if found := self._of_it(text, book) or self._behind(text, book) or self._requested(text, book):
+                return found
+        return ()
 
     def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         hints = (self._told_only(clause, book) for clause in told_alone(spoken))
@@ -385,7 +401,7 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        return without_courtesy(plainer(straight(with_owners(written_out(text), book))))
+        return set_apart(without_courtesy(plainer(straight(with_owners(written_out(text), book)))))
 
     # Names that were not understood
 

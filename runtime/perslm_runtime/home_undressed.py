@@ -26,7 +26,12 @@ _BETWEEN = re.compile(
 )
 """Where the sentence has hardly begun, or stands open; elsewhere "er" may take back what was said."""
 _ASIDE = re.compile(r"^((?:[\w']+ ){0,3}[\w']+),? (?:you know|you see|like|let me see), (?=\w)", re.IGNORECASE)
-_BARE = re.compile(rf"(?:^|(?<=\s)){_SOUND}(?:\s+|$)", re.IGNORECASE)
+_TAKES_BACK = r"(?:the|my|our|\w+'s)\b"
+_BARE = re.compile(
+    rf"^{_SOUND}\s+|(?<=\s){_SOUND}(?:\s+(?!{_TAKES_BACK})|$)|"
+    rf"^([\w']+(?: [\w']+)?)\s+{_SOUND}\s+(?={_TAKES_BACK})",
+    re.IGNORECASE,
+)
 _AHEAD = re.compile(
     r"^(?:oh,? and,?\s+|"
     rf"(?:{_SOUND}|ok(?:ay)?(?:,? (?:so|then|now|right))?|right(?:,? (?:so|then))?|all? ?right(?: then)?|"
@@ -108,8 +113,11 @@ def undressed(text: str, is_name: Callable[[list[str]], bool]) -> str:
     left = _said_once(text.strip(), is_name)
     left = _BETWEEN.sub(lambda found: f"{found['first'] or found['begun']} ", left)
     left = _ASIDE.sub(r"\1 ", left)
-    for pattern in (_BARE, _AHEAD):
-        while (shorter := pattern.sub("", left, count=1).strip()) != left and re.search(r"\w", shorter):
+    for pattern, instead in (
+        (_BARE, lambda found: f"{found[1]} " if found[1] else ""),
+        (_AHEAD, lambda _found: ""),
+    ):
+        while (shorter := pattern.sub(instead, left, count=1).strip()) != left and re.search(r"\w", shorter):
             left = shorter
     while (shorter := _BEHIND.sub(lambda found: found["end"], left)) != left and re.search(r"\w", shorter):
         left = shorter

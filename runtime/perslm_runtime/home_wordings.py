@@ -27,6 +27,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(?:now )?what was i (?:going to say|saying|about to say)[,;.?]+ (?=\w)", ""),
         (r"\b(?:and )?only when you (?:have|get|have got) (?:a|the) \w+[, ]+", ""),
         (r",? though[.!?]*$", ""),
+        (
+            r"^(?:can we |could we |let us |let )?(?:get |have |let )?(?:some|a bit of|a little|more) "
+            r"daylight in(?: here)?(?: please)?,? (?=open|raise|lift|pull|put)",
+            "",
+        ),
         (r"\b(?:i (?:suppose|think|guess|reckon) )?(?:we|you|i) had better (?=\w)", "could you "),
         (r"^(?:erm|um|uh|er)?,? ?i was going to say[,;.]+ (?=\w)", ""),
         (r"^(?:oh,? )?(?:and )?while i think of it[,;.]+ (?=\w)", ""),
