@@ -39,7 +39,7 @@ def told(found: tuple[Wish, ...]) -> list[tuple[str, tuple[str, ...]]]:
         ("The courier's on his way so could you turn on the kitchen lamp for him please", ("turn_on", ("lamp",))),
         ("We can barely hear each other over the rain, switch on the kitchen lamp", ("turn_on", ("lamp",))),
         ("The towel rail has been on all day, can someone turn it off", ("turn_off", ("rail",))),
-        ("Everyone's on the sofa with snacks, so let's do film night", ("fragment", ("film",))),
+        ("Everyone's on the sofa with snacks, so let's do film night", ("scene", ("film",))),
         ("We're about to sit down and eat so can you set up film night please", ("turn_on", ("film",))),
         ("You know what, I might read, would you ever switch on the workbench light", ("turn_on", ("bench",))),
         ("Switch off the light over the workbench", ("turn_off", ("bench",))),
