@@ -5,7 +5,7 @@ One wish may be several actions: "turn on the evening" is a scene to one device 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from perslm_daemon.home import Home
@@ -164,6 +164,15 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
             verb = "change_brightness"
         by_action.setdefault(_action(verb, wish, device, home), []).append(device.id)
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
+
+
+def room_of(wishes: Sequence[Wish], home: Home) -> str:
+    """The one room in which what several wishes name is; "" where there is not exactly one."""
+    targets = [target for wish in wishes for target in wish.targets] if len(wishes) > 1 else []
+    known = [home.device(target.ids[0]) for target in targets if len(target.ids) == 1]
+    rooms = {device.area for device in known if device is not None and device.area}
+    rooms |= {area for target in targets for area in target.areas}
+    return rooms.pop() if len(rooms) == 1 else ""
 
 
 def _of_room(wish: Wish, home: Home) -> Wish:

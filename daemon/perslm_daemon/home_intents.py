@@ -16,13 +16,13 @@ from typing import Any
 
 from perslm_daemon import engine_calls
 from perslm_daemon.home import Home
-from perslm_daemon.home_acts import acts_of
+from perslm_daemon.home_acts import acts_of, room_of
 from perslm_daemon.home_answers import QUESTIONS, answer, value_wish
 from perslm_daemon.home_book import entries_of
 from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Happened, Outcome
 from perslm_daemon.home_naming import named
-from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where, room_of
+from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
 from perslm_daemon.home_strange import not_here
 from perslm_daemon.home_talk import Talk, going_on
 from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock_said, unclear_in

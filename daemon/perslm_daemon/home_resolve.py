@@ -71,8 +71,17 @@ class Resolver:
             if target.is_place and number and targets[number - 1].noun:
                 target = replace(target, noun=targets[number - 1].noun, many=True)
             beside = found[-1].area if found else None
-            found += [device for device in self._one(target, default, beside) if device not in found]
+            found += [device for device in self._beside(target, default, beside) if device not in found]
         return found
+
+    def _beside(self, target: Target, default: Able, beside: str | None) -> list[Device]:
+        """A target; of several that fit that one in the room of what was named: "bathroom light and fan off"."""
+        try:
+            return self._one(target, default, beside)
+        except UnclearError:
+            if not beside or target.noun in ("", "climate") or target.placed or target.devices:
+                raise
+        return self._one(replace(target, areas=(beside,)), default, beside)
 
     def _one(self, target: Target, default: Able, beside: str | None) -> list[Device]:
         left_out = {device.id for but in target.but for device in self._left_out(but)}
@@ -295,15 +304,6 @@ class Resolver:
             names = listed([floor.lower() for floor in target.floors])
             return names if names in ("upstairs", "downstairs") else f"on the {names}"
         return "that I know"
-
-
-def room_of(wishes: Sequence[Wish], home: Home) -> str:
-    """The one room in which what several wishes name is; "" where there is not exactly one."""
-    targets = [target for wish in wishes for target in wish.targets] if len(wishes) > 1 else []
-    known = [home.device(target.ids[0]) for target in targets if len(target.ids) == 1]
-    rooms = {device.area for device in known if device is not None and device.area}
-    rooms |= {area for target in targets for area in target.areas}
-    return rooms.pop() if len(rooms) == 1 else ""
 
 
 def _ends_alike(area: str, names: Sequence[str]) -> bool:

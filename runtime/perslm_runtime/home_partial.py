@@ -31,6 +31,7 @@ _KINDS = {
 _ARTICLES = frozenset(
     ("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from")
 )
+_POINTING = frozenset(("the", "that", "my", "our"))
 _ALIKE = 0.99
 _SCENE_WORDS = 2
 _ENOUGH = frozenset(("front", "back", "side", "garage"))
@@ -49,10 +50,14 @@ class _Known:
 
 
 class PartNames:
-    """The devices of a home by the words of their names. `common` are words that alone name no device."""
+    """The devices of a home by the words of their names.
 
-    def __init__(self, entries: Iterable[Entry], common: Iterable[str]) -> None:
+    `common` are words that alone name no device, `classes` those of them that are all of a kind, as "lamp" is.
+    """
+
+    def __init__(self, entries: Iterable[Entry], common: Iterable[str], classes: Iterable[str] = ()) -> None:
         self._common = {plain(word) for word in common}
+        self._classes = {plain(word) for word in classes}
         self._known: dict[str, _Known] = defaultdict(_Known)
         self._by_word: dict[str, set[str]] = defaultdict(set)
         for entry in entries:
@@ -79,7 +84,16 @@ class PartNames:
                 continue  # "fence back on"
             if ids := self._of(words[start:end]):
                 return Hit(end, Kind.DEVICE, ids, _ALIKE)
+        if start and words[start - 1] in _POINTING and (ids := self._only_one(plain(words[start]))):
+            return Hit(start + 1, Kind.DEVICE, ids, _ALIKE)
         return None
+
+    def _only_one(self, head: str) -> tuple[str, ...]:
+        """The one device whose name ends so: "the fire", though to fire is to start."""
+        ids = [id_ for id_ in self._by_word.get(head, ()) if head in self._known[id_].heads]
+        if len(ids) != 1 or head in self._classes or self._known[ids[0]].domain == "scene":
+            return ()
+        return tuple(ids)
 
     def _of(self, said: Sequence[str]) -> tuple[str, ...]:
         words = [plain(word) for word in said if word not in _ARTICLES]

@@ -108,6 +108,10 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "",
         ),
         (r"^what is the (?:current )?volume (?:level )?(?:of|on|for|at) (?=\w)", "how loud is "),
+        (
+            r"^which ([^,;?]+?) did (?:they|we|you|i|anyone|anybody|someone|somebody|the \w+) leave (on|open)\b",
+            r"which \1 are \2",
+        ),
         (r"^mind (?=\w+ing\b)", "would you mind "),
         (r"^(?:i|we) (?:(?:have )?(?:just|already) )?(?:asked|told) you to (?=\w)", ""),
         (rf"^(?:(?:you|we|i) )?better (?=(?:{VERBS})\b)", ""),

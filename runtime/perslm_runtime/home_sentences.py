@@ -274,7 +274,11 @@ class HomeSentences:
         if self._parts_of is None or self._parts_of[0] is not book:
             self._parts_of = (
                 book,
-                PartNames(book.entries, self._read.grammar | self._read.known.noun_words | self._read.loose.words),
+                PartNames(
+                    book.entries,
+                    self._read.grammar | self._read.known.noun_words | self._read.loose.words,
+                    self._read.known.noun_words,
+                ),
             )
         hits: dict[int, Hit] = {}
         at = 0
