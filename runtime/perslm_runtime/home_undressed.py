@@ -56,6 +56,7 @@ _BEHIND = re.compile(
     r"do you know|you know|yeah|ok(?:ay)?|alright|all right|for me|now|right))\s*(?P<end>[.?!]*)\s*$",
     re.IGNORECASE,
 )
+_DOTS = re.compile(r"\s*(?:\.{2,}|…)[.?!]*\s*(?P<more>\w)?")
 _NOT_TWICE = frozenset(
     (
         *(
@@ -110,7 +111,9 @@ def undressed(text: str, is_name: Callable[[list[str]], bool]) -> str:
 
     `is_name` says whether words (in lower case) are all of a name, as "Night Night" may be.
     """
-    left = _said_once(text.strip(), is_name)
+    left = _said_once(
+        _DOTS.sub(lambda found: f", {found['more']}" if found["more"] else "", text.strip()), is_name
+    )
     left = _BETWEEN.sub(lambda found: f"{found['first'] or found['begun']} ", left)
     left = _ASIDE.sub(r"\1 ", left)
     for pattern, instead in (
