@@ -116,8 +116,7 @@ class LooseSentences:
         while at < len(words):
             word = words[at]
             if word in chunked.targets:
-                before = chunked.targets.get(words[at - 1], ()) if at else ()
-                if not self._named(read, before, chunked.targets[word], chunked.domains):
+                if not self._named(read, words[at - 1] if at else "", chunked.targets[word], chunked):
                     return None
             elif word in chunked.places:
                 if read.place is not None:
@@ -155,19 +154,26 @@ class LooseSentences:
             return None  # "warm" alone may be what a room is to be
         return "white", white[0], "", white[1]
 
-    def _named(
-        self, read: _Read, before: Sequence[Target], targets: Sequence[Target], domains: Mapping[str, str]
-    ) -> bool:
-        """Take what was named; False where it makes no sense right behind what was named `before`.
+    def _named(self, read: _Read, ahead: str, targets: Sequence[Target], chunked: Chunked) -> bool:
+        """Take what was named; False where it makes no sense right behind `ahead`, the word before it.
 
         Beside a name a class may be a cue: "the lock on the back door", "a red light".
         """
+        before = chunked.targets.get(ahead, ())
         if before and _is_apposed(targets):
-            return _may_be(before, targets[0].noun, domains)  # "the TV lights" is neither the TV nor every light
+            # "the TV lights" is neither the TV nor every light
+            return _may_be(before, targets[0].noun, chunked.domains)
+        if _is_where(ahead, read.targets):
+            if len(targets) > 1 or not targets[0].is_place or read.place is not None:
+                return False  # "the lights over the island" are not those and the island
+            read.place = targets[0]
+            return True
         for target in targets:
             last = target.said.split()[-1] if target.said else ""
             bare = bool(target.noun) and not target.many and not target.placed and not target.it
             if bare and target.noun in _ASPECTS and last in self._cues:
+                if len(targets) > 1 and last == "lock":
+                    return False  # "close the garage and lock the back door": a verb of its own
                 read.aspects.append((target, self._cues[last]))
             elif bare and target.noun in _LIT and read.value == "color":
                 read.aspects.append((target, "color"))
@@ -210,11 +216,17 @@ class LooseSentences:
         return Wish("state_of", tuple(targets), place=place) if told else None
 
 
+_WHERE = frozenset(("in", "on", "at", "over", "above", "under", "by", "near", "beside", "behind"))
 _BARE = frozenset(("lower", "close", "lock", "unlock", "up", "down"))
 """States of a question with "did" only: "have the lights lower" is none."""
 _DONE = frozenset(("did", "have", "has"))
 _SURE = frozenset(("sure", "ensure", "certain", "see"))
 _WANTS = frozenset(("want", "need", "would", "could", "can", "should", "must", "prefer", "may", "might"))
+
+
+def _is_where(ahead: str, named: Sequence[Target]) -> bool:
+    """Whether what comes now says where the last thing is: "the lights over ...", but "music on the speaker"."""
+    return bool(ahead in _WHERE and named and named[-1].noun not in ("", "media_player"))
 
 
 def _is_told(words: Sequence[str]) -> bool:
