@@ -24,7 +24,10 @@ _CONTRACTIONS = (
     (re.compile(r"\b(?!let)(\w+)'s not\b"), r"\1 is not"),
     (re.compile(r"\b(he|she|who|somebody|someone)'d\b"), r"\1 would"),
     (re.compile(r"\b(can)'t\b"), r"cannot"),
-    (re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could)n't\b"), r"\1 not"),
+    (
+        re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could|need|must|might|dare)n't\b"),
+        r"\1 not",
+    ),
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),

@@ -26,6 +26,7 @@ from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import set_apart, with_pauses
+from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
     completed,
     is_alone,
@@ -112,7 +113,7 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text, book)
-        if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
+        if is_unwanted(spoken) or at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
             return ()
         found = self._recognized(spoken, book)
         if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):

@@ -1,0 +1,55 @@
+"""What makes a command none, or none for now: an ability, a maybe, a condition, a day. English, pure.
+
+"I can't turn on the lights" had turned them on, "open the curtains later" opened them. Says nothing of a sentence
+in which another clause may ask for something: that is for whoever reads its clauses.
+"""
+
+from __future__ import annotations
+
+import re
+
+_VERB = (
+    r"(?:turn|switch|put|set|make|open|close|shut|lock|unlock|start|stop|pause|play|resume|dim|brighten|bring|"
+    r"pull|drop|"
+    r"raise|lower|get|give|kill|cut|pop|stick|mute|run|activate|arm|disarm|leave|keep|take|move|change|adjust|"
+    r"flick|"
+    r"flip|knock|crank|boil|heat|warm|cool)"
+)
+_WHO = r"(?:i|we|you|he|she|they|it|nobody|no one|somebody|someone|\w+)"
+_NEVER = (
+    r"(?:cannot|can not|can never|could not|could never|need not|needs not|must not|may not|might not|dare not|"
+    r"would not|would never|should never|do not (?:know how to|dare(?: to)?|need to|have to|get to)|"
+    r"(?:am|are|is) not (?:able|allowed|going|supposed) to)"
+)
+_SUPPOSED = (
+    r"(?:if|unless|whenever|as soon as|in case|once) (?:i|we|he|she|they|it|somebody|someone|anyone|nobody|the)\b"
+)
+_DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+_AT = (
+    r"(?:later(?: on)?|tomorrow(?: (?:morning|evening|night|afternoon))?|"
+    rf"(?:on|next|every|this) {_DAY}(?: (?:morning|evening|night))?|at (?:midnight|noon|midday|dawn|dusk|sunrise|"
+    rf"sunset)|"
+    r"in (?:\w+|half an|an|a couple of|\w+ \w+) (?:minutes?|hours?|seconds?|days?|mins?)|"
+    rf"{_SUPPOSED} [^,;]+|when (?:i|we|he|she|they|it|everyone|everybody|somebody|someone|the) [^,;]+)"
+)
+_UNWANTED = re.compile(
+    rf"^(?:and |but |well |so |because )*{_WHO} (?:really |just |simply |still |actually )*{_NEVER} "
+    rf"(?:\w+ ){{0,2}}?{_VERB}\b[^,;]*$|"
+    rf"^(?:i|we|he|she|they) (?:might|may)(?! as well)(?: just| well| even)* {_VERB}\b[^,;]*$|"
+    rf"^(?:i|we) (?:would|could) {_VERB}\b[^,;]* if (?:i|we)\b[^,;]*$|"
+    rf"^(?:and |but |well |so |what )*if (?:i|we|he|she|they|it|somebody|someone|anyone) "
+    r"(?!(?:could|can|may|might)\b)"
+)
+_LATER = re.compile(rf"^[^,;]*\b{_VERB}\b[^,;]* {_AT}[.!?]*$")
+_NOT_LATER = re.compile(r"\b(?:is|are|was|were|did|do|does|has|have|what|which|how|see you)\b")
+_TAKEN_BACK = re.compile(
+    r"[,;.] (?:(?:no|oh|wait|actually|sorry|on second thoughts?)[, ]+)*(?:do not|better not|rather not)[.!]*$"
+)
+
+
+def is_unwanted(spoken: str) -> bool:
+    """Whether a sentence (lower case, written out) is no command, or none for now."""
+    plain = spoken.strip()
+    if _UNWANTED.search(plain) or _TAKEN_BACK.search(plain):
+        return True
+    return _LATER.search(plain) is not None and not _NOT_LATER.search(plain)
