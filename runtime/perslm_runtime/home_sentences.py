@@ -14,12 +14,14 @@ from typing import Any
 
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
-from perslm_runtime.home_corrections import corrected, halves
+from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
 from perslm_runtime.home_hints import hinted
+from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
+from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_roundabout import straight
@@ -47,12 +49,6 @@ _MOST_READINGS = 10
 _MOST_REPAIRED = 4
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _PLAYED = (["song"], ["track"], ["music"])
-_PERCENT_BEHIND = re.compile(
-    r"^(.+?)(?: (?:really |very |quite )?(?:low|dim|bright|high))?[,;.]+ (?:(?:low|dim|high|"
-    r"bright)(?: please)?[ ,]+)?"
-    r"(?:(?:like|let us say|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
-    r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
-)
 _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
     r"(?:the |my |our )?[^,;.]+$"
@@ -112,7 +108,7 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text, book)
-        if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
+        if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken) or never_was(spoken):
             return ()
         found = self._recognized(spoken, book)
         if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):
@@ -166,12 +162,13 @@ class HomeSentences:
         return ()
 
     def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        hints = (self._told_only(clause, book) for clause in told_alone(spoken))
+        hints = (self._told_only(clause, book) for clause in told_alone(spoken, self._names(book)))
         return next(filter(None, hints), ())
 
     def _told_only(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """Nothing but how a room is: "too warm in here"."""
-        hint = hinted(chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
+        told = chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book)
+        hint = hinted(told) or played(told)
         return (hint,) if hint is not None else ()
 
     def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
@@ -213,7 +210,7 @@ class HomeSentences:
 
     def _valued(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted to a percentage that is told apart: "on low, like ten percent"."""
-        found = _PERCENT_BEHIND.match(spoken)
+        found = PERCENT_BEHIND.match(spoken)
         wishes = self._recognized(found[1], book) if found is not None else ()
         if found is None or len(wishes) != 1 or not wishes[0].targets:
             return ()
@@ -343,7 +340,9 @@ class HomeSentences:
             found = chunk(self._read.words(clause), self._read.known, book)
             named = (target for targets in found.targets.values() for target in targets)
             of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
-            return bool(found.places) or any(target.ids or target.noun or target.placed for target in of_home)
+            return bool(found.places or found.values) or any(
+                target.ids or target.noun or target.placed for target in of_home
+            )
 
         return names
 
@@ -405,7 +404,8 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        return set_apart(without_courtesy(plainer(straight(with_owners(written_out(text), book)))))
+        said = without_courtesy(plainer(straight(with_owners(plain_verbs(written_out(text)), book))))
+        return set_apart(without_courtesy(without_idioms(said)))
 
     # Names that were not understood
 
