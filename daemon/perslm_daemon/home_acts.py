@@ -6,12 +6,14 @@ One wish may be several actions: "turn on the evening" is a scene to one device 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from perslm_daemon.home import Home
 from perslm_daemon.home_colors import color_named
 from perslm_daemon.home_device import Action, Device
-from perslm_daemon.home_resolve import Act, NothingError, Resolver, Where
+from perslm_daemon.home_resolve import Act, NothingError, Resolver, UnclearError, Where
+from perslm_daemon.home_words import the
 from perslm_runtime.home_wish import Target, Wish
 
 _STEP_PERCENT = 20
@@ -96,6 +98,10 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
     ),
     "change_brightness": ("change_brightness", "set_percentage", "change_temperature", "set_volume"),
     "set_number": ("set_value",),
+    "set_tilt": ("set_tilt",),
+    "set_direction": ("set_direction",),
+    "set_oscillating": ("set_oscillating",),
+    "select": ("select",),
     "lighten": ("turn_on",),
 }
 """For each wish the verbs that do it, the first that a device has."""
@@ -140,7 +146,7 @@ _ALONE: Mapping[str, frozenset[str]] = {
 
 def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     """The actions of a wish on the devices that it means. Raises `UnclearError` and `NothingError`."""
-    wish = _of_room(wish, home)
+    wish = _by_degrees(_of_room(wish, home), home, where)
     if (wanted := _VERBS.get(wish.name)) is None:  # half a command: "turn on the lamp and say twenty percent"
         raise NothingError("I do not know what is to be done with that")
     if wish.name == "change_position":  # one that knows no position goes all the way
@@ -173,6 +179,19 @@ def room_of(wishes: Sequence[Wish], home: Home) -> str:
     rooms = {device.area for device in known if device is not None and device.area}
     rooms |= {area for target in targets for area in target.areas}
     return rooms.pop() if len(rooms) == 1 else ""
+
+
+def _by_degrees(wish: Wish, home: Home, where: Where) -> Wish:
+    """ "Seventy in here" is warmth where the heating counts so; else whoever says it has to say of what."""
+    if wish.name != "set_brightness" or wish.word not in ("level", "unclear") or wish.number is None:
+        return wish
+    warmth = replace(wish, name="set_temperature", word="")
+    with suppress(UnclearError, NothingError):
+        acts_of(warmth, home, where)
+        return warmth
+    if wish.word == "unclear":
+        raise UnclearError("Do you mean percent, or degrees?")
+    return wish
 
 
 def _of_room(wish: Wish, home: Home) -> Wish:
@@ -243,6 +262,8 @@ def _knows(device: Device, verb: str, word: str) -> bool:
 def _action(verb: str, wish: Wish, device: Device, home: Home) -> Action:
     values = home.state(device.id).values
     sign = -1 if wish.word == "down" else 1
+    if verb in ("set_temperature", "change_temperature") and wish.number is not None:
+        wish = replace(wish, number=_degrees(wish, device))
     build: Callable[[], Action] | None = {
         "set_mode": lambda: Action(verb, _mode(wish, device)),
         "set_color": lambda: Action(verb, color_named(wish.word)),
@@ -260,7 +281,25 @@ def _action(verb: str, wish: Wish, device: Device, home: Home) -> Action:
         return Action(verb, wish.word if levels is None else levels[wish.word])
     if wish.number is not None and verb.startswith("set_"):
         return Action(verb, wish.number)
-    return Action(verb)
+    return Action(verb, wish.word) if wish.name in _WORDED else Action(verb)
+
+
+def _degrees(wish: Wish, device: Device) -> float:
+    """The degrees of a wish in the device's own unit, where another was said aloud. Raises `NothingError`."""
+    number, unit = float(wish.number or 0), device.unit.lstrip("°")[:1]
+    if wish.unit and unit in ("C", "F") and wish.unit != unit:
+        to_celsius, by = unit == "C", wish.name.startswith("change_")
+        number = (number - (0 if by else 32)) / 1.8 if to_celsius else number * 1.8 + (0 if by else 32)
+        number = round(number * 2) / 2  # thermostats go by halves
+    least, most = device.least, device.most
+    beyond = (least is not None and number < least) or (most is not None and number > most)
+    if wish.name == "set_temperature" and beyond:
+        raise NothingError(f"{the(device.name)} only goes from {least or 0:g} to {most or 0:g} degrees")
+    return number
+
+
+_WORDED = frozenset({"set_direction", "set_oscillating", "select"})
+"""Wishes whose value is a word."""
 
 
 def _mode(wish: Wish, device: Device) -> str:

@@ -123,6 +123,10 @@ def _is_paused(device: Device, values: Mapping[str, object]) -> bool | None:
     return values["state"] == "paused" if "state" in values and device.domain in _PAUSED else None
 
 
+def _is_docked(device: Device, values: Mapping[str, object]) -> bool | None:
+    return values["state"] == "docked" if "state" in values and device.domain in ("vacuum", "lawn_mower") else None
+
+
 Said = Callable[[Device, Mapping[str, object]], bool | None]
 _SAID: Mapping[str, tuple[str, Said]] = {
     "on": ("", _is_on),
@@ -135,6 +139,7 @@ _SAID: Mapping[str, tuple[str, Said]] = {
     "disarmed": ("armed", _is_armed),
     "playing": ("", _is_playing),
     "paused": ("", _is_paused),
+    "docked": ("", _is_docked),
     "low": ("", _is_low),
 }
 """What tells each word, and of which other it is the opposite."""

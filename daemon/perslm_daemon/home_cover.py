@@ -92,6 +92,12 @@ def describe_valve(builder: Builder) -> None:
             builder.sends_word("stop", "command_topic", "", builder.text("payload_stop", "STOP"))
     else:
         _commands(builder)
+    for alias, verb in (
+        ("turn_on", "open"),
+        ("turn_off", "close"),
+    ):  # water is turned on and off as often as opened
+        if verb in builder.works:
+            builder.works[alias] = builder.works[verb]
 
 
 def _commands(builder: Builder) -> None:

@@ -193,7 +193,10 @@ class Resolver:
         if target.quantity == "both" and len(found) > 1:
             return _pair(target, found, found)
         found = _main_of(found, target) or _called_so(found, target) or found
-        return found if target.many or target.quantity or target.noun in _TOGETHER else self._single(found)
+        heard = target.noun == "media_player" and "music" in target.said and self.verb in _QUIET
+        return (
+            found if target.many or target.quantity or target.noun in _TOGETHER or heard else self._single(found)
+        )
 
     def _single(self, found: list[Device]) -> list[Device]:
         if len(found) == 1:
@@ -373,6 +376,7 @@ _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _OWN_LIGHTS = frozenset(
     {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
+    | {"speakers", "radios", "tvs", "tellies", "televisions", "radiators"}
 )
 """Lights that are called so: those of one kind are not every light of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
@@ -389,6 +393,9 @@ def _at(target: Target, place: Target) -> Target:
         outside=place.outside,
     )
 
+
+_QUIET = frozenset({"turn_off", "pause", "stop"})
+"""What the music of a whole floor may be told at once."""
 
 _COUNTED = frozenset({"which", "how_many"})
 """Questions that are about the whole house where no room is said."""

@@ -23,7 +23,10 @@ _GOES_ON = re.compile(
 )
 _LIGHTS = re.compile(r"^\W*(the )?lights?\b", re.IGNORECASE)
 _DIM = re.compile(r"\b(?:dim|brighten)\b", re.IGNORECASE)
-_HEARD = re.compile(r"\b(?:hear|loud|noisy|noise|music|song|racket)\b", re.IGNORECASE)
+_HEARD = re.compile(
+    r"\b(?:hear|loud|noisy|noise|music|song|racket|phone|telephone|calls?|asleep|sleeping|nap|headache|concentrate|meeting|zoom)\b",
+    re.IGNORECASE,
+)
 _PLEASE = re.compile(r"\bplease\W*$", re.IGNORECASE)
 _ROOM_WISHES = frozenset(
     {"change_temperature", "change_brightness", "set_temperature", "set_color", "set_color_temp", "change_volume"}
@@ -99,7 +102,7 @@ def _of_it(wish: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
     spoken_of = bool(talk.it) and talk.fresh
     if not any(target.it for target in wish.targets):
         return wish
-    if wish.name in ("raise", "lower") and wish.place is not None and not spoken_of:
+    if wish.name in ("raise", "lower") and not spoken_of and (wish.place is not None or _HEARD.search(text)):
         return _played(wish, wish.place) if _HEARD.search(text) else None
     if wish.place is not None and all(target.it for target in wish.targets):
         return replace(wish, targets=(wish.place,), place=None)  # "make it green in the office"
@@ -107,12 +110,23 @@ def _of_it(wish: Wish, text: str, talk: Talk, home: Home) -> Wish | None:
         return replace(wish, targets=(), hint=wish.name == "change_volume")
     if wish.name == "set_brightness" and not spoken_of and _DIM.search(text):
         return replace(wish, targets=())  # "dim it to thirty" where nothing was spoken of: the room
-    return wish if spoken_of else None
+    return wish if spoken_of else _heard_here(wish)
 
 
-def _played(wish: Wish, place: Target) -> Wish:
+def _heard_here(wish: Wish) -> Wish | None:
+    """ "Mute it" where nothing was spoken of: what plays in the room."""
+    if wish.name not in _PLAYED or not all(target.it for target in wish.targets):
+        return None
+    return replace(wish, targets=(Target(noun="media_player", here=True, said="music"),), hint=True)
+
+
+_PLAYED = frozenset({"set_volume", "pause", "play", "next", "previous"})
+
+
+def _played(wish: Wish, place: Target | None) -> Wish:
     """ "Turn it down in the kitchen, I can't hear myself think": what plays there."""
-    return replace(wish, name="change_volume", targets=(replace(place, noun="media_player"),), place=None)
+    where = replace(place or Target(here=True, said="music"), noun="media_player")
+    return replace(wish, name="change_volume", targets=(where,), place=None, hint=place is None)
 
 
 def _is(wish: Wish, home: Home, domain: str) -> bool:

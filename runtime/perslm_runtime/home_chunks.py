@@ -6,13 +6,14 @@ come from home_en.toml, the names from the home's `NameBook`. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from perslm_runtime.home_names import SEVERAL, Hit, Kind, NameBook
-from perslm_runtime.home_values import value_at
-from perslm_runtime.home_vocabulary import LEVELS, Vocabulary, longest
+from perslm_runtime.home_values import SCALES, value_at
+from perslm_runtime.home_vocabulary import LEVELS, OTHERWISE, Vocabulary, longest
 from perslm_runtime.home_wish import Target
 
 BREAK = "xpause0x"
@@ -31,6 +32,9 @@ class Chunked:
 
     paused: bool = False
     """Whether there is a comma in it that neither lists things nor begins an exception."""
+
+    unit: str = ""
+    """"C" or "F", where degrees were said with it."""
 
     domains: Mapping[str, str] = field(default_factory=dict)
     """By id: what kind of device it is."""
@@ -327,9 +331,12 @@ class _Reading:
             )
         for name, meant in LEVELS.items():
             if tuple(self._words[at : at + len(name)]) == name:
-                floors = tuple(floor for floor in self._book.floors if meant.search(floor))
+                floors = self._floors(meant) or self._floors(OTHERWISE.get(meant, meant))
                 return (Target(floors=floors), at + len(name)) if floors else None
         return None
+
+    def _floors(self, meant: re.Pattern[str]) -> tuple[str, ...]:
+        return tuple(floor for floor in self._book.floors if meant.search(floor))
 
     # Numbers
 
@@ -341,6 +348,7 @@ class _Reading:
             out.words.append(self._words[at])
             return at + 1
         kind, value, end = found
+        out.unit = next((SCALES[word] for word in self._words[at:end] if word in SCALES), out.unit)
         mark = f"xnumber{sum(map(len, out.values.values()))}x"
         out.values.setdefault(kind, {})[mark] = value
         out.words.append(mark)

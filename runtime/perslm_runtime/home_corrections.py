@@ -23,6 +23,13 @@ _BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actual
 _CORRECTED = re.compile(rf"(?:[,;.!-]+\s*|\s+(?={_BARE}\b)){_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)")
 _HALTING = re.compile(r",\s*(?:er|um|uh|erm)[, ]+(?=(?:the|my|our|\w+'s)\b)")
 """ "The sunroom blinds, er, the kitchen blinds"."""
+PERCENT_BEHIND = re.compile(
+    r"^(.+?)(?: (?:really |very |quite )?(?:low|dim|bright|high))?[,;.]+ (?:(?:low|dim|high|"
+    r"bright)(?: please)?[ ,]+)?"
+    r"(?:(?:like|let us say|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
+    r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
+)
+""" "On low, like ten percent": what, and the percentage that is told apart."""
 _SAME_VALUE = frozenset(
     ("set_brightness", "set_temperature", "set_volume", "set_position", "set_speed", "set_humidity")
 )

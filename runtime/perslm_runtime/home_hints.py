@@ -14,17 +14,21 @@ from perslm_runtime.home_wish import Target, Wish
 
 _VERY = (
     r"(?:(?:far|way|much|a|bit|little|so|very|really|too|rather|pretty|quite|getting|absolutely|kind|of|awfully|"
-    r"super|just|proper|dead|well|right) )*"
+    r"super|just|proper|dead|well|right|stone|bitterly|blooming|flipping|bloody|ruddy|seriously|"
+    r"properly|bit|all) )*"
 )
 _IS = (
     r"(?:it is|it feels|it has got|it has gotten|it got|it is getting|this room is|the room is|"
     r"(?P<named>xtarget\d+x) is)"
 )
-_SELF = r"(?:i am|we are|i feel|i am getting|we are getting)"
+_SELF = r"(?:(?:i am|we are|i feel|we feel|everyone is|everybody is)(?: all)?(?: getting)?)"
 _PLACE = r"(?: (?P<place>xplace\d+x))?"
 _COLD, _HOT = (
-    r"(?:cold|freezing|frozen|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|like a (?:fridge|freezer))",
-    r"(?:hot|boiling|roasting|sweltering|baking|stifling|like an oven|warm)",
+    r"(?:cold|freezing|frozen|chilly|nippy|icy|frosty|baltic|perishing|arctic|bitter|parky|brass monkeys|taters|"
+    r"shivering|like (?:a|an|the) (?:fridge|freezer|icebox|ice box|igloo|morgue|walk-in freezer|ice rink|"
+    r"north pole|tomb|ice cube))",
+    r"(?:hot|boiling|roasting|sweltering|baking|stifling|melting|sweating|cooking|stuffy|toasty|"
+    r"like (?:a|an) (?:oven|sauna|furnace|greenhouse|hothouse|bakery)|warm)",
 )
 _DARK, _BRIGHT = r"(?:dark|dim|gloomy|pitch black|pitch dark|murky)", r"(?:bright|light)"
 _HINTS = tuple(
@@ -45,6 +49,13 @@ _HINTS = tuple(
         (rf"(?:far |way |much )*too {_HOT}{_PLACE}", "change_temperature", "climate", "down"),
         (rf"(?:far |way |much )*too {_DARK}{_PLACE}", "lighten", "light", "up"),
         (rf"(?:far |way |much )*too {_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
+        (
+            rf"(?:far |way |much |bit |a |little )*too (?:loud|noisy){_PLACE}",
+            "change_volume",
+            "media_player",
+            "down",
+        ),
+        (rf"(?:far |way |much |bit |a |little )*too quiet{_PLACE}", "change_volume", "media_player", "up"),
         (rf"(?:{_VERY})louder{_PLACE}", "change_volume", "media_player", "up"),
         (rf"not (?:so|that|quite so) (?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:{_VERY})quieter{_PLACE}", "change_volume", "media_player", "down"),

@@ -44,7 +44,8 @@ def wish_of(found: Matched, chunked: Chunked) -> Wish | None:
         name = "change_temperature"
     if name == "set_brightness" and _is_warmth(targets, number, found, chunked):
         name = "set_temperature"
-    return meant(Wish(name, tuple(targets), number, word, place), chunked.words, chunked)
+    wish = Wish(name, tuple(targets), number, word, place)
+    return meant(wish, chunked.words, chunked)
 
 
 def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
@@ -54,6 +55,7 @@ def meant(wish: Wish, words: Sequence[str], chunked: Chunked) -> Wish:
         return replace(wish, name="is_state", word=_ASKED[wish.name])
     if len(wish.targets) > 1 and any(target.devices for target in wish.targets):  # "the song on the speaker"
         wish = replace(wish, targets=tuple(one for one in wish.targets if one.devices or one.said not in _PLAYED))
+    wish = replace(wish, unit=chunked.unit) if chunked.unit and wish.name in _BY_DEGREES else wish
     return _by_its_words(wish, {*words}, chunked)
 
 
@@ -61,6 +63,8 @@ def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
     """A wish by the words around what it names: "no light", "up by ten percent", "the kitchen is too dark"."""
     word = "up" if said & _UP else "down" if said & _DOWN else ""
     name, by = wish.name, word and "by" in said
+    if (other := _of_covers(wish, said, word, chunked) or _of_rooms(wish, said, chunked)) is not None:
+        return other
     match wish.name:
         case "fragment" if wish.targets and all(
             one.quantity == "no" and one.noun == "light" for one in wish.targets
@@ -87,6 +91,36 @@ def _by_its_words(wish: Wish, said: set[str], chunked: Chunked) -> Wish:
     return replace(wish, name=name)
 
 
+def _of_covers(wish: Wish, said: set[str], word: str, chunked: Chunked) -> Wish | None:
+    """A wish as it is meant of covers: "lower the blind by twenty percent", "the blinds down a bit"."""
+    if not word or not _covers(wish, chunked):
+        return None
+    match wish.name:
+        case "raise" | "lower" if wish.number is None:
+            return replace(wish, name="change_position") if said & _LITTLE else None
+        case "raise" | "lower" | "change_brightness" | "set_position" if wish.number is not None:
+            return replace(wish, name="change_position" if "by" in said else "set_position", word=word)
+    return None
+
+
+def _of_rooms(wish: Wish, said: set[str], chunked: Chunked) -> Wish | None:
+    """A wish as it is meant of rooms: "play something" here, "nineteen in the kitchen"."""
+    match wish.name:
+        case "play" if any(one.every and one.quantity == "any" for one in wish.targets):
+            return replace(wish, targets=(Target(noun="media_player", here=True, said="music"),), hint=True)
+        case "set_brightness" if wish.number is not None and _is_bare(wish, said, chunked):
+            warm = _MILD[0] <= wish.number <= _MILD[1]
+            return replace(
+                wish, name="set_temperature" if warm else wish.name, word="" if warm else _how_sure(said)
+            )
+    return None
+
+
+def _how_sure(said: set[str]) -> str:
+    """Whether a bare number of a room is one of its lamps ("set the hall to sixty"), or nobody can tell."""
+    return "level" if said & _SET else "unclear"
+
+
 def _lights(wish: Wish, chunked: Chunked) -> bool:
     named = bool(wish.targets) and all(one.devices or one.noun == "light" for one in wish.targets)
     return named and all(chunked.domains.get(id_) == "light" for one in wish.targets for id_ in one.ids)
@@ -97,6 +131,21 @@ def _of_domain(wish: Wish, chunked: Chunked, domain: str) -> bool:
     return named and all(chunked.domains.get(id_) == domain for one in wish.targets for id_ in one.ids)
 
 
+def _covers(wish: Wish, chunked: Chunked) -> bool:
+    kinds = (
+        one.noun in _COVERS - {"valve"} or {*map(chunked.domains.get, one.ids)} == {"cover"}
+        for one in wish.targets
+    )
+    return bool(wish.targets) and all(kinds)
+
+
+def _is_bare(wish: Wish, said: set[str], chunked: Chunked) -> bool:
+    """Whether rooms and nothing else are to be at a number of no unit: "nineteen and a half in the kitchen"."""
+    plain = any(wish.number == value for value in chunked.values.get("n", {}).values())
+    rooms = bool(wish.targets) and all(one.is_place or (one.it and bool(chunked.places)) for one in wish.targets)
+    return plain and rooms and not said & (_DIMS | _LIT)
+
+
 def _rooms(wish: Wish) -> bool:
     return all(one.is_place for one in wish.targets)
 
@@ -104,9 +153,14 @@ def _rooms(wish: Wish) -> bool:
 _PLAYED = frozenset(f"{article}{word}" for article in ("", "the ", "this ") for word in ("song", "track", "music"))
 _TOO_DARK = frozenset(("dark", "dim"))
 _MOST_STEPS = 6  # degrees: nobody heats a room to five
-_UP = frozenset(("up", "raise", "increase", "bump", "warmer", "higher"))
-_DOWN = frozenset(("down", "lower", "decrease", "reduce", "drop", "knock", "cooler"))
+_UP = frozenset(("up", "raise", "open", "increase", "bump", "warmer", "higher"))
+_DOWN = frozenset(("down", "lower", "close", "shut", "decrease", "reduce", "drop", "knock", "cooler"))
 _ASKED = {"turn_on": "on", "turn_off": "off", "open": "open", "close": "closed"}
+_BY_DEGREES = frozenset(("set_temperature", "change_temperature"))
+_SET = frozenset(("set", "put", "turn", "bring", "take", "get", "move", "change", "adjust", "to", "at"))
+_MILD = (14, 28)  # degrees
+_LIT = frozenset(("light", "lights", "bright", "brighter", "dimmer", "lamp", "lamps"))
+_LITTLE = frozenset(("bit", "little", "touch", "notch", "tad", "slightly", "smidge", "some"))
 _DIMS = frozenset(("dim", "brighten", "fade", "brightness"))
 
 
@@ -149,6 +203,8 @@ def sensible(wish: Wish, domains: Mapping[str, str]) -> bool:
         case "turn_on" if wish.word == "light":
             bought = ("a ", "an ", "another ", "new ")  # "we should get a light for the hall"
             fits = all("light" in one.said and not one.said.startswith(bought) for one in targets)
+        case "set_mode":
+            fits = not any(_is_alarm(target, domains) for target in targets)
         case "change_brightness":
             fits = all(target.noun == "light" for target in targets if target.said in ("light", "lights"))
         case "value_of":

@@ -14,6 +14,7 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
+from perslm_runtime.home_choices import chosen
 from perslm_runtime.home_chunks import BREAK, Chunked, chunk
 from perslm_runtime.home_cuts import cuts, moved, stray_places, within
 from perslm_runtime.home_loose import LooseSentences
@@ -188,6 +189,8 @@ class HomeParts:
             return Wish(bare.intent), plain, None  # whatever is called "Yes" in this house
         chunked = chunk(words, self.known, book, repaired)
         said = [word for word in chunked.words if word not in self.fillers]
+        if (choice := chosen(chunked, self.fillers)) is not None:
+            return choice, said, None
         lists = chunked.lists()
         if (found := next(self._first.match(" ".join(said), lists), None)) is not None:
             return wish_of(found, chunked), said, None

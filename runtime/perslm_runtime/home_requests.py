@@ -19,7 +19,7 @@ VERBS = "|".join(
         "get bring send arm disarm activate run do fire crank nudge bump pull draw roll wind heat warm cool",
         "boil brew hoover vacuum clean sweep find locate dock return change adjust increase decrease reduce",
         "boost press hit trigger enable disable toggle power lose slap whip ping shove throw bung pump ramp",
-        "soften deactivate extinguish douse",
+        "soften deactivate extinguish douse take move slide tilt hoist",
     )
     for word in line.split()
 )
@@ -32,7 +32,7 @@ _CUT = re.compile(
     r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
     r"might)|please)\b)|"
     r"\s+so\s+(?=\w)|"
-    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|i|we|he|she|they|it|somebody|"
+    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|i|we|you|he|she|they|it|somebody|"
     r"someone|everyone|everybody|people|\w+'s)\b)|"
     rf"\s+and\s+(?=(?:{VERBS}|go|come|have|we|i|you|then)\b)"
 )
@@ -198,11 +198,11 @@ def requests(spoken: str, names: Names = _anything) -> Iterator[Request]:
                 yield Request(told, wanted, behind, asks)
 
 
-def told_alone(spoken: str) -> Iterator[str]:
+def told_alone(spoken: str, names: Names = _anything) -> Iterator[str]:
     """Each clause of a sentence with several beside which the others only tell: one may be a hint."""
     clauses = [one for one in _CLAUSES.split(spoken.strip(" .!?")) if one]
     for clause in clauses if len(clauses) > 1 else ():
-        if all(may_be_left(other) for other in clauses if other is not clause):
+        if all(may_be_left(other, names) for other in clauses if other is not clause):
             yield clause
 
 

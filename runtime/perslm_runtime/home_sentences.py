@@ -8,19 +8,22 @@ repaired only in a sentence that fits otherwise. Knows no device.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from perslm_runtime.home_chunks import BREAK, chunk
+from perslm_runtime.home_chunks import chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
-from perslm_runtime.home_corrections import corrected, halves
+from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
 from perslm_runtime.home_hints import hinted
+from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
+from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
+from perslm_runtime.home_repairs import repairs
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
@@ -48,12 +51,6 @@ _MOST_READINGS = 10
 _MOST_REPAIRED = 4
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _PLAYED = (["song"], ["track"], ["music"])
-_PERCENT_BEHIND = re.compile(
-    r"^(.+?)(?: (?:really |very |quite )?(?:low|dim|bright|high))?[,;.]+ (?:(?:low|dim|high|"
-    r"bright)(?: please)?[ ,]+)?"
-    r"(?:(?:like|let us say|say|maybe|about|around|at|to|so|just|only|i would say)[ ,]+)*"
-    r"((?:\d+|[a-z]+(?:[ -][a-z]+)?) ?(?:percent|%))[.!]*$"
-)
 _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
     r"(?:the |my |our )?[^,;.]+$"
@@ -113,7 +110,7 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text, book)
-        if is_unwanted(spoken) or at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
+        if any(none(spoken) for none in (is_unwanted, at_a_time, is_called_off, is_cut_short, never_was)):
             return ()
         found = self._recognized(spoken, book)
         if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):
@@ -167,19 +164,20 @@ class HomeSentences:
         return ()
 
     def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        hints = (self._told_only(clause, book) for clause in told_alone(spoken))
+        hints = (self._told_only(clause, book) for clause in told_alone(spoken, self._names(book)))
         return next(filter(None, hints), ())
 
     def _told_only(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """Nothing but how a room is: "too warm in here"."""
-        hint = hinted(chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
+        told = chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book)
+        hint = hinted(told) or played(told)
         return (hint,) if hint is not None else ()
 
     def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         asked_for = (*plainly(spoken), *(one.wanted for one in requests(spoken, lambda _clause: False)))
         for text in list(dict.fromkeys(asked_for))[:_MOST_REPAIRED]:
             for words in self._readings(text):
-                for repaired in self._repairs(words, book):
+                for repaired in repairs(words, book, self._read):
                     if found := self._read.parts(words, book, repaired):
                         return found
         return ()
@@ -214,7 +212,7 @@ class HomeSentences:
 
     def _valued(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted to a percentage that is told apart: "on low, like ten percent"."""
-        found = _PERCENT_BEHIND.match(spoken)
+        found = PERCENT_BEHIND.match(spoken)
         wishes = self._recognized(found[1], book) if found is not None else ()
         if found is None or len(wishes) != 1 or not wishes[0].targets:
             return ()
@@ -344,7 +342,9 @@ class HomeSentences:
             found = chunk(self._read.words(clause), self._read.known, book)
             named = (target for targets in found.targets.values() for target in targets)
             of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
-            return bool(found.places) or any(target.ids or target.noun or target.placed for target in of_home)
+            return bool(found.places or found.values) or any(
+                target.ids or target.noun or target.placed for target in of_home
+            )
 
         return names
 
@@ -406,46 +406,5 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        return set_apart(without_courtesy(plainer(straight(with_owners(written_out(text), book)))))
-
-    # Names that were not understood
-
-    def _repairs(self, words: list[str], book: NameBook) -> Iterator[dict[int, Hit]]:
-        """What unknown words may have been meant to be, the most likely first."""
-        known = self._read.grammar | self._read.known.noun_words | self._read.known.rooms | {BREAK}
-        unknown = [
-            at
-            for at, word in enumerate(words)
-            if word not in known and word not in book.words and not word[0].isdigit()
-        ]
-        if len(unknown) > 3 or len(words) > 14 or not (set(words) & self._read.verbs):
-            return
-        spans: list[tuple[float, int, Hit]] = []
-        nouns = {
-            at for at, word in enumerate(words) if word in self._read.known.noun_words
-        }  # "front door": no room
-        anchors = unknown or [
-            at for at, word in enumerate(words) if word in book.words and word not in self._read.sentences.words
-        ]
-        for start in range(len(words)):
-            for end in range(start + 1, min(len(words), start + 5) + 1):
-                inside = set(range(start, end))
-                if (
-                    not inside & set(anchors)
-                    or words[start] in self._read.fillers
-                    or words[end - 1] in self._read.fillers
-                ):
-                    continue
-                if any(words[at] in self._read.verbs for at in inside):
-                    continue
-                hit = book.repair(words, start, end, (Kind.DEVICE, Kind.AREA))
-                if hit is not None and (hit.kind is not Kind.AREA or inside.isdisjoint(nouns)):
-                    spans.append((hit.alike + 0.02 * (end - start), start, hit))
-        spans.sort(key=lambda one: one[0], reverse=True)
-        for _, start, hit in spans[:3]:
-            yield {start: hit}
-        if len(spans) > 1:
-            best = spans[0]
-            apart = [one for one in spans[1:] if one[1] >= best[2].end or one[2].end <= best[1]]
-            if apart:
-                yield {best[1]: best[2], apart[0][1]: apart[0][2]}
+        said = without_courtesy(plainer(straight(with_owners(plain_verbs(written_out(text)), book))))
+        return set_apart(without_courtesy(without_idioms(said)))

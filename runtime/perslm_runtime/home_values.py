@@ -16,6 +16,8 @@ _UNITS = {
     "c": "deg",
 }
 
+SCALES = {"celsius": "C", "centigrade": "C", "c": "C", "fahrenheit": "F", "f": "F"}
+_COUNTED = (["degree"], ["degrees"], ["percent"])
 _DEGREES = (
     (("a", "degree", "or", "two"), 2),
     (("a", "degree"), 1),
@@ -34,7 +36,11 @@ def value_at(words: Sequence[str], at: int, known: Vocabulary) -> tuple[str, Num
             return "deg", degrees, at + len(spoken)
     if level := longest(known.levels, words, at):
         return "pct", level[0], level[1]
-    thing = words[at] == "one" and (at == 0 or words[at - 1] in known.not_a_number)  # "this one"
+    thing = (
+        words[at] == "one"
+        and list(words[at + 1 : at + 2]) not in _COUNTED
+        and (at == 0 or words[at - 1] in known.not_a_number)
+    )  # "this one"
     thing = thing or list(words[at : at + 2]) == ["one", "of"]
     found = None if thing else _number_at(words, at)
     if found is None:
@@ -44,7 +50,7 @@ def value_at(words: Sequence[str], at: int, known: Vocabulary) -> tuple[str, Num
         return "pct", value, end + 2
     unit = _UNITS.get(words[end]) if end < len(words) else None
     if unit is not None:
-        also = words[end + 1 : end + 2] in (["celsius"], ["fahrenheit"], ["kelvin"], ["c"])
+        also = words[end + 1 : end + 2] in (["celsius"], ["fahrenheit"], ["centigrade"], ["kelvin"], ["c"], ["f"])
         return unit, value, end + 1 + also
     return ("pct" if words[at].endswith("%") else "n"), value, end
 

@@ -11,17 +11,20 @@ from typing import Any
 
 _UP = re.compile(r"\b(up|upper|first|second|third|top|attic|loft|[1-9])", re.IGNORECASE)
 _DOWN = re.compile(r"\b(down|downstairs|ground|lower|main|street|bottom)\b", re.IGNORECASE)
+_TOP = re.compile(r"\b(top|attic|loft)", re.IGNORECASE)
 LEVELS = {
     ("upstairs",): _UP,
     ("up", "stairs"): _UP,
     ("upper", "floor"): _UP,
     ("first", "floor"): _UP,
-    ("top", "floor"): _UP,
+    ("top", "floor"): _TOP,
+    ("very", "top"): _TOP,
     ("downstairs",): _DOWN,
     ("down", "stairs"): _DOWN,
     ("ground", "floor"): _DOWN,
     ("lower", "floor"): _DOWN,
 }
+OTHERWISE = {_TOP: _UP}
 """Words for floors, and the names of those that they mean where none is called so: upstairs may be two floors."""
 
 

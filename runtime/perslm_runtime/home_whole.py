@@ -149,6 +149,9 @@ def said_once(wishes: Iterable[Wish]) -> tuple[Wish, ...]:
 
 def _said_of(before: Wish, wish: Wish) -> Wish | None:
     """The second wish as it says the first more exactly; None where it wants something else."""
+    twice = wish.name == before.name and wish.name.startswith("change_") and before.number is None
+    if twice and wish.number is not None and _of_it(wish):  # "the snug's too hot, take it down two degrees"
+        return replace(wish, targets=before.targets, place=before.place)
     if wish.name not in (alike := _EXACTLY.get(before.name, ())):
         return None
     if (

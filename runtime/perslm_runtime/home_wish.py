@@ -61,6 +61,7 @@ class Wish:
     `name` is the intent ("turn_on", "set_brightness", "is_state", "again", "yes" …), `targets` what it is about,
     all of them. `number` is a value in percent, degrees or kelvin, `word` one in words (a colour, a mode, a state,
     a new name, a fact). `place` is a target that only says where. A `hint` only said how a room is.
+    `unit` is "C" or "F" where it was said aloud.
     """
 
     name: str
@@ -69,5 +70,6 @@ class Wish:
     word: str = ""
     place: Target | None = None
     hint: bool = False
+    unit: str = ""
     reply: tuple[str, str] = ("", "")
     """The intent and the kind of answer that Home Assistant has for it, where the sentence is one of its."""

@@ -125,11 +125,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) (a third|a quarter|two thirds|"
             r"three quarters)(?: of the way)? "
-            r"(?:open|closed|shut|up)\b",
+            r"(?:open|up)\b",
             r"\1 to \2",
         ),
         (r"\.\.\.? ?", ", "),
-        (r"\bset (.+?) going\b", r"start \1"),
+        (r"\bset ([^,;.]+?) going\b", r"start \1"),
         (r"(\b(?:lights?|lamps?)\b.*?)\bthe big one\b", r"\1the big light"),
         (r" (?:after|behind) (?:him|her|them|me|us|you)(?=$|[,;.])", ""),
         (
@@ -224,7 +224,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\block (?:the |our |this )?(?:house|home|place|flat|apartment) up(?: for the night)?\b", "lock up"),
         (r"\b(?:on |down )+low,? (?:(?:like|say|about|at|to|around|maybe) )*(?=\d|\w+ percent\b)", "to "),
         (
-            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) half(?:way)? (?:open|closed|shut|down|up)(?: please)?$",
+            r"^(?!(?:is|are|was|were|did|has|have)\b)(.+?) half(?:way)? (?:open|closed|shut|down|up)"
+            r"(?: for (?:the|my|our|his|her) (?!night|next|rest|time)\w+)?(?: please)?$",
             r"\1 to 50 percent",
         ),
         (r"^(?:a )?(?:(?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$", r"make \1 brighter"),
@@ -256,7 +257,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\b{_YOU}do (?:me )?(?:one|a|this one|a quick|one little) thing(?: for me)?[,:]? ", ""),
         # what is left out
         (
-            r"\b(lock|unlock)( up)? the (front|back|side)(?= and\b| now\b| please\b| for\b|[,;.!?]|$)",
+            r"\b(lock|unlock)( up)? the (front|back|side)(?= and\b(?! (?:the )?(?:front|back|side) doors)|"
+            r" now\b| please\b| for\b|[,;.!?]|$)",
             r"\1\2 the \3 door",
         ),
         (r"\b(\w+) and (\w+)'s (\w+)s\b(?! (?:room|bedroom))", r"\1's \3 and \2's \3"),
