@@ -21,9 +21,11 @@ from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
 from perslm_runtime.home_polite import without_courtesy, written_out
+from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
+from perslm_runtime.home_told import as_told
 from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import set_apart, with_pauses
 from perslm_runtime.home_whole import (
@@ -60,27 +62,13 @@ _LEFT_ALONE = re.compile(
 _HOW = re.compile(
     r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
 )
+_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|put|set|leave|start|stop)\b")
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
 )
 _NOT_LATER = frozenset(
-    (
-        *(
-            "fragment",
-            "name",
-            "move_room",
-            "scene",
-            "value_of",
-            "is_state",
-            "which",
-            "how_many",
-            "state_of",
-            "list",
-        ),
-        *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
-        *("position_of", "battery_of", "power_of"),
-    )
+    ["fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of", "list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of", "position_of", "battery_of", "power_of"]
 )
 
 
@@ -115,7 +103,7 @@ class HomeSentences:
         if at_a_time(spoken) or is_called_off(spoken) or is_cut_short(spoken):
             return ()
         found = self._recognized(spoken, book)
-        if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):
+        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
             return ()  # a question works nothing
         found = said_once(set_up(wish, book.domains) for wish in found)
         if not is_open(found):
@@ -132,6 +120,7 @@ class HomeSentences:
                 self._behind,
                 self._shortened,
                 self._requested,
+                self._scene_behind,
                 self._hinted,
                 self._unpaused,
                 self._repaired,
@@ -145,6 +134,14 @@ class HomeSentences:
         hits = [hit for hit in book.find(words, 0, (Kind.DEVICE,)) if hit.end == len(words) and len(hit.ids) == 1]
         scene = [hit for hit in hits if book.domains.get(hit.ids[0]) == "scene"]
         return (Wish("fragment", (Target(devices=(scene[0].ids,), said=spoken),)),) if scene else ()
+
+    def _scene_behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """Nothing but a scene's name, behind clauses that only tell: "shoes off, coats up, home time please"."""
+        told, comma, name = spoken.strip(" .!").rpartition(", ")
+        name = re.sub(r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+", "", name)
+        wanted = re.sub(r" (?:please|now|then|everyone|everybody|for us|it is)$", "", name) if comma else ""
+        apart = all(may_be_left(clause, self._names(book)) for clause in told.split(", ")) if wanted else False
+        return self._called(wanted, book) if apart else ()
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)
@@ -405,7 +402,9 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        return set_apart(without_courtesy(plainer(straight(with_owners(written_out(text), book)))))
+        told = as_told(with_owners(written_out(text), book), book)
+        said = plain_question(straight(told), book)
+        return set_apart(without_courtesy(plainer(said)))
 
     # Names that were not understood
 
@@ -437,6 +436,8 @@ class HomeSentences:
                     continue
                 if any(words[at] in self._read.verbs for at in inside):
                     continue
+                if any(self._strangers.is_thing(words[at]) and words[at] not in book.words for at in inside):
+                    continue  # "pool heater" is no towel heater heard wrongly
                 hit = book.repair(words, start, end, (Kind.DEVICE, Kind.AREA))
                 if hit is not None and (hit.kind is not Kind.AREA or inside.isdisjoint(nouns)):
                     spans.append((hit.alike + 0.02 * (end - start), start, hit))
