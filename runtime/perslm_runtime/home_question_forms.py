@@ -210,7 +210,7 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         # who left it so, and where
         (
-            r"^(did|have|has) (?:(?:the|my|our) \w+|mum|dad|nan|gran) (?=(?:leave|left|lock|locked|close|closed|"
+            r"^(did|has) (?:(?:the|my|our) \w+|mum|dad|nan|gran) (?=(?:leave|left|lock|locked|close|closed|"
             r"shut|open|turn|turned|"
             r"switch|switched|put|forget)\b)",
             r"\1 somebody ",

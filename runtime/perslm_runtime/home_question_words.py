@@ -1,4 +1,7 @@
-"""Words of which questions about the home are made: what is said of a state, who did it, where, how warm. Pure, English."""
+"""Words of which questions about the home are made: a state, who brought it about, where, how warm. English, pure.
+
+Knows no question; home_question_forms.py and home_questions.py put them together.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ ADVERB = (
     r"(?:(?:still|already|definitely|actually|really|just|ever|even|all|both|probably|now|currently|only|properly|"
     r"maybe|perhaps|certainly|by any chance|left|been|been left|gone and|gone|ended up|at least) )*"
 )
-LATER = r"(?: (?:up there|down there|out there|over there|in there|still|already|now|yet|again|at all|properly|all night|all day|this whole time))*"
+LATER = (
+    r"(?: (?:up there|down there|out there|over there|in there|still|already|now|yet|again|at all|properly|"
+    r"all night|all day|this whole time))*"
+)
 S = (
     r"on|off|open|closed|shut|locked|unlocked|running|armed|disarmed|up|down|going|playing|charging|"
     r"switched on|switched off|turned on|turned off|locked up|set|drawn|pulled|lowered|raised"
@@ -23,28 +29,52 @@ SUBJECT = (
 )
 DONE = {
     **{one: one for one in ("leave", "lock", "unlock", "close", "shut", "turn", "switch", "put", "open", "set")},
-    "draw": "close", "drew": "close", "drawn": "close",
-    "left": "leave", "locked": "lock", "unlocked": "unlock", "closed": "close", "turned": "turn",
-    "switched": "switch", "opened": "open", "arm": "arm", "armed": "arm", "forget": "leave", "knock": "turn",
-    "knocked": "turn", "leaving": "leave", "locking": "lock", "closing": "close", "shutting": "shut",
-    "turning": "turn", "switching": "switch", "putting": "put", "setting": "set", "arming": "arm",
+    "draw": "close",
+    "drew": "close",
+    "drawn": "close",
+    "left": "leave",
+    "locked": "lock",
+    "unlocked": "unlock",
+    "closed": "close",
+    "turned": "turn",
+    "switched": "switch",
+    "opened": "open",
+    "arm": "arm",
+    "armed": "arm",
+    "forget": "leave",
+    "knock": "turn",
+    "knocked": "turn",
+    "leaving": "leave",
+    "locking": "lock",
+    "closing": "close",
+    "shutting": "shut",
+    "turning": "turn",
+    "switching": "switch",
+    "putting": "put",
+    "setting": "set",
+    "arming": "arm",
 }
 VERB = "|".join(sorted(DONE, key=len, reverse=True))
 
 
+_STATES = {
+    "switched on": "on",
+    "turned on": "on",
+    "switched off": "off",
+    "turned off": "off",
+    "going": "on",
+    "charging": "on",
+    "locked up": "locked",
+    "drawn": "closed",
+    "pulled": "closed",
+    "lowered": "closed",
+    "raised": "open",
+}
+
+
 def state(word: str) -> str:
-    return {"switched on": "on", "turned on": "on", "switched off": "off", "turned off": "off"}.get(
-        word,
-        {
-            "going": "on",
-            "charging": "on",
-            "locked up": "locked",
-            "drawn": "closed",
-            "pulled": "closed",
-            "lowered": "closed",
-            "raised": "open",
-        }.get(word, word),
-    )
+    """The plain word for a state: "on" for "going", "closed" for "drawn"."""
+    return _STATES.get(word, word)
 
 
 DEVICE_AT = r"((?:the |my |our )?[^,;?]+?)"

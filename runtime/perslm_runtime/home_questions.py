@@ -33,7 +33,9 @@ _TAG = re.compile(
     r"imagining it|imagining things|"
     r"mistaken)|or (?:is|are|did|have|has|was) (?:it|they|we|i|you)(?: not)?))$"
 )
-_NOBODY = frozenset(["to", "and", "the", "please", "just", "who", "what", "which", "why", "how", "when", "where", "not"])
+_NOBODY = frozenset(
+    ("to", "and", "the", "please", "just", "who", "what", "which", "why", "how", "when", "where", "not")
+)
 _NONE = (r"(?:nothing|nobody|no one|none|no)", r"(?:anything|anybody|anyone|any|a)")
 _IS_SO = re.compile(
     rf"^(?:and |but |so |well )*(?!there |it |that |you |he |she |they |i |we )(.+?) (is|are|was|"
@@ -236,12 +238,18 @@ def _stated(clause: str) -> str | None:
         "",
         clause,
     )
-    if (found := _IS_SO_SHORT.match(clause)) is not None:
-        return f"is {found[1]} {state(found[2])}{found[3] or ''}"
-    if (found := _GOT.match(clause)) is not None:
-        return f"is {found[1]} {state(found[2])}"
-    if (found := _HAS.match(clause)) is not None:
-        return f"is {found[1]} {state(found[2])}"
+    if (made := _so(clause)) is not None:
+        return made
+    if (found := _DID.match(clause)) is not None and found[1] not in _NOBODY:
+        return _did(found[1], found[2], found[3])
+    return None
+
+
+def _so(clause: str) -> str | None:
+    """A statement that something is in a state as a question: "we have got the fire on"."""
+    if (found := _IS_SO_SHORT.match(clause) or _GOT.match(clause) or _HAS.match(clause)) is not None:
+        where = found[3] if found.re is _IS_SO_SHORT else ""
+        return f"is {found[1]} {state(found[2])}{where or ''}"
     if (found := _THERE.match(clause)) is not None:
         some = f"any {found[2]}" if found[2] else "anything"
         return f"{found[1] if found[2] else 'is'} {some} {state(found[3])}{found[4] or ''}"
@@ -249,8 +257,6 @@ def _stated(clause: str) -> str | None:
         thing = re.sub(r"^(?:none of|no|not one of|nothing)\b", "any", found[1])
         verb = {"was": "is", "were": "are"}.get(found[2], found[2])
         return f"{verb} {'anything' if thing == 'any' else thing} {state(found[3])}{found[4] or ''}"
-    if (found := _DID.match(clause)) is not None and found[1] not in _NOBODY:
-        return _did(found[1], found[2], found[3])
     return None
 
 
@@ -266,19 +272,14 @@ def _question(clause: str, book: NameBook) -> str | None:
     clause = _BEHIND.sub("", clause)
     if (plain := _ASIDE_QUESTION.sub("", clause)) != clause:
         return _question(plain, book) or plain
-    if (found := _CHECK.match(clause)) is not None and (made := _stated(found[1])) is not None:
-        return made
-    if (found := _WONDERING.match(clause)) is not None and (
-        made := _stated(next(filter(None, found.groups())))
-    ) is not None:
-        return made
+    for told in (_CHECK.match(clause), _WONDERING.match(clause)):
+        if told is not None and (made := _stated(next(filter(None, told.groups())))) is not None:
+            return made
     if (found := _DID_REMEMBER.match(clause)) is not None:
         return _did(found[1], found[2], found[3])
     if (found := _HAS_GOT.match(clause)) is not None:
         return f"is {found[2]} {state(found[3])}"
-    if (plain := plain_form(clause)) is not None:
-        return plain
-    return _measured(clause, book) or _set_to(clause, book)
+    return plain_form(clause) or _measured(clause, book) or _set_to(clause, book)
 
 
 def _is_called(words: list[str], book: NameBook, *kinds: Kind) -> str:

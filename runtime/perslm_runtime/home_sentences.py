@@ -62,13 +62,20 @@ _LEFT_ALONE = re.compile(
 _HOW = re.compile(
     r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
 )
+_SCENE_AROUND = re.compile(
+    r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us|it is)$"
+)
 _PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|put|set|leave|start|stop)\b")
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
 )
 _NOT_LATER = frozenset(
-    ["fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of", "list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of", "position_of", "battery_of", "power_of"]
+    (
+        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
+        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("position_of", "battery_of", "power_of"),
+    )
 )
 
 
@@ -115,16 +122,8 @@ class HomeSentences:
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
-            *(
-                self._of_it,
-                self._behind,
-                self._shortened,
-                self._requested,
-                self._scene_behind,
-                self._hinted,
-                self._unpaused,
-                self._repaired,
-            ),
+            *(self._of_it, self._behind, self._shortened, self._requested, self._scene_behind),
+            *(self._hinted, self._unpaused, self._repaired),
         )
         return next(filter(None, (way(spoken, book) for way in ways)), ())
 
@@ -138,8 +137,7 @@ class HomeSentences:
     def _scene_behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """Nothing but a scene's name, behind clauses that only tell: "shoes off, coats up, home time please"."""
         told, comma, name = spoken.strip(" .!").rpartition(", ")
-        name = re.sub(r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+", "", name)
-        wanted = re.sub(r" (?:please|now|then|everyone|everybody|for us|it is)$", "", name) if comma else ""
+        wanted = _SCENE_AROUND.sub("", name) if comma else ""
         apart = all(may_be_left(clause, self._names(book)) for clause in told.split(", ")) if wanted else False
         return self._called(wanted, book) if apart else ()
 
@@ -402,8 +400,7 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        told = as_told(with_owners(written_out(text), book), book)
-        said = plain_question(straight(told), book)
+        said = plain_question(straight(as_told(with_owners(written_out(text), book), book)), book)
         return set_apart(without_courtesy(plainer(said)))
 
     # Names that were not understood

@@ -1,8 +1,8 @@
 """How a command is told by somebody who thinks while speaking, or speaks for another. English, pure.
 
-A false start ("bump his, bump the heating up"), a state that comes behind a correction ("turn the piano lamp, no, the
-hall light, off"), who asked for it ("Ann asked me to tell you to ..."), and what a robot is sent to do. Puts words in
-place of words; what is left has to be a whole command all the same.
+A false start ("bump his, bump the heating up"), a state behind a correction ("turn the piano lamp, no, the hall
+light, off"), who asked for it ("Ann asked me to tell you to ..."), what a robot is sent to do. Puts words in place
+of words; what is left has to be a whole command all the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WANTS_YOU = re.compile(
 _ASIDES = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
-        (r"^(?:look |listen |sorry |and |oh )*,? ?i know [^,;]{3,70}?,? but (?=\w)", ""),
+        (r"^(?:(?:look|listen|sorry|and|oh),? )*i know [^,;]{3,70}?,? but (?=\w)", ""),
         (
             r"\b(?:so )?(?:i|we) (?:need|want|would like) (?:it (?:nice and )?quiet|some quiet|"
             r"some peace(?: and quiet)?|a bit of (?:quiet|"
