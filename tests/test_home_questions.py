@@ -55,7 +55,7 @@ NOT_ASKED = (
 )
 TOLD = {
     "Declan is cold so bump his, bump the heating up": "declan is cold so bump the heating up",
-    "Turn the piano lamp, no wait, I mean the hall light, off": "turn the piano lamp off, no wait, i mean the hall light off",
+    "Turn the lamp, no wait, the hall light, off": "turn the lamp off, no wait, the hall light off",
     "Anjali asked me to ask you to switch it off": "could you switch it off",
     "We'll be needing the garage door open please": "open the garage door",
     "There are crumbs so send Robbie round": "there are crumbs so start robbie",
