@@ -29,7 +29,7 @@ _CONTRACTIONS = (
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
-    (re.compile(r"\b(what color|what colour|what temperature|what volume|how \w+)'s\b"), r"\1 is"),
+    (re.compile(r"\b(what color|what colour|what temperature|what volume|what level|how \w+)'s\b"), r"\1 is"),
     (re.compile(r"(?<=[a-z])'s (?=(?:left|forgotten|taken|made|had|put|turned|switched)\b)"), " has "),
     (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got|set)\b)"), " is "),
     (

@@ -113,7 +113,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             rf"^(is|are) {NOT_IT}(.+?) (?:still |already |actually )*(?:going|in use|powered|powered on|"
             rf"powered up|live|lit up|"
-            r"blaring|whirring|humming|working away|doing its thing|in operation|ticking over|blowing|spinning|"
+            r"blaring|whirring|whirring away|humming|humming away|working away|doing its thing|in operation|"
+            r"ticking over|blowing|spinning|"
             r"glowing|"
             r"buzzing|heating|heating up|warming up|switched on|plugged in and on)$",
             r"\1 \2 on",
@@ -209,6 +210,18 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"are \1 closed",
         ),
         # who left it so, and where
+        (
+            rf"^(which|what) (.+?) (?:did|have|has) {SUBJECT} (?:forget|forgotten|forgot) to lock$",
+            r"\1 \2 are unlocked",
+        ),
+        (
+            rf"^(which|what) (.+?) (?:did|have|has) {SUBJECT} (?:forget|forgotten|forgot) to (?:close|shut)$",
+            r"\1 \2 are open",
+        ),
+        (
+            rf"^(which|what) (.+?) (?:did|have|has) {SUBJECT} (?:forget|forgotten|forgot) to (?:turn|switch) off$",
+            r"\1 \2 are on",
+        ),
         (
             r"^(did|has) (?:(?:the|my|our) \w+|mum|dad|nan|gran) (?=(?:leave|left|lock|locked|close|closed|"
             r"shut|open|turn|turned|"

@@ -65,7 +65,7 @@ _HOW = re.compile(
 _SCENE_AROUND = re.compile(
     r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
 )
-_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|put|set|leave|start|stop)\b")
+_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
