@@ -48,7 +48,8 @@ def answer(wish: Wish, home: Home, where: Where) -> tuple[str, tuple[str, ...]]:
 def value_wish(wish: Wish, home: Home) -> Wish:
     """The name of a sensor alone as the question for its value."""
     kinds = {device.kind for id_ in wish.targets[0].ids if (device := home.device(id_)) is not None}
-    asked = next((name for name in SENSED if kinds == {name}), "state_of")
+    told = {**{name: name for name in SENSED}, "battery": "battery_of", "power": "power_of"}
+    asked = next((name for kind, name in told.items() if kinds == {kind}), "state_of")
     return replace(wish, name=asked)
 
 

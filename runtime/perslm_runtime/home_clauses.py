@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from perslm_runtime.home_names import Kind, NameBook
+from perslm_runtime.home_requests import is_stated
 
 _LONGEST_REASON = 12
 _MOST_CALLED = 3
@@ -71,6 +72,7 @@ _SPARED = re.compile(
 )
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
 _PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!?]*$")
+_APART = re.compile(r"[,;.!?]+ ")
 _TIMES = frozenset(
     (
         *("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "week", "now", "today"),
@@ -133,12 +135,23 @@ def without_reason(text: str) -> Iterator[str]:
     """Without a clause behind or before that says why, the shortest change first."""
     for found in _BEHIND.finditer(text):
         left, why = text[: found.start()], text[found.end() :]
-        if left and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:
+        if left and not _wants_more(why) and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:
             yield left
     for found in _AHEAD.finditer(text):
         why, left = text[: found.start()], text[found.end() :]
-        if left and _IS_REASON.search(why) and not _CONDITION.search(why) and len(why.split()) <= _LONGEST_REASON:
+        if (
+            left
+            and not _wants_more(why)
+            and _IS_REASON.search(why)
+            and not _CONDITION.search(why)
+            and len(why.split()) <= _LONGEST_REASON
+        ):
             yield left
+
+
+def _wants_more(why: str) -> bool:
+    """Whether a reason goes on with a command: "that's me done, printer off"."""
+    return any(is_stated(clause) for clause in _APART.split(why)[1:])
 
 
 def _without_names(text: str, is_known: Callable[[str], bool]) -> str:

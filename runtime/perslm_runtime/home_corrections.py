@@ -40,7 +40,7 @@ def halves(spoken: str) -> tuple[str, str] | None:
     found = _CORRECTED.search(spoken) or _HALTING.search(spoken)
     if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
         return None
-    after = re.sub(r"^(?:that|it) is (?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
+    after = re.sub(r"^(?:(?:that|it) is )?(?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")

@@ -10,7 +10,8 @@ import re
 _CONTRACTIONS = (
     (
         re.compile(
-            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|everyone|somebody|someone|nobody|he|she)'s\b"
+            r"\b(what|where|how|which|who|that|there|it|here|when|let|everything|anything|nothing|everybody|"
+            r"everyone|somebody|someone|nobody|he|she)'s\b"
         ),
         r"\1 is",
     ),
@@ -22,7 +23,7 @@ _CONTRACTIONS = (
     (re.compile(r"\b(i|we|you|they)'d\b"), r"\1 had"),
     (re.compile(r"\b(\w+)'ll\b"), r"\1 will"),
     (re.compile(r"\b(?!let)(\w+)'s not\b"), r"\1 is not"),
-    (re.compile(r"\b(he|she|who|somebody|someone)'d\b"), r"\1 would"),
+    (re.compile(r"\b(he|she|who|somebody|someone|that|this|it)'d\b"), r"\1 would"),
     (re.compile(r"\b(can)'t\b"), r"cannot"),
     (
         re.compile(r"\b(is|are|do|does|did|was|were|has|have|should|would|could|need|must|might|dare)n't\b"),
@@ -31,13 +32,14 @@ _CONTRACTIONS = (
     (re.compile(r"\bwanna\b"), "want to"),
     (re.compile(r"(?<!\w)'em\b"), "them"),
     (re.compile(r"\b(would|could|will|can|do) (?:ya|u)\b"), r"\1 you"),
-    (re.compile(r"\b(what color|what colour|how \w+)'s\b"), r"\1 is"),
+    (re.compile(r"\b(what color|what colour|what temperature|what volume|what level|how \w+)'s\b"), r"\1 is"),
     (re.compile(r"(?<=[a-z])'s (?=(?:left|forgotten|taken|made|had|put|turned|switched)\b)"), " has "),
     (re.compile(r"(?<=[a-z])'s (?=(?:been|gone|done|got|set)\b)"), " is "),
     (
         re.compile(
             r"(?<=[a-z])'s (?=(?!(?:living|dining|sitting|washing|drawing|reading|ceiling|lighting|heating|"
-            r"morning|evening|wedding|ring|king|sewing|painting|string|spring|thing|training|changing|dressing)\b)\w+ing\b)"
+            r"morning|evening|wedding|ring|king|sewing|painting|string|spring|thing|training|changing|"
+            r"dressing)\b)\w+ing\b)"
         ),
         " is ",
     ),
@@ -118,7 +120,7 @@ _WISHED = (
     ),
 )
 _FORMS = (
-    r"i (?:would|will|should) be (?:\w+ )?(?:grateful|glad|happy|thankful|pleased|obliged) if {you} {could}",
+    r"i (?:would|will|should) be (?:\w+ ){0,2}(?:grateful|glad|happy|thankful|pleased|obliged) if {you} {could}",
     r"{could} {you} (?:\w+ )?be (?:so|too) \w+ (?:as to|and)",
     r"{could} {you} (?:\w+ )?be (?:good|kind|nice) enough to",
     r"be (?:a|an|my) \w+ and",

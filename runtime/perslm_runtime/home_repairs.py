@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from perslm_runtime.home_chunks import BREAK
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_parts import HomeParts
+from perslm_runtime.home_strange import Strangers
 
 
-def repairs(words: list[str], book: NameBook, read: HomeParts) -> Iterator[dict[int, Hit]]:
+def repairs(words: list[str], book: NameBook, read: HomeParts, strangers: Strangers) -> Iterator[dict[int, Hit]]:
     """What unknown words may have been meant to be, the most likely first."""
     known = read.grammar | read.known.noun_words | read.known.rooms | {BREAK}
     unknown = [
@@ -34,6 +35,8 @@ def repairs(words: list[str], book: NameBook, read: HomeParts) -> Iterator[dict[
                 continue
             if any(words[at] in read.verbs for at in inside):
                 continue
+            if any(strangers.is_thing(words[at]) and words[at] not in book.words for at in inside):
+                continue  # "pool heater" is no towel heater heard wrongly
             hit = book.repair(words, start, end, (Kind.DEVICE, Kind.AREA))
             if hit is not None and (hit.kind is not Kind.AREA or inside.isdisjoint(nouns)):
                 spans.append((hit.alike + 0.02 * (end - start), start, hit))

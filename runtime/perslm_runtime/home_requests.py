@@ -76,12 +76,17 @@ _VALUED = re.compile(
     r"^(?:the |my |our )?(.+?) (volume|temperature|temp|brightness|battery|humidity|position|setting|"
     r"set to what|status)$"
 )
+_TOLD = re.compile(r"\b(?:is|are|was|were|did|has|have|had|do|not)\b")
 _ASKED_WHOLE = re.compile(
-    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|mind|fancy|what|which|who|where|when|how|"
+    rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|mind|fancy|what|which|who|where|"
+    rf"when|how|"
     rf"why|any|"
     r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|"
     r"pop|"
     r"stick|make|open|close|shut|lock|unlock|let us)\b"
+)
+_BIDS = re.compile(
+    rf"\b(?:please|(?:{VERBS}) (?:the|my|our|it|that|off|on|up|down)|could you|can you|would you|will you)\b"
 )
 _HOUR = re.compile(
     r" at (?:(?:half|quarter) (?:past |to )?)?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
@@ -126,11 +131,21 @@ _STATE = re.compile(
     r"warmer|cooler|next|back|to \w+|at \w+|half|full|max|low|high)\b"
 )
 """A request without a verb: "kitchen lamp off", "blinds half open"."""
+_LEFT_SO = re.compile(
+    r"^(?!.*\b(?:left|leaves|leaving|forgot|keeps?|stays?|stayed|got)\b).* (?:on|off|up|down|open|closed|shut|"
+    r"locked|unlocked)(?: please| now| then)*$"
+)
 _TELLS = re.compile(
     r"\b(?:is|are|was|were|am|be|been|has|have|had|do|does|did|will|would|should|not|never|no|i|we|he|she|they|"
     r"you|who|that|went|goes|came|comes|looks?|feels?|smells?|sounds?)\b"
 )
 _SO = re.compile(r"\bso\b")
+_SAYS = re.compile(
+    r"^((?:the |my |our )?\w+(?: \w+)?) (?:says|reckons|is saying|thinks|tells me)(?: that)? "
+    r"(?=(?:there|he|she|it|they|(?:the|his|her|my) \w+|i|we|you) (?:is|are|am|has|have|feels|looks|needs?|"
+    r"wants?)\b)"
+)
+"""What somebody says of how things are, which is no command of theirs: "the postman says there's a parcel"."""
 _TO_US = re.compile(
     rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we)\b|(?:just|please|so|now) (?=\w)|would you mind\b|"
     r"let us (?:have|get|turn|put|switch|do|start|set)\b)"
@@ -212,15 +227,23 @@ def asked(text: str) -> str | None:
     "Front door locked?" is "is the front door locked".
     """
     said = text.strip().lower().replace("’", "'")
-    if not said.endswith("?") or re.search(r"[,;.!]", said):
+    if not said.endswith("?"):
         return None
-    plain = said.rstrip("? ")
-    if (found := _STATED.search(plain)) is not None and not _ASKED_WHOLE.search(plain):
+    told, plain = _last(said.rstrip("? "))
+    if told and (_ASKED_WHOLE.search(told) or _BIDS.search(told)):
+        return None
+    if (found := _STATED.search(plain)) is not None and not (_ASKED_WHOLE.search(plain) or _TOLD.search(plain)):
         several = found[1].endswith("s") and not found[1].endswith("ss")
-        return f"{'are' if several else 'is'} the {found[1]} {found[2]}"
+        return f"{told}{'are' if several else 'is'} the {found[1]} {found[2]}"
     if (found := _VALUED.search(plain)) is not None and not _ASKED_WHOLE.search(plain):
-        return f"what is the {found[1]} {found[2].removesuffix(' what')}"
+        return f"{told}what is the {found[1]} {found[2].removesuffix(' what')}"
     return None
+
+
+def _last(said: str) -> tuple[str, str]:
+    """What stands before the last clause, with its comma, and that clause."""
+    marks = [*_CLAUSES.finditer(said)]
+    return (said[: marks[-1].end()], said[marks[-1].end() :]) if marks else ("", said)
 
 
 def at_a_time(spoken: str) -> bool:
@@ -271,7 +294,7 @@ def may_be_left(
 
     `follows`: what is wanted follows from it. `behind`: it stands behind what is wanted.
     """
-    plain = _LEADING.sub("", clause.strip(" ,;.!?-"))
+    plain = _SAYS.sub(r"\1 ", _LEADING.sub("", clause.strip(" ,;.!?-")))
     if asks:
         return follows or behind or not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
     if _NO_MATTER.search(plain) or _UNSURE.search(plain) or (behind and _WHILE.search(plain)):
@@ -281,9 +304,16 @@ def may_be_left(
     return not (_ANOTHER if behind else _ELSEWHERE).search(plain) and _tells_only(plain, names)
 
 
+def is_stated(clause: str) -> bool:
+    """Whether a clause may want a state without a verb: "printer off"."""
+    return bool(_LEFT_SO.search(clause)) and not _TELLS.search(clause)
+
+
 def _tells_only(plain: str, names: Names) -> bool:
     """Whether a clause neither commands nor denies anything of the home."""
     words = plain.split()
+    if is_stated(plain) and names(plain):
+        return False  # "printer off, desk lamp off": neither is told only
     if (words and (words[0] in _VERBS or words[0] in _GOES)) or _FRAME.search(plain):
         return not names(plain)  # "get the popcorn", "let us calm things down"
     if not _DENIED.search(_SEES.sub(" ", _OTHERS_NEVER.sub(" ", plain))):

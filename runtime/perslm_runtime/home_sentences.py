@@ -23,10 +23,12 @@ from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
+from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_repairs import repairs
 from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
+from perslm_runtime.home_told import as_told
 from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import set_apart, with_pauses
 from perslm_runtime.home_unwanted import is_unwanted
@@ -58,25 +60,18 @@ _LEFT_ALONE = re.compile(
 _HOW = re.compile(
     r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
 )
+_SCENE_AROUND = re.compile(
+    r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
+)
+_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
 _SKY = re.compile(
     r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
 )
 _NOT_LATER = frozenset(
     (
-        *(
-            "fragment",
-            "name",
-            "move_room",
-            "scene",
-            "value_of",
-            "is_state",
-            "which",
-            "how_many",
-            "state_of",
-            "list",
-        ),
-        *("temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
+        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
         *("position_of", "battery_of", "power_of"),
     )
 )
@@ -113,7 +108,7 @@ class HomeSentences:
         if any(none(spoken) for none in (is_unwanted, at_a_time, is_called_off, is_cut_short, never_was)):
             return ()
         found = self._recognized(spoken, book)
-        if _HOW.search(spoken) and not all(wish.name in _NOT_LATER for wish in found):
+        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
             return ()  # a question works nothing
         found = said_once(set_up(wish, book.domains) for wish in found)
         if not is_open(found):
@@ -125,15 +120,8 @@ class HomeSentences:
         spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
-            *(
-                self._of_it,
-                self._behind,
-                self._shortened,
-                self._requested,
-                self._hinted,
-                self._unpaused,
-                self._repaired,
-            ),
+            *(self._of_it, self._behind, self._shortened, self._requested, self._scene_behind),
+            *(self._hinted, self._unpaused, self._repaired),
         )
         return next(filter(None, (way(spoken, book) for way in ways)), ())
 
@@ -143,6 +131,13 @@ class HomeSentences:
         hits = [hit for hit in book.find(words, 0, (Kind.DEVICE,)) if hit.end == len(words) and len(hit.ids) == 1]
         scene = [hit for hit in hits if book.domains.get(hit.ids[0]) == "scene"]
         return (Wish("fragment", (Target(devices=(scene[0].ids,), said=spoken),)),) if scene else ()
+
+    def _scene_behind(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        """Nothing but a scene's name, behind clauses that only tell: "shoes off, coats up, home time please"."""
+        told, comma, name = spoken.strip(" .!").rpartition(", ")
+        wanted = _SCENE_AROUND.sub("", name) if comma else ""
+        apart = all(may_be_left(clause, self._names(book)) for clause in told.split(", ")) if wanted else False
+        return self._called(wanted, book) if apart else ()
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)
@@ -177,7 +172,7 @@ class HomeSentences:
         asked_for = (*plainly(spoken), *(one.wanted for one in requests(spoken, lambda _clause: False)))
         for text in list(dict.fromkeys(asked_for))[:_MOST_REPAIRED]:
             for words in self._readings(text):
-                for repaired in repairs(words, book, self._read):
+                for repaired in repairs(words, book, self._read, self._strangers):
                     if found := self._read.parts(words, book, repaired):
                         return found
         return ()
@@ -406,5 +401,6 @@ class HomeSentences:
         return undressed(text, lambda words: any(hit.end == len(words) for hit in book.find(words, 0)))
 
     def _spoken(self, text: str, book: NameBook) -> str:
-        said = without_courtesy(plainer(straight(with_owners(plain_verbs(written_out(text)), book))))
+        said = as_told(with_owners(plain_verbs(written_out(text)), book), book)
+        said = without_courtesy(plainer(plain_question(straight(said), book)))
         return set_apart(without_courtesy(without_idioms(said)))

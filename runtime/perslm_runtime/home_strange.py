@@ -34,10 +34,17 @@ class Strangers:
         self._known, self._grammar = known, grammar
         self._things = phrases({one.replace("_", " "): True for one in words["things"].split()})
         self._rooms_known = known.rooms | frozenset(words["other_rooms"].split())
+        self._elsewhere = (
+            frozenset(words["things"].split()) | frozenset(words["other_rooms"].split())
+        ) - known.noun_words
         self._ideas = frozenset(words["ideas"].split())
         self._begin = frozenset(words["commands"].split()) | frozenset(words["begin"].split())
         joints = (known.determiners, known.prepositions, known.conjunctions, known.adverbs, self._begin)
         self._joints = frozenset.union(*joints) | frozenset(table["fillers"]) | frozenset(words["joints"].split())
+
+    def is_thing(self, word: str) -> bool:
+        """Whether a word by itself names an appliance or a kind of room that this home may not have."""
+        return word in self._elsewhere
 
     def readings(self, words: Sequence[str], book: NameBook) -> Iterator[tuple[dict[int, Hit], bool]]:
         """Hits by their first word for what strange may be named, and whether it is only switched so."""

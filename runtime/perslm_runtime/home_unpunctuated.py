@@ -14,13 +14,15 @@ from perslm_runtime.home_requests import VERBS
 _MARKS = re.compile(r"[,;.!?]\s")
 _MOST = 3
 _VERB = (
-    r"(?:turn|switch|put|set|make|open|close|shut|lock|unlock|start|stop|pause|play|dim|bring|pull|drop|raise|lower|"
+    r"(?:turn|switch|put|set|make|open|close|shut|lock|unlock|start|stop|pause|play|dim|bring|pull|drop|raise|"
+    r"lower|"
     r"get|give|kill|pop|stick|mute|take|run)"
 )
 _OBJECT = r"(?:the|my|our|off|on|up|down|it|that|them|all|both|every|everything|\w+'s|his|her|a bit)"
 _ASKS = (
     rf"(?:(?:just |please |then )*{_VERB} {_OBJECT}\b|(?:can|could|would|will) (?:you|somebody|someone|we)\b|"
-    r"please \w+|let us\b)"
+    r"please \w+|let us\b|(?:i|we) (?:would like|want|need) (?:the|my|our|\w+'s)\b|you (?:can|could|may|"
+    r"might) \w+)"
 )
 _JOINED = (
     r"to|and|you|please|not|just|i|we|can|could|would|will|the|a|an|my|our|then|or|never|going|gonna|who|somebody|"

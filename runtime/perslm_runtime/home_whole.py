@@ -17,6 +17,7 @@ _NO_WHOLE = frozenset(
 )
 _SCENES = frozenset(("scene", "script"))
 _OF_HERE = frozenset(("next", "previous", "pause", "play", "lock"))
+_SENSED_HERE = frozenset(("temperature", "humidity"))
 _COMPLAINED = ("change_", "set_temperature")
 _MEASURED = frozenset(("temperature", "humidity", "setpoint", "illuminance"))
 _PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
@@ -30,7 +31,7 @@ def is_whole(wish: Wish) -> bool:
 
 def is_alone(wish: Wish) -> bool:
     """Whether it is one by itself, or of what plays here, or of the house: "next song", "lock up"."""
-    return is_whole(wish) or (wish.name in _OF_HERE and not wish.hint)
+    return is_whole(wish) or (wish.name in _OF_HERE | _SENSED_HERE and not wish.hint)
 
 
 def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:

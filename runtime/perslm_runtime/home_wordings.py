@@ -307,6 +307,7 @@ def is_called_off(spoken: str) -> bool:
 
 _SHORT = re.compile(
     r"\b(?:the|to|of|at|and|my|a|an|with|set)[ .!]*$|"
+    r"^(?:\w+ ){0,4}(?:the|that|this) thing(?: (?:on|off|up|down|in the \w+))*[ .!]*$|"
     r"\b(?:lights?|lamps?|heating|music|blinds|tv)(?: on| off)? in(?: for me| now| please)*"
     r"[ .!?]*(?:$|[,;])"
 )
