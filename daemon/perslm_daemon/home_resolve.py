@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perslm_daemon.home import Home
+from perslm_daemon.home_called import called_so, is_one_lamp, main_of
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
 from perslm_daemon.home_words import listed, the
-from perslm_runtime.home_synonyms import same_things
 from perslm_runtime.home_wish import Target, Wish
 
 _MOST_NAMED = 4
@@ -106,7 +106,7 @@ class Resolver:
             return [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
         pool = self._in_place(self._pool, target)
         found = [device for device in pool if not target.noun or fits(device, target.noun)]
-        return (_called_so(found, target) or found) if target.noun and target.noun != "light" else found
+        return (called_so(found, target) or found) if target.noun and target.noun != "light" else found
 
     def _it(self) -> list[Device]:
         found = [device for id_ in self.where.it if (device := self.home.device(id_)) is not None]
@@ -167,32 +167,34 @@ class Resolver:
         if target.placed:
             return self._of_noun_placed(able, pool, target)
         if target.noun != "light":  # "the lamp" is any light where nothing in the room is called so
-            able = _called_so(able, target) or able
+            able = called_so(able, target) or able
         if not able:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
         area = (self.where.area or "").lower()
         near = [device for device in able if area and (device.area or "").lower() == area]
-        near = _main_of(near, target) or _called_so(near, target) or near
+        near = main_of(near, target) or called_so(near, target) or near
         if target.quantity == "both":
             return _pair(target, near or able, able)
         everywhere = target.quantity == "all" or (target.quantity and self.query) or self.verb in _COUNTED
         if everywhere and not target.this:
             return able
-        of_a_room = target.noun == "light" and not _is_one_lamp(near, target)
+        of_a_room = target.noun == "light" and not is_one_lamp(near, target)
         if near and (target.many or len(near) == 1 or of_a_room):
             return near
-        return (_called_so(able, target) or able) if target.many else self._single(near or able)
+        return (called_so(able, target) or able) if target.many else self._single(near or able)
 
     def _of_noun_placed(self, able: list[Device], pool: list[Device], target: Target) -> list[Device]:
         """Of a class in a place: "the light in the kitchen" is all of its lamps, "the plug" is one."""
         found = self._in_place(able, target)
+        if not found and target.noun in _ROAMS and len(able) == 1:
+            return able  # it goes where it is sent: "the kitchen's full of crumbs, start the vacuum"
         if not found:
             there = self._in_place(pool, target)
             none = f"there is no {_noun(target)} {self._place_words(target)}"
             raise NothingError(self._cannot(there) if there else none)
         if target.quantity == "both" and len(found) > 1:
             return _pair(target, found, found)
-        found = _main_of(found, target) or _called_so(found, target) or found
+        found = main_of(found, target) or called_so(found, target) or found
         heard = target.noun == "media_player" and "music" in target.said and self.verb in _QUIET
         return (
             found if target.many or target.quantity or target.noun in _TOGETHER or heard else self._single(found)
@@ -313,12 +315,6 @@ def _ends_alike(area: str, names: Sequence[str]) -> bool:
     return any(area.lower().endswith(f" {name.lower()}") for name in names)
 
 
-def _is_one_lamp(near: Sequence[Device], target: Target) -> bool:
-    """Whether one lamp is meant of several that are called so: "the light" is all of a room, "the lamp" is not."""
-    word = target.said.split(" in ")[0].split()[-1:]
-    return word == ["lamp"] and not target.many and all("lamp" in device.name.lower() for device in near)
-
-
 def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device]:
     """What "both lamps" are: the two that there are, here or in the house."""
     word = (target.said.split(" in ")[0].split() or [""])[-1].removesuffix("s")
@@ -329,57 +325,12 @@ def _pair(target: Target, near: list[Device], able: list[Device]) -> list[Device
     beside = [
         device for device in able if _OWN_LAMP.match(device.name) and "bedroom" in (device.area or "").lower()
     ]
-    if "bedside" in target.said and len(beside) == 2 and len({device.area for device in beside}) == 1:
+    if word == "lamp" and len(beside) == 2 and len({device.area for device in beside}) == 1:
         return beside  # "both bedside lamps" are hers and his
     raise UnclearError(_which(near or able), tuple((device.id,) for device in near or able))
 
 
 _OWN_LAMP = re.compile(r"^\w+'s lamp$", re.IGNORECASE)
-
-
-def _main_of(found: Sequence[Device], target: Target) -> list[Device]:
-    """The light of a room itself: "the big light", and "my light" in somebody's room."""
-    said = target.said.split(" in ")[0]
-    if target.noun != "light" or target.many:
-        return []
-    if not _MAIN.search(said):  # "the light in Ann's room" is Ann's light, her lamp is another
-        own = [one for one in found if (owned := _OWNED.match(one.name)) and (one.area or "").startswith(owned[1])]
-        return own if len(own) == 1 and said == "the light" and target.areas else []
-    plain = [device for device in found if _PLAIN.match(device.short_name) or _OWNED.match(device.name)]
-    return plain if len(plain) == 1 else []
-
-
-_MAIN = re.compile(r"\b(?:big|main|overhead|top) light$|^my light$")
-_PLAIN = re.compile(r"^(?:ceiling |main |big |overhead )?lights?$", re.IGNORECASE)
-_OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
-
-
-def _called_so(found: Sequence[Device], target: Target) -> list[Device]:
-    """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
-    head = target.said.split(" in ")[0].split()
-    if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
-        return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
-    hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
-    several = target.many and not hung and not _OWN_LIGHTS & {*head[-1:]}
-    if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
-        return []
-    exactly = target.noun == "light" or target.many
-    alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
-    words = "|".join(map(re.escape, alike))
-    very = re.compile(rf"\b{re.escape(head[-1].removesuffix('s'))}s?\b", re.IGNORECASE)
-    word = re.compile(rf"\b({words})(?:lights?|s)?\b", re.IGNORECASE)
-    exact = [one for one in found if very.search(one.name)] if head[-1] not in ("heating", "heat") else []
-    return exact or [one for one in found if word.search(one.name)]
-
-
-_HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
-"""What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
-_OWN_LIGHTS = frozenset(
-    {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
-    | {"speakers", "radios", "tvs", "tellies", "televisions", "radiators"}
-)
-"""Lights that are called so: those of one kind are not every light of the room."""
-_ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
 
 
 def _at(target: Target, place: Target) -> Target:
@@ -397,6 +348,7 @@ def _at(target: Target, place: Target) -> Target:
 _QUIET = frozenset({"turn_off", "pause", "stop"})
 """What the music of a whole floor may be told at once."""
 
+_ROAMS = frozenset({"vacuum", "lawn_mower"})
 _COUNTED = frozenset({"which", "how_many"})
 """Questions that are about the whole house where no room is said."""
 

@@ -71,7 +71,7 @@ _SPARED = re.compile(
     r"my |our )?\w+)?[?.!]*$"
 )
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
-_PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: \w+)?)[.!?]*$")
+_PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: [\w']+){0,2})[.!?]*$")
 _APART = re.compile(r"[,;.!?]+ ")
 _TIMES = frozenset(
     (

@@ -40,7 +40,11 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"they) {ADVERB}({S})(?: or (?:not|{S}))?$",
             r"\2 \1 \3",
         ),
-        (rf"^(?:and )?((?:the |my |our )?[^,]+?),? ({S}) or (?:not|{S})$", r"is \1 \2"),
+        (
+            rf"^(?:and )?(?!(?:would|could|should|shall|do|does)\b)((?:the |my |our )?[^,]+?),? ({S}) or "
+            rf"(?:not|{S})$",
+            r"is \1 \2",
+        ),
         (
             rf"^(?:and )?((?:the |my |our |\w+'s )[^,]+?), (?:did|have|has) (\w+) ({VERB})(?:ed)? (?:it|"
             rf"them)(?: (on|off|open))?$",

@@ -164,7 +164,7 @@ _WHILE = re.compile(
 _WOULD = re.compile(r"^(?:i|we|he|she|they|it|somebody|someone|everybody|\w+) (?:will|would)\b")
 """What comes of it otherwise: "he will sleep till noon"."""
 _OF_SOMEBODY = re.compile(
-    r"^(?:(?:i|we|he|she|they|it|nobody|\w+) (?:am |is |are |was |really )?(?:do |does |did )?not\b)"
+    r"^(?:(?:i|we|he|she|they|it|nobody|\w+) (?:am |is |are |was |really |still )*(?:do |does |did )?not\b)"
 )
 
 Names = Callable[[str], bool]

@@ -19,7 +19,7 @@ _THINGS = (
     "fridge refrigerator",
     "dryer drier",
     "stereo hifi",
-    "ac aircon",
+    "ac aircon con",
     "cooker stove hob oven",
     "projector beamer",
     "strip strips led leds",

@@ -153,6 +153,8 @@ def _said_of(before: Wish, wish: Wish) -> Wish | None:
     twice = wish.name == before.name and wish.name.startswith("change_") and before.number is None
     if twice and wish.number is not None and _of_it(wish):  # "the snug's too hot, take it down two degrees"
         return replace(wish, targets=before.targets, place=before.place)
+    if _is_vague(before) and not _of_it(wish) and wish.targets and wish.name in _SAYS_IT.get(before.name, ()):
+        return wish  # "I'd like it a bit darker, please dim Georgia's lamp"
     if wish.name not in (alike := _EXACTLY.get(before.name, ())):
         return None
     if (
@@ -167,6 +169,17 @@ def _said_of(before: Wish, wish: Wish) -> Wish | None:
 def _of_it(wish: Wish) -> bool:
     return bool(wish.targets) and all(target.it for target in wish.targets)
 
+
+def _is_vague(wish: Wish) -> bool:
+    return wish.number is None and all(target.it and not target.noun for target in wish.targets)
+
+
+_SAYS_IT = {
+    "change_brightness": ("set_brightness", "change_brightness", "turn_off", "turn_on"),
+    "change_volume": ("set_volume", "change_volume", "mute", "pause", "stop", "turn_off"),
+    "change_temperature": ("set_temperature", "change_temperature", "set_brightness", "turn_off", "turn_on"),
+}
+"""What says of a thing that is named how "darker", "quieter" and "warmer" are meant."""
 
 _EXACTLY = {
     "lighten": ("change_brightness", "set_brightness", "turn_on"),

@@ -1,0 +1,61 @@
+"""Which of several devices are called as it was said: "the big light", "the lamp", "the AC". Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from perslm_daemon.home_device import Device
+from perslm_runtime.home_synonyms import same_things
+from perslm_runtime.home_wish import Target
+
+
+def is_one_lamp(near: Sequence[Device], target: Target) -> bool:
+    """Whether one lamp is meant of several that are called so: "the light" is all of a room, "the lamp" is not."""
+    word = target.said.split(" in ")[0].split()[-1:]
+    return word == ["lamp"] and not target.many and all("lamp" in device.name.lower() for device in near)
+
+
+def main_of(found: Sequence[Device], target: Target) -> list[Device]:
+    """The light of a room itself: "the big light", and "my light" in somebody's room."""
+    said = target.said.split(" in ")[0]
+    if target.noun != "light" or target.many:
+        return []
+    if not _MAIN.search(said):  # "the light in Ann's room" is Ann's light, her lamp is another
+        own = [one for one in found if (owned := _OWNED.match(one.name)) and (one.area or "").startswith(owned[1])]
+        return own if len(own) == 1 and said == "the light" and target.areas else []
+    plain = [device for device in found if _PLAIN.match(device.short_name) or _OWNED.match(device.name)]
+    return plain if len(plain) == 1 else []
+
+
+_MAIN = re.compile(r"\b(?:big|main|overhead|top) light$|^my light$")
+_PLAIN = re.compile(r"^(?:ceiling |main |big |overhead )?lights?$", re.IGNORECASE)
+_OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
+
+
+def called_so(found: Sequence[Device], target: Target) -> list[Device]:
+    """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
+    head = target.said.split(" in ")[0].split()
+    if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
+        return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
+    hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
+    several = target.many and not hung and not _OWN_LIGHTS & {*head[-1:]}
+    if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
+        return []
+    exactly = target.noun == "light" or target.many
+    alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
+    words = "|".join(map(re.escape, alike))
+    very = re.compile(rf"\b{re.escape(head[-1].removesuffix('s'))}s?\b", re.IGNORECASE)
+    word = re.compile(rf"\b({words})(?:lights?|s)?\b", re.IGNORECASE)
+    exact = [one for one in found if very.search(one.name)] if head[-1] not in ("heating", "heat") else []
+    return exact or [one for one in found if word.search(one.name)]
+
+
+_HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
+"""What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
+_OWN_LIGHTS = frozenset(
+    {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
+    | {"speakers", "radios", "tvs", "tellies", "televisions", "radiators"}
+)
+"""Lights that are called so: those of one kind are not every light of the room."""
+_ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
