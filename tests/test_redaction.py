@@ -14,9 +14,9 @@ from perslm_runtime.private_numbers import is_card
 from perslm_runtime.redaction import Redaction
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from redaction import elsewhere, false_alarms, no_address, recalls
+from redaction import CLASSES_BEFORE, classes, elsewhere, false_alarms, no_address, recalls
 
-KNOWN = Redaction(["Ludwig Meier", "Ana", "José", "Will", "May"], ["Little Hampton"])
+KNOWN = Redaction(["Ludwig Meier", "Ana", "José", "Will", "May", "Mark", "Jürgen"], ["Little Hampton"])
 
 
 def test_the_set_is_recalled_by_kind_as_the_order_asks() -> None:
@@ -31,6 +31,17 @@ def test_addresses_of_twenty_countries_are_taken_out() -> None:
     assert elsewhere()["recall"] >= 0.98
 
 
+def test_what_the_third_set_missed_is_found_in_sentences_that_nobody_mended_for() -> None:
+    told = classes()
+    assert told.keys() == CLASSES_BEFORE.keys()
+    missed = {
+        name: (seen, unseen, of)
+        for name, (seen, unseen, of) in told.items()
+        if of != 30 or seen < 29 or unseen < 26 or unseen < CLASSES_BEFORE[name][1]
+    }
+    assert missed == {}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -41,6 +52,9 @@ def test_addresses_of_twenty_countries_are_taken_out() -> None:
         "one oh " * 200,
         "go to " * 200,
         "lives at No. 5 x " * 60,
+        "mark and " * 100,
+        "sechs sieben " * 100,
+        "code for the " * 100,
     ],
 )
 def test_a_text_that_looks_like_an_address_without_end_takes_no_time_without_end(text: str) -> None:
@@ -65,6 +79,17 @@ def test_sentences_that_name_nobody_are_left_alone() -> None:
         ("she moved to bog cottage nine last week", "she moved to [address] last week"),
         ("sie wohnt in Am Bichl 12, Zenzl weiß es", "sie wohnt in [address]"),
         ("moved to three of the bedrooms", None),
+        ("will fixed it, may did not", "[name] fixed it, may did not"),
+        ("mark this as read, it may rain", None),
+        ("juergen says will may not come", "[name] says will may not come"),
+        ("die nummer ist null eins sieben sechs vier null", "die nummer ist [phone]"),
+        ("zähl null eins zwei drei vier fünf sechs sieben", None),
+        ("op dorpsstraat vierenvijftig", "op [address]"),
+        ("na Rua das Dores, 280", "na [address]"),
+        ("le code du portail est sept deux neuf un", "le code du portail est [secret]"),
+        ("the alarm is at six thirty five", None),
+        ("they won 6-4, 3-6, 7-6 in two hours", None),
+        ("is the iPhone 14 Pro Max like the Samsung UE55TU7020", None),
         ("my brother Karl-Heinz is here", "my brother [name] is here"),
         ("turn on the light at 20:15 for 45 minutes at 21.5 degrees", None),
         ("wake me at 6:30 on 2026-11-28", None),

@@ -65,6 +65,47 @@ FRAMES = (
     ),
 )
 """What follows says where, whatever it looks like."""
+# Streets end in these as well, and so does much else: behind "from" and a number alone.
+_PLAIN = (
+    r"banks?|rise|view|side|row|walk|green|brow|end|fold|yard|bottom|top|garth|reach|hey|mead|meadows?|orchards?|moor|edge|"
+    r"heath|hollow|dell|copse|woods?|brook|beck|hurst|le[ay]s?|acres?|downs?|fields?|croft|barns?|mill|spinney|paddocks?|"
+    r"warren|weir|lock|ford|tor|fell|gill|rigg|knoll|mound|coombe|combe|glade|nook|ride|drift|brae|loan|butts|hythe|pound|"
+    r"quarry|wells?|cross|stile|gate|park|approach|bridge|landing|steps|staithe|wharf|haven|prospect|slip|vale|common|strand|"
+    r"parade|cottages|almshouses|villas"
+)
+_NOT_NAMED = (
+    r"the|a|an|in|on|off|of|to|at|from|for|and|or|by|with|is|are|was|my|your|our|his|her|their|other|far|front|back|left|"
+    r"right|opposite|this|that|then|when|please|today|tonight|tomorrow|half|quarter|past|o'?clock|am|pm|north|south|east|west"
+)
+_FROM = r"from|at|to|near|outside|opposite|behind|beside"
+PLAIN = (
+    re.compile(
+        rf"\b(?:{_FROM})\s+(?P<where>{_NUMBER},? (?:(?!(?:{_NOT_NAMED}|{_EN})\b)[^\W\d_][\w'’-]+ ){{1,2}}?(?:{_PLAIN})\b)",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"\b(?:{_FROM})\s+(?P<where>{_NUMBER},? the (?:{_PLAIN})\b){_OVER}", re.IGNORECASE),
+)
+"""A house in a street whose last word is a plain one: "from sixteen thistle bank"."""
+_FRONT = (
+    r"rue|avenue|boulevard|chemin|impasse|quai|all[ée]e|cours|passage|place(?= d)|calle|avenida|plaza|paseo|camino|carrera|glorieta|"
+    r"via|viale|piazza|corso|vicolo|largo|rua|praça|travessa|alameda|estrada|ulic[aeyęą]|alej(?:a|i|ę|ach|e|ami)|plac(?:u|em)?|"
+    r"osiedl[eu]|rond(?:o|zie)|skwer\w*"
+)
+_BACK = (
+    r"stra(?:ß|ss)e|str|weg|gasse|platz|allee|ring|damm|ufer|markt|hof|stieg|steig|graben|chaussee|straat|laan|plein|kade|gracht|singel|"
+    r"steeg|dijk|pad|dreef|baan"
+)
+_SMALL = r"(?:de|del|da|do|das|dos|della|dei|delle|degli|des|du|la|le|les|las|los)"
+STREET_BEFORE = re.compile(
+    rf"(?:(?<!\w)(?:{_FRONT}) (?:{_SMALL} ){{0,2}}(?:[^\W\d_][\w'’.-]* ){{1,3}}?|(?<!\w)[^\W\d_][\w-]*(?:{_BACK}) )"
+    r"(?:(?:nummer|num[ée]ro|numero|número|numer) )?$",
+    re.IGNORECASE,
+)
+"""A street before its house, whose number is a word."""
+STREET_AFTER = re.compile(
+    rf"(?: bis| ter)?,? (?:{_FRONT}) (?:{_SMALL} |d'|l'|de l'){{0,2}}[^\W\d_][\w'’-]+", re.IGNORECASE
+)
+"""A street behind its number, as in French."""
 A_NAME = re.compile(rf"\b(?!(?:{_EN}|and|the|half|quarter|past|about|around)\b)[^\W\d_]{{3,}}", re.IGNORECASE)
 """A word that is no number: without one, "at 40" is no place."""
 NO_PLACE = re.compile(

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from perslm_runtime import private_people
 from perslm_runtime.private_numbers import Span
 from perslm_runtime.relations import ROLES
 
@@ -251,9 +252,23 @@ _INTRODUCED = tuple(
 )
 
 
+# Letters that Unicode takes for no accented ones, and people write without their stroke.
+_NO_ACCENT = str.maketrans("łŁøØđĐıðÐ", "lLoOdDidD")
+# What a keyboard without the letter writes instead.
+_WRITTEN_OUT = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("ø", "oe"), ("å", "aa"), ("æ", "ae"))
+
+
 def folded(text: str) -> str:
     """Lower case without accents, letter for letter: places in it are places in the text."""
-    return "".join((unicodedata.normalize("NFD", letter)[0].lower() or letter)[:1] for letter in text)
+    plain = text.translate(_NO_ACCENT)
+    return "".join((unicodedata.normalize("NFD", letter)[0].lower() or letter)[:1] for letter in plain)
+
+
+def _written_out(name: str) -> str:
+    plain = unicodedata.normalize("NFC", name).lower()
+    for letter, letters in _WRITTEN_OUT:
+        plain = plain.replace(letter, letters)
+    return plain
 
 
 class Names:
@@ -262,7 +277,7 @@ class Names:
     def __init__(self, names: Iterable[str], kind: str = NAME) -> None:
         self._kind = kind
         wanted: set[str] = set()
-        for name in names:
+        for name in (way for one in names for way in dict.fromkeys((one, _written_out(one)))):
             whole = " ".join(folded(name).split())
             parts = re.split(r"[\s]+", whole) if kind == NAME else []
             wanted |= {part.strip(".,'’") for part in (whole, *parts)}
@@ -292,7 +307,9 @@ class Names:
             return True
         if start == 0 and text[start:end].lower() in _MONTHS and _DOES.match(text, end):
             return True  # a month wants nothing
-        return not capital and _BEFORE_END.search(text[:start]) is not None and _stands_alone(text, end)
+        if not capital and _BEFORE_END.search(text[:start]) is not None and _stands_alone(text, end):
+            return True
+        return text[start:end].lower() not in _THINGS and private_people.is_somebody(text, start, end)
 
 
 def _stands_alone(text: str, end: int) -> bool:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import phonenumbers
 
+from perslm_runtime.private_digits import Run, runs
+
 PHONE, CARD, NUMBER = "phone", "card", "number"
 
 
@@ -41,34 +43,72 @@ _CALLED = re.compile(
 _DIGITS = "zero|oh|o|one|two|three|four|five|six|seven|eight|nine"
 _TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
 _TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-_ONE_SAID = rf"(?:(?:double|triple|treble) (?:{_DIGITS})|(?:{_TENS})(?:[ -](?:{_DIGITS}))?|{_TEENS}|{_DIGITS}|hundred|\d{{1,4}})"
+ONE_SAID = rf"(?:(?:double|triple|treble) (?:{_DIGITS})|(?:{_TENS})(?:[ -](?:{_DIGITS}))?|{_TEENS}|{_DIGITS}|hundred|\d{{1,4}})"
 _SAID = re.compile(
-    rf"(?<![\w'])(?:plus |area code )?{_ONE_SAID}(?:(?:,? |-){_ONE_SAID}){{4,}}(?![\w'])", re.IGNORECASE
+    rf"(?<![\w'])(?:plus |area code )?{ONE_SAID}(?:(?:,? |-){ONE_SAID}){{4,}}(?![\w'])", re.IGNORECASE
+)
+# Who is called, in languages whose numbers private_digits.py knows.
+_CALLED_ELSEWHERE = re.compile(
+    r"\b(?:\w*nummer|handy|\w*telefon\w*|durchwahl|(?:zurück)?ruf(?:e|en)?|anrufen|wähle?|unter|notier\w*|num[ée]ro|r?appelle\w*|"
+    r"t[ée]l[ée]phone|portable|fixe|note|joindre|compose|numer\w*|(?:ri)?chiama\w*|telefono|cellulare|segna|tel[ée]fono|número|"
+    r"ll[aá]ma\w*|marca|móvil|fijo|apunta|anota|bel|bellen|terugbellen|telefoon\w*|mobiel\w*|schrijf|(?:od|za)?dzwoń|komórk\w*|zapisz|"
+    r"liga\w*|telefone|telemóvel|celular|disca|contacto)\b(?:\W+\w+){0,5}?\W+$",
+    re.IGNORECASE,
+)
+_FEWEST_WORDS, _FEWEST_WORDS_CALLED = 6, 4
+# "6-4, 3-6": sets and matches, two numbers and again two.
+_SCORES = re.compile(
+    r"(?<![\w-])\d{1,3}[-\u2013]\d{1,3}(?:(?:, (?:and )?| and )\d{1,3}[-\u2013]\d{1,3})+(?![\w-])"
 )
 _FEWEST_DIGITS = 6
+_FEWEST_OF_ACCOUNT = 14
 _CARD_DIGITS = range(13, 20)
 
 
 def spans(text: str, regions: Sequence[str]) -> Iterator[Span]:
     """Every such number. `regions` are the countries whose way of writing a phone number is known ("US", "DE")."""
     for found in _ACCOUNT.finditer(text):
-        if sum(letter.isdigit() for letter in found[0]) >= _FEWEST_DIGITS:
+        said = found[0].replace(" ", "")
+        if len(said) >= _FEWEST_OF_ACCOUNT and sum(map(str.isdigit, said)) >= _FEWEST_DIGITS:
             yield Span(*found.span(), NUMBER)
     for found in _SOCIAL.finditer(text):
         yield Span(*found.span(), NUMBER)
-    if re.search(r"\d", text):
-        for found in _CALLED.finditer(text):
-            yield Span(*found.span("number"), PHONE)
-        for found in _GROUPED.finditer(text):
-            if (kind := _kind_of(found[0])) is not None:
-                yield Span(*found.span(), kind)
-        for region in regions if _MANY.search(text) else ():  # 0.1 ms a country
-            for match in phonenumbers.PhoneNumberMatcher(text, region):
-                yield Span(match.start, match.end, PHONE)
+    scores = [found.span() for found in _SCORES.finditer(text)]
+    for span in (*(_in_digits(text, regions) if re.search(r"\d", text) else ()), *_in_words(text)):
+        if not any(start <= span.start and span.end <= end for start, end in scores):
+            yield span
+
+
+def _in_words(text: str) -> Iterator[Span]:
     for found in _SAID.finditer(text):
         count = _count_said(found[0])
         if count >= _FEWEST_DIGITS - 1:
             yield Span(*found.span(), CARD if count in _CARD_DIGITS else PHONE)
+    for run in runs(text):
+        if _is_somebodys(run, text):
+            yield Span(run.start, run.end, CARD if len(run.said) in _CARD_DIGITS else PHONE)
+
+
+def _is_somebodys(run: Run, text: str) -> bool:
+    """Whether a number in words is one that is called: by what stands before it, or by its many digits."""
+    if run.counts:
+        return False
+    if len(run.said) >= _FEWEST_WORDS and not run.large:
+        return True
+    return (len(run.said) >= _FEWEST_WORDS_CALLED or run.digits >= _FEWEST_DIGITS) and _CALLED_ELSEWHERE.search(
+        text[: run.start]
+    ) is not None
+
+
+def _in_digits(text: str, regions: Sequence[str]) -> Iterator[Span]:
+    for found in _CALLED.finditer(text):
+        yield Span(*found.span("number"), PHONE)
+    for found in _GROUPED.finditer(text):
+        if (kind := _kind_of(found[0])) is not None:
+            yield Span(*found.span(), kind)
+    for region in regions if _MANY.search(text) else ():  # 0.1 ms a country
+        for match in phonenumbers.PhoneNumberMatcher(text, region):
+            yield Span(match.start, match.end, PHONE)
 
 
 def is_card(digits: str) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from perslm_runtime import private_frames, private_streets, private_towns
+from perslm_runtime.private_digits import runs
 from perslm_runtime.private_numbers import Span
 
 ADDRESS = "address"
@@ -77,6 +78,18 @@ _MORE = re.compile(
 )
 _FOLLOWS = (_MORE, private_streets.MORE)
 _FLAT_BEFORE = re.compile(rf"(?<!\w)(?i:{_FLAT}+|{_PART} ?)$")
+# "iPhone 14 Pro Max": what is sold with a number and words behind it.
+_EDITION = re.compile(
+    r"\d+\w? (?:\w+ )*(?:Pro|Max|Plus|Ultra|Mini|Lite|Air|Edition|Premium|Deluxe|Extended|Remastered|Detect|Absolute|SE|XL|Fold|"
+    r"Flip|Gen|Series|Home|Professional|Enterprise|Slim|Digital|Standard|Collection|Remake|Part|Episode|Season|Volume|Chapter)\b(?! (?:St|Rd|Road|Street|"
+    r"Avenue|Ave|Lane|Drive|Close|Court)\b)"
+)
+_COUNTING = re.compile(rf"\b(?:from|between) {_NUMBER} (?:down |up )?(?:to|and) $", re.IGNORECASE)
+_COUNTED = re.compile(
+    r" ?(?:%|uhr|minut\w*|stunden?|sekunden?|grad|prozent|jahre?|tage?|euros?|heures?|pour cent|degr[ée]s?|jours?|horas?|por cento|"
+    r"por ciento|grados?|días|ore|gradi|per cento|giorni|uur|graden|procent|dagen|godzin\w*|stopni\w*|dni|graus|dias)(?!\w)",
+    re.IGNORECASE,
+)
 _CLAUSE = (
     r"(?=[.;!?](?:\s|$)|$|,? (?:and|but|so|because|remember|please|which|if|when|now|tomorrow|tonight|today|last|next|at)\b"
     r"| by (?:bus|car|bike|train|foot)\b)"
@@ -105,7 +118,8 @@ def spans(text: str) -> Iterator[Span]:
     """Every address, as far as it can be told, with the flat, town and postcode beside it."""
     for form in _FIND if _COUNTS.search(text) else ():
         for match in form.finditer(text):
-            yield _whole(text, *match.span())
+            if not _is_no_address(text, *match.span()):
+                yield _whole(text, *match.span())
     for form in (*private_streets.FORMS, *private_towns.FORMS):
         for match in form.finditer(text):
             yield _whole(text, *match.span())
@@ -114,8 +128,15 @@ def spans(text: str) -> Iterator[Span]:
             yield _whole(text, *match.span())
     for form in (*_TOLD, *private_streets.TOLD, private_towns.ADDRESS_IS):
         for match in form.finditer(text):
-            if not _SOMEBODYS.match(match["where"]) and "@" not in match["where"]:
+            where = match["where"]
+            if not _SOMEBODYS.match(where) and "@" not in where and not _is_no_address(text, *match.span("where")):
                 yield _whole(text, *match.span("where"))
+    yield from _told_in_words(text)
+    yield from _framed(text)
+
+
+def _framed(text: str) -> Iterator[Span]:
+    """What a sentence says to be where somebody lives, goes or has something brought."""
     for form in private_frames.FRAMES if _COUNTS.search(text) else ():
         for match in form.finditer(text):
             where = match["where"]
@@ -125,6 +146,26 @@ def spans(text: str) -> Iterator[Span]:
                 and "@" not in where
             ):
                 yield Span(*match.span("where"), ADDRESS)
+
+
+def _told_in_words(text: str) -> Iterator[Span]:
+    """Houses whose number is a word of another language, and English ones in a street with a plain name."""
+    for run in runs(text):
+        if _COUNTED.match(text, run.end) or run.counts:
+            continue
+        if (street := private_frames.STREET_BEFORE.search(text, 0, run.start)) is not None:
+            yield _whole(text, street.start(), run.end)
+        if (street := private_frames.STREET_AFTER.match(text, run.end)) is not None:
+            yield _whole(text, run.start, street.end())
+    for form in private_frames.PLAIN if _COUNTS.search(text) else ():
+        for match in form.finditer(text):
+            if not private_frames.NO_PLACE.match(match["where"]):
+                yield Span(*match.span("where"), ADDRESS)
+
+
+def _is_no_address(text: str, start: int, end: int) -> bool:
+    """Whether it is the number of a product, or the end of what is counted: "Pixel 8 Pro Max", "from two to one"."""
+    return _EDITION.match(text, start, end) is not None or _COUNTING.search(text, 0, start) is not None
 
 
 def _whole(text: str, start: int, end: int) -> Span:

@@ -55,7 +55,7 @@ _OPENS = (
 )
 _TOLD = re.compile(
     rf"\b{_OPENS}(?: (?:for|of|to|on|at|from) (?:(?!is\b|are\b|was\b)[\w'’-]+ ?){{1,5}}?)?\s*"
-    rf"(?:(?: now| still| always)? ?(?:is|are|was|equals|=|:|reads|to) *(?:now |still |called )?| )"
+    rf"(?:(?: now| still| always)? ?(?:is|are|was|['’]s(?! (?:pass|pin|code|user|key))|equals|=|:|reads|to) *(?:now |still |called )?| )"
     rf"(?P<value>\S.*?)(?=[.!?]*$|[.;!?]\s|, |,? (?:and|but|so|because|remember|please)\b)",
     re.IGNORECASE,
 )
@@ -99,7 +99,7 @@ def spans(text: str) -> Iterator[Span]:
 
 
 def _is_secret(before: str, value: str) -> bool:
-    says = re.search(r"(?:\b(?:is|are|was|equals|reads|called|now|still|to)|[=:])\s*$", before) is not None
+    says = re.search(r"(?:\b(?:is|are|was|equals|reads|called|now|still|to)|['’]s|[=:])\s*$", before) is not None
     if _ORDINARY.match(value):
         return False
     if _ANY_WORD.search(before):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 CAPITAL = r"[A-ZÀ-ÞČŠŽŁŚĆŹŻŘĎŤŇĚŮŐŰĞİŞ][\w'’.-]*+"
-_SMALL = r"de|du|des|la|le|les|l'|d'|del|della|dello|dei|degli|delle|di|da|do|das|dos|der|den|dem|van|von|an|a|y|e|et|II"
+# The longer first: what is taken is not given back, and "da" would leave the s of "das" to nobody.
+_SMALL = r"della|dello|degli|delle|dei|del|des|dem|den|der|de|das|dos|da|do|du|di|les|la|le|l'|d'|van|von|an|a|y|et|e|II"
 _NAME = rf"(?:(?:{_SMALL}) ?){{0,3}}+{CAPITAL}(?: (?:(?:{_SMALL}) ){{0,2}}+(?:{CAPITAL}|\d{{1,2}} de \w+)){{0,4}}"
 _HOUSE = r"(?:,? ?(?:n[ro]?\.?[:º°]?|nº|č\.|#|no) ?)?\d{1,5}(?: ?[a-zA-Z]\b)?(?:[/-]\d{1,4}){0,3}(?: [A-Z]\b)?(?: \d{1,3}\b(?!\s?\d))?"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perslm_runtime import private_numbers, private_places, private_secrets
+from perslm_runtime import private_codes, private_numbers, private_places, private_secrets
 from perslm_runtime.private_names import Names, introduced
 from perslm_runtime.private_numbers import Span
 from perslm_runtime.private_places import ADDRESS
@@ -71,6 +71,7 @@ class Redaction:
 
     def _found(self, text: str) -> Iterator[Span]:
         yield from private_secrets.spans(text)
+        yield from private_codes.spans(text)
         yield from private_numbers.spans(text, self._regions)
         yield from private_places.spans(text)
         yield from self._names.spans(text)
