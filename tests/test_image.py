@@ -20,7 +20,6 @@ from perslm_build import (
     image_boards,
     image_boot,
     image_files,
-    image_full,
     image_llama,
     image_manifest,
     image_packages,
@@ -415,29 +414,3 @@ def test_files_of_other_owners_can_be_made_without_root(tmp_path: Path) -> None:
     if "user namespace" in done.stderr or "uid_map" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip(f"user namespaces are closed here: {done.stderr.strip()}")
     assert done.stdout.split() == ["0", "417", "33"], done.stderr
-
-
-def good() -> dict[str, object]:
-    return {"same_bytes": True, "left_behind": [], "packed_mb": 700}
-
-
-def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
-    assert image_full.wrong(good()) == []
-    assert image_full.wrong(good() | {"same_bytes": False}) == [
-        "builds from the same packages have different bytes"
-    ]
-    assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
-    assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]
-
-
-def test_what_a_build_leaves_behind_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
-    assert image_full.traces(tmp_path) == set()
-    (tmp_path / "proc/self/mounts").write_text("proc /var/cache/perslm/image/.root-x/proc proc rw 0 0\n")
-    (tmp_path / "proc/sys/fs/binfmt_misc").mkdir(parents=True)
-    (tmp_path / "proc/sys/fs/binfmt_misc/qemu-aarch64").touch()
-    assert image_full.traces(tmp_path) == {
-        "mount /var/cache/perslm/image/.root-x/proc",
-        "registered qemu-aarch64",
-    }

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ log = logging.getLogger("perslm.sound")
 ECHO_SOURCE, ECHO_SINK = "perslm_echo_source", "perslm_echo_sink"
 _WAYS = {"PULSE_SOURCE": ECHO_SOURCE, "PULSE_SINK": ECHO_SINK}
 _PATIENCE_S = 3.0
+_LED_S, _AGAIN_S = 5.0, 0.25  # how long a new canceller may take to be led to, and how often it is tried
 # Its gain control turned the microphone of the whole machine down to 33 % and left it so; gain and noise are ours.
 _AEC = "analog_gain_control=0 digital_gain_control=0 noise_suppression=0 high_pass_filter=1"
 
@@ -127,14 +129,28 @@ class EchoCanceller:
             )
         if not await self._loaded() and not await self._load(heard, played):
             return Bound(False, "the sound server has no module-echo-cancel: install it, or use a headset")
-        for stream in heard:
-            await self._server.pactl("move-source-output", str(stream["index"]), ECHO_SOURCE)
-        for stream in played:
-            await self._server.pactl("move-sink-input", str(stream["index"]), ECHO_SINK)
-        if await self.leads():
+        if await self._led(heard, played):
             self._point()
             return Bound(True, "module-echo-cancel (webrtc)")
         return Bound(False, "the sound server does not lead our streams through its echo canceller")
+
+    async def _led(self, heard: Sequence[dict[str, Any]], played: Sequence[dict[str, Any]]) -> bool:
+        """Lead the streams through it, until they go there or it takes too long.
+
+        PipeWire answers before the canceller's devices can be led to: of what was moved at once, the microphone's
+        stream stayed where it was on an emulated board, for as long as it was open.
+        """
+        deadline = time.monotonic() + _LED_S
+        while True:
+            for stream in heard:
+                await self._server.pactl("move-source-output", str(stream["index"]), ECHO_SOURCE)
+            for stream in played:
+                await self._server.pactl("move-sink-input", str(stream["index"]), ECHO_SINK)
+            if await self.leads():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            await anyio.sleep(_AGAIN_S)
 
     def _point(self) -> None:
         """Have streams that are opened from now on go its way from their first sample on.
