@@ -33,7 +33,7 @@ def kept(folder: Path, report: dict[str, Any]) -> Path:
     return file
 
 
-BUILDS = {"cold": {"seconds": 1}, "warm": {}, "replay": {}, "packed_mb": 1, "same_bytes": True, "deb_mb": 1}
+BUILDS = {"cold": {"seconds": 1}, "warm": {}, "replay": {}, "packed_mb": 1, "same_bytes": True}
 
 
 def test_a_board_that_is_tried_again_keeps_what_was_built_and_says_when(tmp_path: Path) -> None:

@@ -23,17 +23,7 @@ from perslm_build.terminal import SetupError, say, step
 
 RESULT = locks.ROOT / "benchmarks" / "results" / "image-full.json"
 _MOST_PACKED_MB = 1200
-_OF_THE_BUILDS = (
-    "cold",
-    "warm",
-    "replay",
-    "board_asked_for",
-    "packed_mb",
-    "sha256",
-    "same_bytes",
-    "deb_mb",
-    "left_behind",
-)
+_OF_THE_BUILDS = ("cold", "warm", "replay", "board_asked_for", "packed_mb", "sha256", "same_bytes", "left_behind")
 
 
 def run(*, voice: bool) -> None:
@@ -71,7 +61,7 @@ def run(*, voice: bool) -> None:
 
 
 def board_again(*, voice: bool) -> None:
-    """The emulated board's part alone, after what was wrong there is mended, with the last report's builds.
+    """The emulated board's part alone, once what was wrong there is mended: the last report's image, a new deb.
 
     The report names the commit and the day of both. Raises SetupError where the image in dist/ is not one that the
     last report compared, and at what is wrong.
@@ -79,6 +69,7 @@ def board_again(*, voice: bool) -> None:
     begin = time.monotonic()
     facts = {**_facts(), **of_the_builds(RESULT, flash.chosen_image())}
     try:
+        facts["deb_mb"] = round(deb.build().stat().st_size / 1e6)
         facts["board"] = flash_test.run(voice=voice)
         facts["wrong"] = wrong(facts)
     except SetupError as error:
