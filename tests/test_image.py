@@ -278,6 +278,15 @@ def test_a_library_of_the_wrong_variant_is_never_shipped(tmp_path: Path) -> None
         image_llama.check(tmp_path, image_llama.BASELINE)
 
 
+def test_a_library_that_names_the_folder_it_was_compiled_in_is_refused(tmp_path: Path) -> None:
+    for name in image_llama.LIBRARIES:
+        (tmp_path / name).write_bytes(ARM + b"\0/llama/source/ggml.c\0")
+    image_llama.tells_nothing(tmp_path, Path("/home/somebody/.cache/llama"))
+    (tmp_path / "libggml.so").write_bytes(ARM + b"\0/home/somebody/.cache/llama/source/ggml.c\0")
+    with pytest.raises(SetupError, match=r"libggml\.so names /home/somebody"):
+        image_llama.tells_nothing(tmp_path, Path("/home/somebody/.cache/llama"))
+
+
 def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("files of several owners are root's to make")
