@@ -20,7 +20,6 @@ from perslm_build import (
     image_boards,
     image_boot,
     image_files,
-    image_full,
     image_llama,
     image_manifest,
     image_packages,
@@ -279,6 +278,15 @@ def test_a_library_of_the_wrong_variant_is_never_shipped(tmp_path: Path) -> None
         image_llama.check(tmp_path, image_llama.BASELINE)
 
 
+def test_a_library_that_names_the_folder_it_was_compiled_in_is_refused(tmp_path: Path) -> None:
+    for name in image_llama.LIBRARIES:
+        (tmp_path / name).write_bytes(ARM + b"\0/llama/source/ggml.c\0")
+    image_llama.tells_nothing(tmp_path, Path("/home/somebody/.cache/llama"))
+    (tmp_path / "libggml.so").write_bytes(ARM + b"\0/home/somebody/.cache/llama/source/ggml.c\0")
+    with pytest.raises(SetupError, match=r"libggml\.so names /home/somebody"):
+        image_llama.tells_nothing(tmp_path, Path("/home/somebody/.cache/llama"))
+
+
 def test_what_is_laid_down_starts_by_itself_and_holds_nothing_of_the_builder(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("files of several owners are root's to make")
@@ -415,29 +423,3 @@ def test_files_of_other_owners_can_be_made_without_root(tmp_path: Path) -> None:
     if "user namespace" in done.stderr or "uid_map" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip(f"user namespaces are closed here: {done.stderr.strip()}")
     assert done.stdout.split() == ["0", "417", "33"], done.stderr
-
-
-def good() -> dict[str, object]:
-    return {"same_bytes": True, "left_behind": [], "packed_mb": 700}
-
-
-def test_a_full_report_is_good_or_says_what_is_wrong() -> None:
-    assert image_full.wrong(good()) == []
-    assert image_full.wrong(good() | {"same_bytes": False}) == [
-        "builds from the same packages have different bytes"
-    ]
-    assert "mount /x" in image_full.wrong(good() | {"left_behind": ["mount /x"]})[0]
-    assert "1201 MB" in image_full.wrong(good() | {"packed_mb": 1201})[0]
-
-
-def test_what_a_build_leaves_behind_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
-    assert image_full.traces(tmp_path) == set()
-    (tmp_path / "proc/self/mounts").write_text("proc /var/cache/perslm/image/.root-x/proc proc rw 0 0\n")
-    (tmp_path / "proc/sys/fs/binfmt_misc").mkdir(parents=True)
-    (tmp_path / "proc/sys/fs/binfmt_misc/qemu-aarch64").touch()
-    assert image_full.traces(tmp_path) == {
-        "mount /var/cache/perslm/image/.root-x/proc",
-        "registered qemu-aarch64",
-    }

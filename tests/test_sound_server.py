@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -129,3 +130,29 @@ async def test_the_echo_canceller_is_between_us_and_the_devices_and_goes_with_us
     assert ECHO_SINK not in {one["name"] for one in await server.listed("sinks")}
     left = [one["value_percent"] for source in await server.listed("sources") for one in source["volume"].values()]
     assert set(left) == {"100%"}, "the canceller's gain control would leave the microphone turned down"
+
+
+async def test_a_microphone_that_comes_later_is_led_through_the_canceller_too(
+    pulse: Pulse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PULSE_SOURCE", "PULSE_SINK"):
+        monkeypatch.delenv(name)
+    echo = EchoCanceller(SoundServer())
+    pactl = partial(anyio.to_thread.run_sync, pulse.pactl)
+    await pactl("load-module", "module-null-sink", "sink_name=other", "norewinds=1")
+    await pactl("set-default-source", "other.monitor")
+    await pactl("set-default-sink", "spk")
+    card = SoundCard(Audio(echo_cancel=True), echo=echo)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(card.run)
+        assert "source_master=other.monitor sink_master=spk" in (await pactl("list", "short", "modules") or "")
+        assert (await echo.bind()).in_force
+        assert (await pactl("list", "short", "modules") or "").count("module-echo-cancel") == 1, "it fitted"
+        await pactl("set-default-source", "mic_in.monitor")
+        assert (await echo.bind()).in_force
+        modules = await pactl("list", "short", "modules") or ""
+        assert modules.count("module-echo-cancel") == 1
+        assert "source_master=mic_in.monitor sink_master=spk" in modules
+        assert await echo.leads()
+        tasks.cancel_scope.cancel()
+    assert "module-echo-cancel" not in (await pactl("list", "short", "modules") or "")

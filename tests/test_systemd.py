@@ -157,6 +157,10 @@ def test_the_users_of_the_units_are_made_and_own_their_folders(tmp_path: Path) -
     assert (tmp_path / "var/lib/systemd/linger/perslm").is_file()
     alsa = (tmp_path / "var/lib/perslm/.asoundrc").read_text()
     assert alsa.splitlines()[0].startswith("pcm.!default { type pulse fallback")
+    pipewire = tmp_path / "var/lib/perslm/.config/pipewire/pipewire.conf.d/perslm.conf"
+    assert pipewire.read_text().splitlines()[0] == "context.properties = { clock.power-of-two-quantum = false }"
+    assert "\\" not in pipewire.read_text()
+    assert str(pipewire.stat().st_uid) == users["perslm"][2], "it is read by that user's own server"
 
 
 @pytest.mark.parametrize("profile", PROFILES)

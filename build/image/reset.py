@@ -14,8 +14,9 @@ ON_THE_CARD = ("factory-reset", "factory-reset.txt")  # Windows hides the second
 MARK = Path("var/lib/perslm-firstboot/factory-reset")
 KEEP_NETWORK = "keep the network"  # what the mark may say
 
-# Models came with the card and hold nothing of anybody; a training host's may be taught by somebody's words.
-_KEPT_OF_DATA = ("models", ".asoundrc")
+# Models came with the card and hold nothing of anybody, nor does how sound is led; a training host's models may be
+# taught by somebody's words.
+_KEPT_OF_DATA = ("models", ".asoundrc", ".config")
 _FOLDERS = ("etc/perslm", "var/lib/perslm-broker", "var/lib/perslm-release", "var/lib/NetworkManager", "root")
 _FILES = (
     "etc/credstore/perslm.mqtt_password",

@@ -43,7 +43,7 @@ def try_package(board: Board, listener: Listener, package: Path) -> dict[str, An
     installed_s = round(time.monotonic() - begin)
     listener.connect(_LIMIT_S)  # the broker went, and is the package's now
     listener.until("state", _LIMIT_S, state="online")
-    version = board.ssh("dpkg-query -W -f '${Version}' perslm; readlink -f /proc/$(pgrep -f 'perslm run')/cwd")
+    version = board.ssh("dpkg-query -W -f '${Version}' perslm")
     unit = board.ssh("systemctl show -p FragmentPath --value perslm.service")
     if unit != "/usr/lib/systemd/system/perslm.service":
         raise SetupError(f"not the package's unit runs, but {unit}")
@@ -53,7 +53,7 @@ def try_package(board: Board, listener: Listener, package: Path) -> dict[str, An
         raise SetupError(f"the package's PersLM does not know what the card's did: {found}")
     return {
         "deb_refused_on_a_card": True,
-        "deb_version": version.split("/")[0],
+        "deb_version": version,
         "deb_installed_s": installed_s,
         "deb_install_to_online_s": round(time.monotonic() - begin),
         "deb_recalled": "there",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import time
 import wave
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ _AS_USER = (
     "setpriv --reuid=perslm --regid=perslm --init-groups env XDG_RUNTIME_DIR=/run/user/$(id -u perslm) "
     "HOME=/var/lib/perslm"
 )
+# A room is never digitally silent: a microphone of nothing but zeros is opened anew, at times amid a question.
+_ROOM = (
+    "systemd-run --quiet --collect --unit=perslm-test-room -p User=perslm -p Restart=always "
+    "-E XDG_RUNTIME_DIR=/run/user/$(id -u perslm) paplay --device=mic /run/room.wav"
+)
+_ROOM_S, _ROOM_LEVEL, _RATE_HZ = 20, 12, 16_000
 
 
 def converse(board: Board, listener: Listener, folder: Path) -> dict[str, object]:
@@ -37,8 +45,9 @@ def converse(board: Board, listener: Listener, folder: Path) -> dict[str, object
     Raises SetupError where the microphone or loudspeaker does not open, or where neither the question nor the
     answer comes through in three tries.
     """
-    question = spoken(_QUESTION, folder / "question.wav")
-    board.put(question, "/run/question.wav")
+    board.put(spoken(_QUESTION, folder / "question.wav"), "/run/question.wav")
+    board.put(room(folder / "room.wav"), "/run/room.wav")
+    board.ssh(_ROOM)
     opened = _opened(listener)
     facts: dict[str, object] = {}
     for attempt in range(1, _TRIES + 1):
@@ -46,8 +55,10 @@ def converse(board: Board, listener: Listener, folder: Path) -> dict[str, object
             "echo_cancel": opened.get("echo_cancel"),
             "sound_tries": attempt,
             **_turn(board, listener, folder, f"listen-{attempt}"),
+            "sound_frames_a_cycle": cycle(board.ssh(f"{_AS_USER} pw-top -b -n 2")),
         }
         if alike(_QUESTION, str(facts["understood"])) and alike(str(facts["spoken"]), str(facts["card_played"])):
+            board.ssh("systemctl stop perslm-test-room")
             return facts
     raise SetupError(f"the board does not hear or speak as it should: {facts}")
 
@@ -95,6 +106,12 @@ def _turn(board: Board, listener: Listener, folder: Path, transaction: str) -> d
     return {"understood": listener.values.get("last_heard"), "spoken": said, "card_played": written(file)}
 
 
+def cycle(table: str) -> dict[str, int]:
+    """Frames a cycle of each running sound card, by pw-top's last table: "R ID QUANT … NAME" a line."""
+    rows = [line.split() for line in table.rpartition("QUANT")[2].splitlines()]
+    return {row[-1]: int(row[2]) for row in rows if row[:1] == ["R"] and row[-1].startswith("alsa_")}
+
+
 def _listens(listener: Listener, transaction: str) -> bool:
     """Wait until the board listens; false where it refused, as while a silent microphone is opened anew."""
     deadline = time.monotonic() + _LIMIT_S
@@ -119,6 +136,18 @@ def piece(heard: Path, begin: int, target: Path) -> Path:
         file.setsampwidth(2)
         file.setframerate(rate_hz)
         file.writeframes(raw[first : first + (len(raw) - first) // frame * frame])
+    return target
+
+
+def room(target: Path) -> Path:
+    """A WAV file of a quiet room: noise at -69 dB, the same each time."""
+    drawn = random.Random(1)  # noqa: S311 - a noise, not a secret
+    samples = array("h", (round(drawn.gauss(0, _ROOM_LEVEL)) for _ in range(_ROOM_S * _RATE_HZ)))
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(_RATE_HZ)
+        file.writeframes(samples.tobytes())
     return target
 
 

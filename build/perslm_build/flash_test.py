@@ -90,7 +90,9 @@ def _flashed(picture: flash.Image, folder: Path, *, voice: bool) -> tuple[Path, 
         f'[wifi]\nssid = "Nowhere"\npassword = "{_WIFI_PASSWORD}"\ncountry = "DE"\n'
         f'[ssh]\nkeys = ["{public}"]\n'
         f'[mqtt]\nbroker = "own"\nlisten = "0.0.0.0"\nuser = "{USER}"\npassword = "{keys.password}"\n'
-        f"[perslm.model]\nmax_reply_tokens = 12\n[perslm.voice]\nenabled = {str(voice).lower()}\n"
+        # A profile's four threads are for a Pi's four cores; beyond the cores there are they wait by computing.
+        "[perslm.model]\nmax_reply_tokens = 12\nthreads = 1\nbatch_threads = 1\n[perslm.stt]\nthreads = 1\n"
+        f"[perslm.voice]\nenabled = {str(voice).lower()}\n"
         "[perslm.mouth]\nduck_others_to = 1\n"  # whoever asks it is another program here, and would be softer
     )
     raw = flash.checked_settings(b"\xef\xbb\xbf" + settings.replace("\n", "\r\n").encode(), "the test's settings")
@@ -300,6 +302,8 @@ def _keep(picture: flash.Image, report: Report, target: Path) -> None:
         "packed_mb": round(picture.packed.stat().st_size / 1e6),
         "unpacked_mb": round(picture.size / 1e6),
         "emulator": "qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 2048",
+        "emulator_of_the_second_start": "the same with -smp 1 -icount shift=0",
+        "threads_of_the_models": 1,
         "host_load": [round(value, 1) for value in os.getloadavg()],
         **report.facts,
     }

@@ -34,6 +34,8 @@ class Variant:
     features: tuple[str, ...] = ()
 
 
+_CALLED = "/llama"  # the folder of the sources, in what a library says
+
 BASELINE = Variant("lib", "armv8-a")
 DOTPROD = Variant("lib-dotprod", "armv8.2-a+dotprod+fp16", ("asimddp", "asimdhp", "fphp"))
 
@@ -59,6 +61,7 @@ def key(pin: locks.Pin) -> str:
         _TOOLCHAIN.read_text(encoding="utf-8"),
         (locks.ROOT / "build" / "llama_cpp.cmake").read_text(encoding="utf-8"),
         [[variant.folder, variant.architecture, variant.features] for variant in (BASELINE, DOTPROD)],
+        _CALLED,
     ]
     return f"{pin.name}-{pin.version}-aarch64-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
 
@@ -77,6 +80,7 @@ def provide(cache: Path, logs: Path) -> Path:
         folder = _build(pin, work, logs)
         for variant in (BASELINE, DOTPROD):
             check(folder / "llama_cpp" / variant.folder, variant)
+            tells_nothing(folder / "llama_cpp" / variant.folder, work)
         folder.rename(finished)
     shutil.rmtree(work, ignore_errors=True)
     return finished
@@ -88,6 +92,8 @@ def _build(pin: locks.Pin, work: Path, logs: Path) -> Path:
     workers = wheels.jobs(os.cpu_count() or 1, wheels.available_bytes())
     env = wheels.build_environment(recipe(BASELINE), work, python, workers)
     env["_PYTHON_HOST_PLATFORM"] = "linux-aarch64"  # the wheel's name: it is not for this machine
+    # Messages name source files: another folder would be other bytes, and a card would tell whose machine it was.
+    env |= dict.fromkeys(("CFLAGS", "CXXFLAGS"), f"-ffile-prefix-map={work}={_CALLED}")
     source = wheels.unpacked(pin, work, python, logs, env)
     shutil.rmtree(work / "out", ignore_errors=True)
     say(f"   log: {logs / 'llama-arm64.log'}")
@@ -138,6 +144,13 @@ def check(folder: Path, variant: Variant) -> None:
             f"{folder / 'libggml-cpu.so'} has {found} dot products and was built for {variant.architecture}: "
             "remove its folder and build it again."
         )
+
+
+def tells_nothing(folder: Path, work: Path) -> None:
+    """That no library names the folder it was compiled in. Raises SetupError: its bytes would be one machine's."""
+    for name in LIBRARIES:
+        if bytes(work) in (folder / name).read_bytes():
+            raise SetupError(f"{name} names {work}: the compiler takes no -ffile-prefix-map, gcc 8 and newer do.")
 
 
 def dot_products(library: Path) -> int:

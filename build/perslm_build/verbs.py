@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -247,9 +248,10 @@ def try_flash(arguments: Sequence[str]) -> int:
 
 
 def prove_image(arguments: Sequence[str]) -> int:
-    """Build an image from nothing, again by its record, compare, boot it; the report is kept (root)."""
+    """Build an image from nothing, again by its record, compare, boot it (root; --from flash-test: boot alone)."""
     set_up(RUN)
-    image_full.run(voice="--without-voice" not in arguments)
+    again = ("--from", "flash-test") in pairwise(arguments)
+    (image_full.board_again if again else image_full.run)(voice="--without-voice" not in arguments)
     return 0
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ log = logging.getLogger("perslm.sound")
 ECHO_SOURCE, ECHO_SINK = "perslm_echo_source", "perslm_echo_sink"
 _WAYS = {"PULSE_SOURCE": ECHO_SOURCE, "PULSE_SINK": ECHO_SINK}
 _PATIENCE_S = 3.0
+_LED_S, _AGAIN_S = 5.0, 0.25  # how long a new canceller may take to be led to, and how often it is tried
 # Its gain control turned the microphone of the whole machine down to 33 % and left it so; gain and noise are ours.
 _AEC = "analog_gain_control=0 digital_gain_control=0 noise_suppression=0 high_pass_filter=1"
 
@@ -119,22 +121,37 @@ class EchoCanceller:
 
     async def bind(self) -> Bound:
         """Load it where it is not, and lead our streams through it; may be called again at any time."""
+        loaded = await self._loaded()
         heard = await self._ours("source-outputs")
         played = await self._ours("sink-inputs")
         if not heard or not played:
             return Bound(
                 False, "our sound goes past the sound server: set audio.microphone and loudspeaker to pulse"
             )
-        if not await self._loaded() and not await self._load(heard, played):
+        if not loaded and not await self._load(heard, played):
             return Bound(False, "the sound server has no module-echo-cancel: install it, or use a headset")
-        for stream in heard:
-            await self._server.pactl("move-source-output", str(stream["index"]), ECHO_SOURCE)
-        for stream in played:
-            await self._server.pactl("move-sink-input", str(stream["index"]), ECHO_SINK)
-        if await self.leads():
+        if await self._led(heard, played):
             self._point()
             return Bound(True, "module-echo-cancel (webrtc)")
         return Bound(False, "the sound server does not lead our streams through its echo canceller")
+
+    async def _led(self, heard: Sequence[dict[str, Any]], played: Sequence[dict[str, Any]]) -> bool:
+        """Lead the streams through it, until they go there or it takes too long.
+
+        PipeWire answers before the canceller's devices can be led to: of what was moved at once, the microphone's
+        stream stayed where it was on an emulated board, for as long as it was open.
+        """
+        deadline = time.monotonic() + _LED_S
+        while True:
+            for stream in heard:
+                await self._server.pactl("move-source-output", str(stream["index"]), ECHO_SOURCE)
+            for stream in played:
+                await self._server.pactl("move-sink-input", str(stream["index"]), ECHO_SINK)
+            if await self.leads():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            await anyio.sleep(_AGAIN_S)
 
     def _point(self) -> None:
         """Have streams that are opened from now on go its way from their first sample on.
@@ -164,6 +181,10 @@ class EchoCanceller:
     async def _load(self, heard: Sequence[dict[str, Any]], played: Sequence[dict[str, Any]]) -> bool:
         source = await self._name("sources", heard[0].get("source"))
         sink = await self._name("sinks", played[0].get("sink"))
+        if source in (None, ECHO_SOURCE):  # of one that has just gone
+            source = await self._device("source")
+        if sink in (None, ECHO_SINK):
+            sink = await self._device("sink")
         answer = await self._server.pactl(
             "load-module",
             "module-echo-cancel",
@@ -180,7 +201,30 @@ class EchoCanceller:
         return answer is not None
 
     async def _loaded(self) -> bool:
-        return any(sink.get("name") == ECHO_SINK for sink in await self._server.listed("sinks"))
+        """Whether it is there. One between other devices goes, as where a microphone was plugged in after us."""
+        answer = await self._server.pactl("list", "short", "modules") or ""
+        for line in answer.splitlines():
+            number, _, rest = line.partition("\t")
+            if rest.startswith("module-echo-cancel") and f"source_name={ECHO_SOURCE} " in rest:
+                if await self._fits(rest):
+                    return True
+                await self._server.pactl("unload-module", number)
+        return False
+
+    async def _fits(self, arguments: str) -> bool:
+        """Whether a canceller of these arguments is between the devices that our streams would take without it."""
+        given = dict(word.split("=", 1) for word in arguments.split() if "=" in word)
+        for side in ("source", "sink"):
+            master, device = given.get(f"{side}_master"), await self._device(side)
+            if master and device and device not in (master, ECHO_SOURCE, ECHO_SINK, f"{ECHO_SINK}.monitor"):
+                return False
+        return True
+
+    async def _device(self, side: str) -> str | None:
+        """The device of a stream of ours that nobody leads: the user's own choice, else the server's."""
+        name = f"PULSE_{side.upper()}"
+        chosen = self._before[name] if self._before else os.environ.get(name)
+        return chosen or (await self._server.pactl(f"get-default-{side}") or "").strip() or None
 
     async def leads(self) -> bool:
         """Whether both our streams go through it now."""
