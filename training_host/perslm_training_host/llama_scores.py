@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,16 @@ PIECE = 512
 _SCORED_FROM = PIECE // 2
 
 F32 = NDArray[np.float32]
+
+
+class Answering(Protocol):
+    """What a file is to a comparison: a Scorer, or its answers kept from before."""
+
+    path: Path
+    words: int
+
+    def logits(self, tokens: Sequence[int], first: int) -> F32:
+        """Logits [len(tokens) - first, words] after each of the tokens from position `first` on."""
 
 
 class Scorer:
@@ -162,8 +172,8 @@ class _Gathered:
 
 
 def compare(
-    parent: Scorer,
-    children: Sequence[Scorer],
+    parent: Answering,
+    children: Sequence[Answering],
     tokens: Sequence[int],
     *,
     told: Callable[[int, int], None] = lambda _done, _total: None,
