@@ -61,6 +61,7 @@ class Scores:
         return {
             "sentences": sum(count for _, count in self.homes),
             "homes": len(self.homes),
+            "by_home": [list(home) for home in self.homes],
             "calls": round(self.calls, 4),
             "calls_95": [round(low, 4), round(high, 4)],
             "wrong_actions": self.wrong_actions,
@@ -70,13 +71,6 @@ class Scores:
             "call_ms_p50": round(statistics.median(self.call_ms)) if self.call_ms else None,
             "wrong": self.wrong,
         }
-
-    def row(self, kinds: Sequence[str]) -> list[str]:
-        """Cells of a table: calls with their interval, memories, then each kind."""
-        low, high = self.interval()
-        memories = f"{statistics.fmean(self.memories):.0%}" if self.memories else ""
-        cells = [f"{self.by_kind[kind][0]}/{self.by_kind[kind][1]}" for kind in kinds]
-        return [f"{self.calls:.1%} ({low:.0%}-{high:.0%})", memories, *cells]
 
 
 def _share(homes: Sequence[tuple[int, int]]) -> float:
