@@ -221,12 +221,13 @@ def _scores(
     from perslm_training_host.student_score import score_file  # noqa: PLC0415 - llama.cpp
     from perslm_training_host.talk_apart import talk_apart  # noqa: PLC0415 - as above
 
-    found: dict[str, dict[str, Any]] = {}
-    for model in models:
-        scores = score_file(model, homes, with_examples=with_examples, threads=threads)
-        found[str(model)] = scores.as_dict()
-        if base is not None:
-            found[str(model)]["talk"] = asdict(talk_apart(base, model, threads=threads))
+    found = {
+        str(model): score_file(model, homes, with_examples=with_examples, threads=threads).as_dict()
+        for model in models
+    }
+    if base is not None:
+        for model, apart in zip(models, talk_apart(base, models, threads=threads), strict=True):
+            found[str(model)]["talk"] = asdict(apart)
     return found
 
 

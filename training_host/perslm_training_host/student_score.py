@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from perslm_runtime.choosing import Form
 from perslm_runtime.errors import CallRefused
@@ -55,7 +56,7 @@ class Scores:
         drawn = sorted(_share(dice.choices(self.homes, k=len(self.homes))) for _ in range(_DRAWS))
         return drawn[_DRAWS // 40], drawn[-_DRAWS // 40]
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Everything as plain values; the sentences that went wrong with what was written."""
         low, high = self.interval()
         return {
