@@ -26,9 +26,8 @@ def host_pages() -> str:
     import typer.main
 
     from perslm_training_host import cli
-    from perslm_training_host.console import Session
 
-    return _pages(typer.main.get_command(cli.build(Session())), "perslm-host")
+    return _pages(typer.main.get_command(cli.build()), "perslm-host")
 
 
 def _pages(top: Any, name: str) -> str:

@@ -194,7 +194,7 @@ def test_talk_is_no_way_from_itself_and_some_way_from_other_weights(tmp_path: Pa
                 noise * torch.randn(512, 128, generator=torch.Generator().manual_seed(0))
             )
         write_gguf(model, make_tokenizer(text), path)
-    same, other = (talk_apart(files[0], path, 12, threads=1) for path in files)
+    same, other = talk_apart(files[0], files, 12, threads=1)
     assert same.answers > 3
     assert (same.kl, same.same_top) == (0.0, 1.0)
     assert other.kl_95[1] > other.kl > 1e-4

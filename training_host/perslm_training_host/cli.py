@@ -11,7 +11,8 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -41,7 +42,7 @@ from perslm_training_host import (
     serving,
     student,
 )
-from perslm_training_host.console import Session, note
+from perslm_training_host.console import Session, note, session_of
 
 # One module a verb, in the order of the story; each has `register(app)`.
 VERBS: tuple[ModuleType, ...] = (
@@ -100,10 +101,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     session = Session(json="--json" in arguments)
     try:
-        app = build(session)
         front = [word for word in arguments if word in {"--json", "--verbose"}]
         rest = [word for word in arguments if word not in {"--json", "--verbose"}]
-        code = app([*front, *rest] or ["--help"], standalone_mode=False, prog_name="perslm-host")
+        words = [*front, *rest] or ["--help"]
+        code = _command()(words, standalone_mode=False, prog_name="perslm-host", obj=session)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the process top is where errors are caught
         ended = _ended_by(error, session)
@@ -115,8 +116,14 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def build(session: Session) -> typer.Typer:
-    """Put the verbs together; they find `session` as their context's object."""
+@cache
+def _command() -> Callable[..., object]:
+    """The command of all verbs: typer makes it of their signatures in a tenth of a second, once a process."""
+    return typer.main.get_command(build())
+
+
+def build() -> typer.Typer:
+    """Put the verbs together; they find the run's session as their context's object."""
     app = typer.Typer(
         name="perslm-host",
         help=_HELP,
@@ -136,8 +143,8 @@ def build(session: Session) -> typer.Typer:
             bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
         ] = False,
     ) -> None:
+        session = session_of(context)
         session.json, session.verbose = as_json, verbose
-        context.obj = session
 
     for module in VERBS:
         module.register(app)

@@ -1,15 +1,15 @@
 """`perslm-host student`: a 135M model that turns what is said at home into the right call, in one command.
 
 `make` is the whole recipe: let the base answer plain talk, let a teacher reword sentences, train, write the 4-bit
-file, score it as the board would use it. The parts are verbs of their own, so that a GPU machine without llama.cpp
-can train and another one finish.
+file and the full-precision one, score both as the board would use them. The parts are verbs of their own, so that
+a GPU machine without llama.cpp can train and another one finish.
 """
 
 from __future__ import annotations
 
 import inspect
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -31,6 +31,9 @@ _ASKED: dict[str, tuple[Any, Any]] = {
     "seed": (int, typer.Option(help="Draws homes and sentences; another seed is another run.")),
     "workers": (int, typer.Option(help="Processes that make batches ahead.")),
     "rows": (int, typer.Option(help="Sequences in a micro-batch.")),
+    "replies": (int, typer.Option(help="What the base is asked in plain talk, to be held to its answers.")),
+    "paraphrases": (int, typer.Option(help="Sentences that the teacher rewords, 1,000 at most.")),
+    "homes": (int, typer.Option(help="Homes to validate on while it trains.")),
     "fold": (str, typer.Option(help="learn keeps a tenth of the lines to validate on, all trains on them.")),
 }
 """The options of a recipe: the type and the help of each. All but the device are the recipe's own by default."""
@@ -84,19 +87,40 @@ def make(
         Path | None, typer.Option(help="A larger GGUF file that rewords sentences first; none without it.")
     ] = None,
     threads: _Threads = 2,
+    scored_homes: Annotated[int, typer.Option(min=1, help="Held-out homes to score on, 12 sentences each.")] = 25,
     asked: Mapping[str, Any],
 ) -> None:
     """Everything in one: replies, training, the files, their scores. Run again, it goes on where it stopped."""
+    from perslm_training_host import paraphrases, student_made  # noqa: PLC0415 - llama.cpp
+    from perslm_training_host.model_facts import sha256_of  # noqa: PLC0415 - beside torch
+    from perslm_training_host.student_files import write_files  # noqa: PLC0415 - torch
     from perslm_training_host.student_training import prepared_recipe  # noqa: PLC0415 - torch
 
-    recipe = prepared_recipe(**asked)
-    if asked["device"] != "cuda":
-        replies(base, folder, recipe.replies, recipe.seed, threads)
+    recipe, device = prepared_recipe(**asked), asked["device"]
+    by_whom = {"base": base.name, "teacher": teacher.name if teacher else None, "device": device}
+    made = student_made.begin(folder, {**by_whom, **asdict(recipe)})
+    if device != "cuda":
+        with made.part("replies"):
+            replies(base, folder, recipe.replies, recipe.seed, threads)
     if teacher is not None:
-        paraphrase(teacher, folder, recipe.paraphrases, recipe.seed, threads)
-    _train(base, folder, "none", asked)
-    write(context, base, folder)
-    score(context, [folder / "student-q4_0.gguf"], base=base, threads=threads)
+        with made.part("paraphrases"):
+            paraphrase(teacher, folder, recipe.paraphrases, recipe.seed, threads)
+        made.note(paraphrases=paraphrases.told(paraphrases.read(folder / paraphrases.FILE)))
+    with made.part("training"):
+        _train(base, folder, "none", asked)
+    with made.part("files"):
+        written = write_files(base, folder)
+    scored = {"homes": scored_homes, "sha256": {path.name: sha256_of(path) for path in written}}
+    if made.found.get("scored") != scored:
+        with made.part("scores"):
+            found = _scores(written, scored_homes, with_examples=False, base=base, threads=threads)
+        made.note(scored=scored, scores={Path(name).name: scores for name, scores in found.items()})
+    if session_of(context).json:
+        put_json(made.found)
+        return
+    _put_files(written)
+    _put_scores(made.found["scores"])
+    put(", ".join(f"{name} {seconds:.0f}" for name, seconds in made.found["cpu_s"].items()) + " CPU-seconds")
 
 
 def replies(
@@ -162,6 +186,10 @@ def write(context: typer.Context, base: _Base, folder: _Folder) -> None:
     if session_of(context).json:
         put_json([str(path) for path in written])
         return
+    _put_files(written)
+
+
+def _put_files(written: Sequence[Path]) -> None:
     for path in written:
         put(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
@@ -179,26 +207,37 @@ def score(
     threads: _Threads = 2,
 ) -> None:
     """Score files as the board uses them: calls under the grammar, answers from memories, in llama.cpp."""
-    from perslm_training_host.student_score import Scores, score_file  # noqa: PLC0415 - llama.cpp
-    from perslm_training_host.talk_apart import Apart, talk_apart  # noqa: PLC0415 - as above
-
-    found: dict[str, Scores] = {
-        str(model): score_file(model, homes, with_examples=examples, threads=threads) for model in models
-    }
-    apart: dict[str, Apart] = {}
-    if base is not None:
-        apart = {str(model): talk_apart(base, model, threads=threads) for model in models}
+    found = _scores(models, homes, with_examples=examples, base=base, threads=threads)
     if session_of(context).json:
-        put_json(
-            {
-                name: scores.as_dict() | ({"talk": asdict(apart[name])} if name in apart else {})
-                for name, scores in found.items()
-            }
-        )
+        put_json(found)
         return
-    kinds = sorted({kind for scores in found.values() for kind in scores.by_kind})
+    _put_scores(found)
+
+
+def _scores(
+    models: Sequence[Path], homes: int, *, with_examples: bool, base: Path | None, threads: int
+) -> dict[str, dict[str, Any]]:
+    """By file what it was scored, `talk` in it where there is a base."""
+    from perslm_training_host.student_score import score_file  # noqa: PLC0415 - llama.cpp
+    from perslm_training_host.talk_apart import talk_apart  # noqa: PLC0415 - as above
+
+    found = {
+        str(model): score_file(model, homes, with_examples=with_examples, threads=threads).as_dict()
+        for model in models
+    }
+    if base is not None:
+        for model, apart in zip(models, talk_apart(base, models, threads=threads), strict=True):
+            found[str(model)]["talk"] = asdict(apart)
+    return found
+
+
+def _put_scores(found: Mapping[str, Mapping[str, Any]]) -> None:
+    kinds = sorted({kind for scores in found.values() for kind in scores["by_kind"]})
     rows = []
     for name, scores in found.items():
-        calls, memories, *of_kinds = scores.row(kinds)
-        rows.append([name, calls, memories, f"{apart[name].kl:.4f}" if name in apart else "", *of_kinds])
+        low, high = scores["calls_95"]
+        memories = "" if scores["memories"] is None else f"{scores['memories']:.0%}"
+        talk = f"{scores['talk']['kl']:.4f}" if "talk" in scores else ""
+        of_kinds = [scores["by_kind"].get(kind, "") for kind in kinds]
+        rows.append([name, f"{scores['calls']:.1%} ({low:.0%}-{high:.0%})", memories, talk, *of_kinds])
     put_table(["file", "calls", "memories", "talk KL", *kinds], rows)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from perslm_runtime.choosing import Form
 from perslm_runtime.errors import CallRefused
@@ -55,12 +56,13 @@ class Scores:
         drawn = sorted(_share(dice.choices(self.homes, k=len(self.homes))) for _ in range(_DRAWS))
         return drawn[_DRAWS // 40], drawn[-_DRAWS // 40]
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Everything as plain values; the sentences that went wrong with what was written."""
         low, high = self.interval()
         return {
             "sentences": sum(count for _, count in self.homes),
             "homes": len(self.homes),
+            "by_home": [list(home) for home in self.homes],
             "calls": round(self.calls, 4),
             "calls_95": [round(low, 4), round(high, 4)],
             "wrong_actions": self.wrong_actions,
@@ -70,13 +72,6 @@ class Scores:
             "call_ms_p50": round(statistics.median(self.call_ms)) if self.call_ms else None,
             "wrong": self.wrong,
         }
-
-    def row(self, kinds: Sequence[str]) -> list[str]:
-        """Cells of a table: calls with their interval, memories, then each kind."""
-        low, high = self.interval()
-        memories = f"{statistics.fmean(self.memories):.0%}" if self.memories else ""
-        cells = [f"{self.by_kind[kind][0]}/{self.by_kind[kind][1]}" for kind in kinds]
-        return [f"{self.calls:.1%} ({low:.0%}-{high:.0%})", memories, *cells]
 
 
 def _share(homes: Sequence[tuple[int, int]]) -> float:

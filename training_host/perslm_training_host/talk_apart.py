@@ -41,12 +41,16 @@ class Apart:
     same_top: float
 
 
-def talk_apart(base: Path, model: Path, count: int = 60, threads: int = 2) -> Apart:
-    """Compare two GGUF files of one tokenizer on up to `count` answers.
+def talk_apart(base: Path, models: Sequence[Path], count: int = 60, threads: int = 2) -> list[Apart]:
+    """Compare GGUF files of one tokenizer with `base`, on up to `count` of its answers, which it gives once.
 
     Raises InputError where the base ends none of its answers.
     """
     pairs = [(question, reply) for question, reply in answered(base, held_out_talk(count), threads) if reply]
+    return [_apart(base, model, pairs, threads) for model in models]
+
+
+def _apart(base: Path, model: Path, pairs: Sequence[tuple[str, str]], threads: int) -> Apart:
     found: list[NDArray[np.float32]] = []
     same: list[NDArray[np.bool_]] = []
     with Scorer(base, threads=threads) as before, Scorer(model, threads=threads) as after:
