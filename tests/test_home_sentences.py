@@ -162,6 +162,7 @@ def test_what_is_to_be_left_on_is_left_out(english: HomeSentences, book: NameBoo
         "turn off all the lights but leave the reading lamp on",
         "all lights off except the reading lamp",
         "turn off all the lights, just keep the reading lamp on",
+        "all off in the kitchen but keep the reading lamp",
     ):
         found = one(english.recognize(text, book))
         assert [but.devices for target in found.targets for but in target.but] == [(("rl",),)], text

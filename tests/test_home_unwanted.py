@@ -17,6 +17,7 @@ from perslm_runtime.home_unwanted import is_unwanted
         "Turn off the lamp, no don't",
         "I would turn it on if I could",
         "If I set the heating to twenty, will it help?",
+        "I ought to have put the dehumidifier on",
         "Open the curtains later",
         "Turn off the lights upstairs except the bathroom at midnight",
         "Make the lights green on Monday",

@@ -119,6 +119,7 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(on|off) (?:up|down|over) (?=in the\b)", r"\1 "),
         (r"\broller door\b", "garage door"),
         (r"^light the fire\b", "turn on the fire"),
+        (r"^all off\b", "everything off"),
         (r"^mind (?=\w+ing\b)", "would you mind "),
         (r"^(?:i|we) (?:(?:have )?(?:just|already) )?(?:asked|told) you to (?=\w)", ""),
         (rf"^(?:(?:you|we|i) )?better (?=(?:{VERBS})\b)", ""),

@@ -220,7 +220,9 @@ class HomeSentences:
         """ "Ann's lamp off, but leave Bob's on": of single things nothing is left out."""
         found = _LEFT_ALONE.match(spoken)
         wishes = self._recognized(found[1], book) if found is not None else ()
-        single = all(len(target.ids) == 1 and not target.many for wish in wishes for target in wish.targets)
+        single = all(wish.targets for wish in wishes) and all(
+            len(target.ids) == 1 and not target.many for wish in wishes for target in wish.targets
+        )
         return wishes if single and all(is_whole(wish) for wish in wishes) else ()
 
     def _shortened(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:

@@ -35,6 +35,9 @@ _AT = (
 _UNWANTED = re.compile(
     rf"^(?:and |but |well |so |because )*{_WHO} (?:really |just |simply |still |actually )*{_NEVER} "
     rf"(?:\w+ ){{0,2}}?{_VERB}\b[^,;]*$|"
+    rf"^(?:and |but |well |so )*{_WHO} (?:really |probably )?"
+    r"(?:ought to|should|could|would|might|must)(?: not)? have "
+    r"(?:\w+ed|put|set|shut|left|gone|cut|given|made|got|brought|taken)\b[^,;]*$|"
     rf"^(?:i|we|he|she|they) (?:might|may)(?! as well)(?: just| well| even)* {_VERB}\b[^,;]*$|"
     rf"^(?:i|we) (?:would|could) {_VERB}\b[^,;]* if (?:i|we)\b[^,;]*$|"
     rf"^(?:and |but |well |so |what )*if (?:i|we|he|she|they|it|somebody|someone|anyone) "
