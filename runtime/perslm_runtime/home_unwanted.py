@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import re
 
-_VERB = (
-    r"(?:turn|switch|put|set|make|open|close|shut|lock|unlock|start|stop|pause|play|resume|dim|brighten|bring|"
-    r"pull|drop|"
-    r"raise|lower|get|give|kill|cut|pop|stick|mute|run|activate|arm|disarm|leave|keep|take|move|change|adjust|"
-    r"flick|"
-    r"flip|knock|crank|boil|heat|warm|cool)"
-)
+from perslm_runtime.home_requests import VERBS
+
+_VERB = rf"(?:{VERBS}|resume|brighten|leave|keep|take|move|flip|throw|have|let|tell|ask|work|use)"
 _WHO = r"(?:i|we|you|he|she|they|it|nobody|no one|somebody|someone|\w+)"
 _NEVER = (
     r"(?:cannot|can not|can never|could not|could never|need not|needs not|must not|may not|might not|dare not|"
@@ -44,6 +40,8 @@ _UNWANTED = re.compile(
     r"(?!(?:could|can|may|might)\b)"
 )
 _LATER = re.compile(rf"^[^,;]*\b{_VERB}\b[^,;]* {_AT}[.!?]*$")
+_ASKS_ON = re.compile(r" so (?!that\b|much\b)|\b(?:can|could|would|will) (?:you|somebody|someone)\b")
+"""What goes on to ask without a pause: "I can't find my glasses so bedroom light on full"."""
 _NOT_LATER = re.compile(r"\b(?:is|are|was|were|did|do|does|has|have|what|which|how|see you)\b")
 _TAKEN_BACK = re.compile(
     r"[,;.] (?:(?:no|oh|wait|actually|sorry|on second thoughts?)[, ]+)*(?:do not|better not|rather not)[.!]*$"
@@ -53,6 +51,6 @@ _TAKEN_BACK = re.compile(
 def is_unwanted(spoken: str) -> bool:
     """Whether a sentence (lower case, written out) is no command, or none for now."""
     plain = spoken.strip()
-    if _UNWANTED.search(plain) or _TAKEN_BACK.search(plain):
+    if _TAKEN_BACK.search(plain) or (_UNWANTED.search(plain) and not _ASKS_ON.search(plain)):
         return True
     return _LATER.search(plain) is not None and not _NOT_LATER.search(plain)
