@@ -7,6 +7,7 @@ waits for a yes, and the one that waits for a choice. Guests may not do what ask
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +41,7 @@ log = logging.getLogger("perslm.home")
 
 _MOST_CONVERSATIONS = 64
 _GOING_ON = frozenset({"fragment", "value_of", "name", "move_room"})
+_IN_THERE = re.compile(r"\bin there\b", re.IGNORECASE)
 _NAMING = frozenset({"name", "move_room", "hide"})
 _LATER = "I can only do that at once: say it when it is time, or let me remind you"
 
@@ -175,6 +177,10 @@ class HomeIntents:
         if wish.name != "choose":
             talk.choice = None
         where = self._where(ask, talk)
+        if (
+            beside and talk.it and _IN_THERE.search(ask.text)
+        ):  # "turn off the bedroom TV and close the blinds in there"
+            where = replace(where, area=beside)
         try:
             if not self.home.devices():
                 raise NothingError("I have found no device in this home yet")

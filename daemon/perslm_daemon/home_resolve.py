@@ -72,7 +72,8 @@ class Resolver:
                 target = replace(target, noun=targets[number - 1].noun, many=True)
             beside = found[-1].area if found else None
             found += [device for device in self._beside(target, default, beside) if device not in found]
-        return found
+        spared = {device.id for target in targets for but in target.but for device in self._left_out(but)}
+        return [device for device in found if device.id not in spared]
 
     def _beside(self, target: Target, default: Able, beside: str | None) -> list[Device]:
         """A target; of several that fit that one in the room of what was named: "bathroom light and fan off"."""
@@ -84,7 +85,10 @@ class Resolver:
         return self._one(replace(target, areas=(beside,)), default, beside)
 
     def _one(self, target: Target, default: Able, beside: str | None) -> list[Device]:
-        left_out = {device.id for but in target.but for device in self._left_out(but)}
+        spared = [device for but in target.but for device in self._left_out(but)]
+        left_out = {device.id for device in spared}
+        if self._is_of_here(target, spared):
+            target = replace(target, here=True)
         if target.it and not target.noun:
             found = self._it()
         elif target.devices:
@@ -100,13 +104,26 @@ class Resolver:
                 left_out |= {device.id for device in found if _ends_alike(device.area or "", but.areas)}
         return [device for device in found if device.id not in left_out]
 
+    def _is_of_here(self, target: Target, spared: Sequence[Device]) -> bool:
+        """Whether all of something is all of this room: "all but the corner lamp", which is here."""
+        area = self.where.area
+        if target.placed or not area or target.devices or not (target.every or target.many or target.quantity):
+            return False
+        if any(but.placed for but in target.but):
+            return False
+        mine = _MINE.match(target.said) is not None and "'" in area
+        return mine or (bool(spared) and all((device.area or "").lower() == area.lower() for device in spared))
+
     def _left_out(self, target: Target) -> Sequence[Device]:
         """What "except ..." names; nothing that is not there is asked about."""
         if target.devices:
             return [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
         pool = self._in_place(self._pool, target)
         found = [device for device in pool if not target.noun or fits(device, target.noun)]
-        return (called_so(found, target) or found) if target.noun and target.noun != "light" else found
+        if target.noun == "light":
+            lamps = [device for device in found if "lamp" in device.name.lower()]
+            return lamps if _LAMP.search(target.said) and lamps else found
+        return (called_so(found, target) or found) if target.noun else found
 
     def _it(self) -> list[Device]:
         found = [device for id_ in self.where.it if (device := self.home.device(id_)) is not None]
@@ -348,6 +365,8 @@ def _at(target: Target, place: Target) -> Target:
 _QUIET = frozenset({"turn_off", "pause", "stop"})
 """What the music of a whole floor may be told at once."""
 
+_LAMP = re.compile(r"\blamps?\b", re.IGNORECASE)
+_MINE = re.compile(r"^all (?:of )?(?:my|our)\b")
 _ROAMS = frozenset({"vacuum", "lawn_mower"})
 _COUNTED = frozenset({"which", "how_many"})
 """Questions that are about the whole house where no room is said."""

@@ -73,6 +73,8 @@ _SPARED = re.compile(
 _OFF = re.compile(r"\b(?:off|close|shut|lower|down)\b")
 _PURPOSE = re.compile(r",? (?:for|like) (?:(?:a|an|the|my|our|some|good|big) )*([\w']+(?: [\w']+){0,2})[.!?]*$")
 _APART = re.compile(r"[,;.!?]+ ")
+_FEELS = re.compile(r"\b(?:too|so) (?:cold|warm|hot|cool|bright|dark|dim|loud|quiet)\b")
+""" "Too cold" without its "too" is a white."""
 _TIMES = frozenset(
     (
         *("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "week", "now", "today"),
@@ -125,7 +127,8 @@ def _shorter(spoken: str, is_known: Callable[[str], bool], is_name: Callable[[st
             yield left
             yield from without_reason(left)
             yield _without_names(left, is_known)
-    if (kept := [word for word in plain.split() if word.strip(",.!?") not in _ADVERBS]) and len(kept) > 1:
+    kept = [] if _FEELS.search(plain) else [word for word in plain.split() if word.strip(",.!?") not in _ADVERBS]
+    if len(kept) > 1:
         text = " ".join(kept)
         yield text
         yield from without_reason(text)

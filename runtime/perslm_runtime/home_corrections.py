@@ -21,7 +21,7 @@ _MARK = (
 )
 _BARE = r"(?:no wait|wait no|no sorry|sorry i|i mean|i meant|scratch that|actually make|or rather)"
 _CORRECTED = re.compile(rf"(?:[,;.!-]+\s*|\s+(?={_BARE}\b)){_MARK}(?:[,;.! -]+{_MARK})*[,;.! -]+(?=\w)")
-_HALTING = re.compile(r",\s*(?:er|um|uh|erm)[, ]+(?=(?:the|my|our|\w+'s)\b)")
+_HALTING = re.compile(r",\s*(?:er|um|uh|erm)[, ]+(?=(?:the|my|our|\w+'s|\d+|\w+ty|\w+teen|ten)\b)")
 """ "The sunroom blinds, er, the kitchen blinds"."""
 PERCENT_BEHIND = re.compile(
     r"^(.+?)(?: (?:really |very |quite )?(?:low|dim|bright|high))?[,;.]+ (?:(?:low|dim|high|"

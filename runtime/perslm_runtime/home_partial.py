@@ -80,6 +80,8 @@ class PartNames:
                 return None  # "switch on the white noise" is no switch
             if words[start] in _ARTICLES or words[end - 1] in _ARTICLES:
                 continue
+            if words[start] == "lock" and words[start + 1 : start + 2] in (["the"], ["my"], ["our"]):
+                continue  # "lock the back door" is to lock it
             if end == start + 1 and words[start] in _ENOUGH and words[end : end + 1] in (["on"], ["off"], ["up"]):
                 continue  # "fence back on"
             if ids := self._of(words[start:end]):

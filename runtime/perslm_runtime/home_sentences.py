@@ -52,6 +52,7 @@ _MOST_CALLED = 6
 _MOST_READINGS = 10
 _MOST_REPAIRED = 4
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
+_WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
 _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
@@ -159,8 +160,13 @@ class HomeSentences:
         return ()
 
     def _hinted(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        hints = (self._told_only(clause, book) for clause in told_alone(spoken, self._names(book)))
-        return next(filter(None, hints), ())
+        for clause in told_alone(spoken, self._names(book)):
+            if hint := self._told_only(clause, book):
+                return hint
+            found = self._read.parts(self._read.words(clause), book, {})
+            if len(found) == 1 and is_scene(found[0], book.domains):
+                return found  # "it's film night, everybody sit down"
+        return ()
 
     def _told_only(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """Nothing but how a room is: "too warm in here"."""
@@ -169,7 +175,7 @@ class HomeSentences:
         return (hint,) if hint is not None else ()
 
     def _repaired(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
-        asked_for = (*plainly(spoken), *(one.wanted for one in requests(spoken, lambda _clause: False)))
+        asked_for = (*plainly(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         for text in list(dict.fromkeys(asked_for))[:_MOST_REPAIRED]:
             for words in self._readings(text):
                 for repaired in repairs(words, book, self._read, self._strangers):
@@ -339,9 +345,10 @@ class HomeSentences:
             found = chunk(self._read.words(clause), self._read.known, book)
             named = (target for targets in found.targets.values() for target in targets)
             of_home = (target for target in named if target.said.split()[-1:] not in _PLAYED)
-            return bool(found.places or found.values) or any(
-                target.ids or target.noun or target.placed for target in of_home
-            )
+            if found.places or found.values or any(one.ids or one.noun or one.placed for one in of_home):
+                return True
+            words = words_of(clause)  # "close the garage" is a command of its own, though it names it in part
+            return words[:1] in _WORKED and bool(self._in_part(words, book))
 
         return names
 

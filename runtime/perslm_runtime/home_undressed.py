@@ -52,7 +52,8 @@ _BEHIND = re.compile(
     r"there's a (?:good )?(?:girl|boy|lad|love|dear))"
     r"|(?<!from)(?<!by)(?<!until)(?<!for)(?<!till)\s+(?:right )?now"
     r"|\s+(?:at the moment|at present|currently|just now)"
-    r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|will you|would you|could you|can you|"
+    r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|man|dude|folks|guys|"
+    r"will you|would you|could you|can you|"
     r"do you know|you know|yeah|ok(?:ay)?|alright|all right|for me|now|right))\s*(?P<end>[.?!]*)\s*$",
     re.IGNORECASE,
 )
