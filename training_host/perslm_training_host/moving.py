@@ -7,6 +7,7 @@ stage 3 the weights too; each process keeps its own part of a checkpoint.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils import cpp_extension
 
 from perslm_runtime.errors import EngineError, InputError
 from perslm_training_host.group import Group
 
 BETAS = (0.9, 0.95)
 _ZERO_STAGES = {"zero2": 2, "zero3": 3}
+_BUILD_S = 180.0  # DeepSpeed's piece for one machine compiles in half a minute
 
 
 class Mover(Protocol):
@@ -42,6 +45,21 @@ class Mover(Protocol):
 
     def take(self, state: Mapping[str, Any], folder: Path) -> None:
         """Put back what `keep` has written. Raises InputError where it is damaged."""
+
+
+def await_builds(root: Path, longest_s: float = _BUILD_S) -> None:
+    """Wait until nobody compiles an extension below `root`, and take away what a killed run has left.
+
+    Whoever compiles one puts an empty file `lock` beside it, and torch waits for its end without limit: after a
+    run that was killed meanwhile, every later one stood still for ever.
+    """
+    for lock in root.glob("**/lock"):
+        try:
+            while time.time() - lock.stat().st_mtime < longest_s:
+                time.sleep(0.5)
+            lock.unlink()
+        except FileNotFoundError:
+            continue  # it has ended
 
 
 def mover(model: nn.Module, group: Group, *, rate: float, weight_decay: float, clip: float, share: int) -> Mover:
@@ -124,6 +142,7 @@ class Zero:
         share: int,
     ) -> None:
         deepspeed = _deepspeed()
+        await_builds(Path(cpp_extension.get_default_build_root()))
         settings = {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": share,
