@@ -31,33 +31,24 @@ def run(*, voice: bool) -> None:
 
     Raises SetupError at what is wrong.
     """
-    begin = time.monotonic()
     facts = {**_facts(), "wrong": ["it was ended before its end"]}
     cold = image.cache().parent / "cold"
     shutil.rmtree(cold, ignore_errors=True)
-    try:
-        with _cache(cold):
-            before = traces()
-            facts["cold"], first = _built()
-            facts["warm"], second = _built()
-            facts["replay"], third = _replayed(first)
-            facts["packed_mb"] = round(first.packed.stat().st_size / 1e6)
-            facts["sha256"] = [first.sha256, second.sha256, third.sha256]
-            facts["same_bytes"] = first.sha256 == second.sha256 == third.sha256
-            facts["deb_mb"] = round(deb.build().stat().st_size / 1e6)
-            facts["left_behind"] = sorted(traces() - before)
-            facts["minutes_of_builds"] = round((time.monotonic() - begin) / 60)
-            facts["board"] = flash_test.run(voice=voice)
-        facts["wrong"] = wrong(facts)
-    except SetupError as error:
-        facts["wrong"] = [str(error).splitlines()[0]]
-        raise
-    finally:
-        facts["minutes"] = round((time.monotonic() - begin) / 60)
-        _keep(facts)
+    begin = time.monotonic()
+    with _reported(facts), _cache(cold):
+        before = traces()
+        facts["cold"], first = _built()
+        facts["warm"], second = _built()
+        facts["replay"], third = _replayed(first)
+        facts["packed_mb"] = round(first.packed.stat().st_size / 1e6)
+        facts["sha256"] = [first.sha256, second.sha256, third.sha256]
+        facts["same_bytes"] = first.sha256 == second.sha256 == third.sha256
+        facts["deb_mb"] = round(deb.build().stat().st_size / 1e6)
+        facts["left_behind"] = sorted(traces() - before)
+        facts["minutes_of_builds"] = round((time.monotonic() - begin) / 60)
+        facts["board"] = flash_test.run(voice=voice)
     shutil.rmtree(cold)
-    if facts["wrong"]:
-        raise SetupError("not as it should be: " + "; ".join(facts["wrong"]))
+    _refuse(facts)
 
 
 def board_again(*, voice: bool) -> None:
@@ -66,11 +57,19 @@ def board_again(*, voice: bool) -> None:
     The report names the commit and the day of both. Raises SetupError where the image in dist/ is not one that the
     last report compared, and at what is wrong.
     """
-    begin = time.monotonic()
     facts = {**_facts(), **of_the_builds(RESULT, flash.chosen_image())}
-    try:
+    with _reported(facts):
         facts["deb_mb"] = round(deb.build().stat().st_size / 1e6)
         facts["board"] = flash_test.run(voice=voice)
+    _refuse(facts)
+
+
+@contextmanager
+def _reported(facts: dict[str, Any]) -> Iterator[None]:
+    """Whatever comes of it, the report is kept, with what is wrong in it and the minutes it took."""
+    begin = time.monotonic()
+    try:
+        yield
         facts["wrong"] = wrong(facts)
     except SetupError as error:
         facts["wrong"] = [str(error).splitlines()[0]]
@@ -78,6 +77,9 @@ def board_again(*, voice: bool) -> None:
     finally:
         facts["minutes"] = round((time.monotonic() - begin) / 60)
         _keep(facts)
+
+
+def _refuse(facts: dict[str, Any]) -> None:
     if facts["wrong"]:
         raise SetupError("not as it should be: " + "; ".join(facts["wrong"]))
 
