@@ -39,7 +39,7 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
-    several = target.many and not hung and not _OWN_LIGHTS & {*head[-1:]}
+    several = target.many and not hung and not _OWN_THINGS & {*head[-1:]}
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     exactly = target.noun == "light" or target.many
@@ -53,9 +53,9 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
 
 _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
-_OWN_LIGHTS = frozenset(
+_OWN_THINGS = frozenset(
     {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
     | {"speakers", "radios", "tvs", "tellies", "televisions", "radiators"}
 )
-"""Lights that are called so: those of one kind are not every light of the room."""
+"""Things that are called so: those of one kind are not every light, player or heating of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})
