@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from perslm_runtime.home_amended import anew
 from perslm_runtime.home_chunks import chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
@@ -21,6 +22,7 @@ from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
+from perslm_runtime.home_pauses import with_pauses
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
@@ -30,7 +32,7 @@ from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
 from perslm_runtime.home_undressed import undressed
-from perslm_runtime.home_unpunctuated import set_apart, with_pauses
+from perslm_runtime.home_unpunctuated import before_requests, set_apart
 from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
     completed,
@@ -51,6 +53,7 @@ _LONGEST_WORDS = 40
 _MOST_CALLED = 6
 _MOST_READINGS = 10
 _MOST_REPAIRED = 4
+_HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
@@ -105,16 +108,37 @@ class HomeSentences:
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
-        spoken = self._spoken(text, book)
+        return next(filter(None, (self._wishes(said, book) for said in self._ways_said(text, book))), ())
+
+    def _wishes(self, said: str, book: NameBook) -> tuple[Wish, ...]:
+        spoken = self._spoken(said, book)
         if any(none(spoken) for none in (is_unwanted, at_a_time, is_called_off, is_cut_short, never_was)):
             return ()
         found = self._recognized(spoken, book)
         if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
             return ()  # a question works nothing
+        if len(found) > 1 and any(wish.name in ("yes", "no") for wish in found):
+            return ()  # somebody takes back what was said, and how is not understood
         found = said_once(set_up(wish, book.domains) for wish in found)
         if not is_open(found):
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
+
+    def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
+        """The sentence with the pauses that it came without, and as it came."""
+        said = written_out(text)
+        return tuple(dict.fromkeys((with_pauses(said, self._things(book)), said)))
+
+    def _things(self, book: NameBook) -> Callable[[list[str], int], int]:
+        """What tells where the thing of the home ends that begins at a word: a name, or a class of things."""
+        nouns = self._read.known.nouns
+
+        def thing(words: list[str], at: int) -> int:
+            hits = book.find(words, at, (Kind.DEVICE,))
+            noun = next((at + size for size in (3, 2, 1) if tuple(words[at : at + size]) in nouns), at)
+            return max(hits[0].end if hits else at, min(noun, len(words)))
+
+        return thing
 
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = spared(spoken)
@@ -145,7 +169,15 @@ class HomeSentences:
         if both is None:
             return ()
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in without_reason(both[1]))))
-        return next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ())
+        if found := next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ()):
+            return found
+        thing = self._things(book)
+        for second in seconds:
+            for text in anew(both[0], second, thing):
+                found = self._recognized(self._spoken(text, book), book)
+                if len(found) == 1 and found[0].name not in _HALF:
+                    return found
+        return ()
 
     def _plainly(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         readings = self._readings(spoken)
@@ -154,7 +186,7 @@ class HomeSentences:
 
     def _unpaused(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted where a pause has to be put before it: some recognizers write no comma."""
-        for text in with_pauses(spoken):
+        for text in before_requests(spoken):
             if found := self._of_it(text, book) or self._behind(text, book) or self._requested(text, book):
                 return found
         return ()
@@ -192,7 +224,7 @@ class HomeSentences:
         if len(before) != 1 or not before[0].targets:
             return ()
         words = self._read.words(second.replace(",", " "))
-        chunked = chunk(words, self._read.known, book)
+        chunked = chunk(words, self._read.known, book, self._in_part(words, book))
         named = [target for targets in chunked.targets.values() for target in targets]
         values = [value for one in chunked.values.values() for value in one.values()]
         color = next(
@@ -370,7 +402,10 @@ class HomeSentences:
     def later(self, text: str, book: NameBook) -> bool:
         """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
         self._read.forget()
-        spoken = self._spoken(self._undressed(text, book), book)
+        said = self._ways_said(self._undressed(text, book), book)
+        return any(self._later(self._spoken(one, book), book) for one in said)
+
+    def _later(self, spoken: str, book: NameBook) -> bool:
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
         return any(self._is_later(text.replace(",", " "), book) for text in texts)
