@@ -285,6 +285,8 @@ class Resolver:
         return found
 
     def _of_place(self, target: Target, default: Able) -> list[Device]:
+        if not target.placed and self.verb in _SAID_ITSELF and not self.query:  # "lock up", in the hall as well
+            return [device for device in self._pool if default(device) and self.able(device)]
         if not target.placed:
             here = replace(target, here=True)
             if self.where.area:

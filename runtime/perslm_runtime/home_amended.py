@@ -70,8 +70,10 @@ def _anew(first: str, second: str, thing: Thing) -> Iterator[str]:
         if at < len(said) and (thing(said, at) > at or said[0] in _BEFORE_IT or "'s" in said[0]):
             for start, end in reversed(spans):
                 yield " ".join((*words[:start], *said, *words[end:]))
-    if _PLACE.match(second) and (old := [*_PLACE.finditer(first)]):
-        yield first[: old[-1].start()] + second + first[old[-1].end() :]
+    where = re.sub(r"^(?:just|only) ", "", second)
+    if _PLACE.match(where) and (old := [*_PLACE.finditer(first)]):
+        yield first[: old[-1].start()] + where + first[old[-1].end() :]
+        yield first[: old[0].start()] + where
     if _STATE.match(short) and (old := [*_STATE.finditer(first)]):
         yield first[: old[-1].start()] + short + first[old[-1].end() :]
 

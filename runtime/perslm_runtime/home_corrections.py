@@ -41,6 +41,7 @@ def halves(spoken: str) -> tuple[str, str] | None:
     if found is None or not spoken[: found.start()].strip():
         return None
     after = re.sub(r"^(?:(?:that|it) is )?(?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
+    after = re.sub(r",? (?:sorry|please|instead|then)$", "", after.rstrip(" .!?"))
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")

@@ -8,7 +8,7 @@ things. Gives the sentence with its pauses; whoever asks has to find a whole com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from perslm_runtime.home_requests import VERBS
 
@@ -53,6 +53,7 @@ _OPENS = re.compile(
     r"i mean|the)\b ?)*$"
 )
 _NOT_X = re.compile(
+    r"^not (?:in|on) the [\w']+(?: [\w']+)? (?=(?:in|on) the\b)|"
     r"^not (?:(?:the|my|our|in the|on the|his|her|that|to)(?= ) ?)?(?:[\w']+)(?: [\w']+){0,2}? "
     r"(?=(?:the|my|our|in|on the|just|movie|\w+'s)\b)"
 )
@@ -151,6 +152,26 @@ _JOINED = (
     r"may|perhaps|why|how|what|where|have|has|had"
 )
 _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
+_TELLS_FIRST = re.compile(
+    rf"^(?:and |so |but |well |oh |hey |hi |hello )*(?:{_PERSON}|{_AFTER_THERE}|that is)\b(?! (?:would like|"
+    rf"want|need))"
+)
+_KEPT = re.compile(
+    r"\b(?:never ?mind|forget it|forget that|cancel|leave|do not|not yet|stop|wait|changed my mind|would "
+    r"like|want|"
+    r"wants|need|needs|would love|would prefer|please|can you|could you|and then|otherwise|if not|except|"
+    r"but not)\b|"
+    rf"\b(?:{VERBS}) (?:the|my|our|it|that|off|on|up|down|them|all)\b|\b(?:on|off)$"
+)
+_LEFT_SO = re.compile(
+    r"^(?:somebody|someone|he|she|they|\w+)(?: is| has| must have)? (?:left|forgot|"
+    r"forgotten) "
+)
+_SO_THAT = re.compile(
+    r"(?<=\w) so (?:that )?(?:(?:the|my|our|his|her) )?[\w']+ (?:can|cannot|could|do not|does not|will not|"
+    r"has|have) "
+    r"(?!you\b).+$"
+)
 _OF_ANOTHER = re.compile(
     r"\b(?:did|does|do|has|have|had|let|make|help|saw|see|watch|heard|hear)(?: (?:the |my |our )?[\w']+(?: "
     r"[\w']+)?)$"
@@ -168,14 +189,49 @@ _STATE = frozenset(
 _STATED = _STATE | frozenset(("to", "at", "a", "all", "by", "please", "volume", "full"))
 
 
+def with_ends(spoken: str, names: Collection[str]) -> str:
+    """With what hangs on without a thing of its own made whole: "next song and louder". `names` are words "
+    "of names."""
+    spoken = _SAME.sub(r"\1", spoken).replace(" sorry by ", " by ")
+    for pattern, instead in _ENDINGS:
+        spoken = pattern.sub(instead, spoken)
+    if "right" in names:  # which is no courtesy then
+        spoken = _RIGHT.sub("the right ", spoken)
+    if "ceiling" not in names:
+        spoken = _CEILING.sub(r"\1", spoken)
+    return spoken
+
+
 def with_pauses(spoken: str, thing: Thing) -> str:
     """The sentence (lower case, written out) with commas between its clauses; itself where it has its own."""
     plain = spoken.strip(" .!?")
     if "," in plain or _MARKS.search(plain):
         return spoken
-    paused = _corrections(plain)
-    parts = [_clauses(part, thing) for part in paused.split(", ")]
-    return ", ".join(parts)
+    return _paused(plain, thing).replace(";", ",")
+
+
+def without_told(spoken: str, thing: Thing) -> str:
+    """Also without the clauses behind a command that only tell: "open the gate the vet is here"."""
+    plain = spoken.strip(" .!?")
+    if "," in plain or _MARKS.search(plain):
+        return spoken
+    clauses = _paused(plain, thing).split(", ")
+    return ", ".join(_left(clause) for clause in clauses)
+
+
+def _left(clause: str) -> str:
+    first, *told = clause.split("; ")
+    if not told or not _TELLS_FIRST.match(first):
+        first = _SO_THAT.sub("", first)
+    if not told or _OPENS.match(first) or _TELLS_FIRST.match(first):
+        return clause.replace(";", ",")
+    kept = [one for one in told if _KEPT.search(one) and not _LEFT_SO.match(one)]
+    return ", ".join((first, *kept))
+
+
+def _paused(plain: str, thing: Thing) -> str:
+    """With commas before what is asked for, and semicolons before what is told."""
+    return ", ".join(_clauses(part, thing) for part in _corrections(plain).split(", "))
 
 
 def _corrections(plain: str) -> str:
@@ -201,14 +257,14 @@ def _clauses(plain: str, thing: Thing) -> str:
     asks = _QUESTION.match(plain)
     cut = _TELLS.sub(_after, plain)
     if not asks:
-        cut = _SUBJECT.sub(lambda found: f"{found[1]}, ", cut)
+        cut = _SUBJECT.sub(lambda found: f"{found[1]}; ", cut)
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
-    cut = ", ".join(_REQUEST.sub(_before_request, part) for part in cut.split(", "))
-    return ", ".join(_chained(part, thing) for part in cut.split(", "))
+    cut = _REQUEST.sub(_before_request, cut)
+    return ", ".join("; ".join(_chained(one, thing) for one in part.split("; ")) for part in cut.split(", "))
 
 
 def _after(found: re.Match[str]) -> str:
-    return f"{found[0].rstrip()}, " if not _OPENS.match(found.string[: found.end()]) else found[0]
+    return f"{found[0].rstrip()}; " if not _OPENS.match(found.string[: found.end()]) else found[0]
 
 
 def _before_request(found: re.Match[str]) -> str:
@@ -232,14 +288,14 @@ def _named(found: re.Match[str], thing: Thing) -> str:
         found.string[found.end() :],
     ):
         return found[0]
-    return f"{before}, {rest}"
+    return f"{before}; {rest}"
 
 
 def _chained(plain: str, thing: Thing) -> str:
     """Several things with a state each: "oven off, dishwasher on"."""
     words = plain.split()
     made: list[str] = []
-    at, seen = 0, False
+    at, seen, told = 0, False, bool(_TELLS_FIRST.match(plain))
     while at < len(words):
         start = at + (words[at] in ("the", "my", "our"))
         end = thing(words, start) if start < len(words) else start
@@ -247,7 +303,8 @@ def _chained(plain: str, thing: Thing) -> str:
             stated = end < len(words) and words[end] in _STATED
             before = words[at - 1] if at else ""
             led = at > 1 and words[at - 2] in _VERB_WORDS
-            if seen and stated and before in _STATE | _NUMBERS and not led:
+            ends = told and start == at and end + 1 == len(words) and before not in _JOINS
+            if stated and ((seen and before in _STATE | _NUMBERS and not led) or ends):
                 made[-1] += ","
             made += words[at:end]
             seen = seen or words[end - 1] not in _PROPERTIES
@@ -258,7 +315,48 @@ def _chained(plain: str, thing: Thing) -> str:
     return " ".join(made)
 
 
+_SAME = re.compile(r"\b([a-z]+ (?:it|them|that))(?: \1)+\b")
+_RIGHT = re.compile(
+    r"(?<!the )(?<!my )(?<!all )\bright (?=(?:blind|curtain|lamp|light|shutter|door|window|"
+    r"speaker)s?\b)"
+)
+_CEILING = re.compile(r"\bceiling (fan|light)(?=s?\b)")
+_A_BIT = r"(?:(?:a (?:bit|little|touch|tad)|slightly|much|way) )?"
+_ENDINGS = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (rf"(?<=\w) and {_A_BIT}louder(?= please$|$)", " and turn it up"),
+        (rf"(?<=\w) and {_A_BIT}(?:quieter|softer)(?= please$|$)", " and turn it down"),
+        (r"(?<=\w) and (?:the |its |set its |turn its )?volume (?:up |down )?(?=to \w)", " and set the volume "),
+        (r" and leave (?:it|them) (?:there|at that|like that|that way|be)$", ""),
+        (
+            r"^(?:please |can you |could you )?(?:do|have|get) (.+?) in (red|blue|green|yellow|orange|purple|"
+            r"pink)$",
+            r"make \1 \2",
+        ),
+        (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
+        (r"\b(?:get|have|set) (.+?) (?:spinning|going|running|blowing)(?= in the| in my|$)", r"turn on \1"),
+        (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),
+        (r"\bstart the music(?: up)? again$", "play the music"),
+        (r"\b(?:pull|draw) (.+?) across$", r"close \1"),
+        (r"\blift (.+?) by (?=\w)", r"increase \1 by "),
+        (r"\b((?:the |my |our )?(?:\w+ )?awning) out\b", r"open \1"),
+        (r"\bbring ((?:the |my |our )?(?:\w+ )?awning) (?:back )?in\b", r"close \1"),
+        (r"\b((?:the |my |our )?(?:\w+ )?awning) (?:back )?in\b(?! the)", r"close \1"),
+        (r"(?:put|wind|roll|let us have|have|get|bring|let) open (?=the|my|our)", "open "),
+        (r"(?:put|wind|roll|let us have|have|get|bring) close (?=the|my|our)", "close "),
+        (r"\b(shut|closed|locked) (?:properly|tight|tightly|right)$", r"\1"),
+        (
+            r"\b(?:awful|awfully|fierce|terrible|terribly|wild|dead) (?=(?:dark|bright|cold|hot|warm|loud|"
+            r"stuffy)\b)",
+            "very ",
+        ),
+    )
+)
 _PROPERTIES = frozenset(("volume", "brightness", "temperature", "heat", "sound", "color", "speed", "position"))
+_JOINS = frozenset(
+    ("the", "my", "our", "a", "to", "and", "turn", "switch", "put", "for", "of", "with", "is", "his", "her")
+)
 _VERB_WORDS = frozenset(VERBS.split("|"))
 _NUMBERS = frozenset(
     word

@@ -22,7 +22,7 @@ from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_parts import HomeParts, paused
-from perslm_runtime.home_pauses import with_pauses
+from perslm_runtime.home_pauses import with_ends, with_pauses, without_told
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
@@ -54,6 +54,10 @@ _MOST_CALLED = 6
 _MOST_READINGS = 10
 _MOST_REPAIRED = 4
 _HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
+_ASKED = re.compile(r"^(?:is|are|was|were|did|does|do|has|have|what|which|how|who|where)\b")
+_LEAVES = re.compile(
+    r"^(?:just |only )?(?:leave (?:it|them|that|him|her)|do not|forget|never ?mind)\b(?!.*\b(?:just|but|and)\b)"
+)
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
@@ -126,8 +130,10 @@ class HomeSentences:
 
     def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
         """The sentence with the pauses that it came without, and as it came."""
-        said = written_out(text)
-        return tuple(dict.fromkeys((with_pauses(said, self._things(book)), said)))
+        said = with_ends(written_out(text), book.words)
+        thing = self._things(book)
+        alone = self._undressed(without_told(said, thing), book)
+        return tuple(dict.fromkeys((alone, with_pauses(said, thing), said)))
 
     def _things(self, book: NameBook) -> Callable[[list[str], int], int]:
         """What tells where the thing of the home ends that begins at a word: a name, or a class of things."""
@@ -136,7 +142,8 @@ class HomeSentences:
         def thing(words: list[str], at: int) -> int:
             hits = book.find(words, at, (Kind.DEVICE,))
             noun = next((at + size for size in (3, 2, 1) if tuple(words[at : at + size]) in nouns), at)
-            return max(hits[0].end if hits else at, min(noun, len(words)))
+            part = self._parts_in(book).at(words, at) if at < len(words) and words[at] in book.words else None
+            return max(hits[0].end if hits else at, min(noun, len(words)), part.end if part is not None else at)
 
         return thing
 
@@ -168,8 +175,13 @@ class HomeSentences:
         both = halves(spoken)
         if both is None:
             return ()
-        seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in without_reason(both[1]))))
-        if found := next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ()):
+        parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
+        seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
+        if _LEAVES.match(both[1]):
+            return ()
+        asks = bool(_ASKED.match(both[0]))
+        ways = () if asks else (self._corrected(both[0], second, book) for second in seconds)
+        if found := next(filter(None, ways), ()):
             return found
         thing = self._things(book)
         for second in seconds:
@@ -237,7 +249,7 @@ class HomeSentences:
             if word not in marks and word not in self._read.fillers and word != color
         }
         whole = self.recognize(second, book)
-        if not named and chunked.places:
+        if not named and chunked.places and not before[0].place and all(one.is_place for one in before[0].targets):
             named = list(chunked.places.values())
         wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color, " ".join(words))
         known = bool(whole) or not rest - _BESIDE or (wish is not None and wish.name != before[0].name)
@@ -305,19 +317,11 @@ class HomeSentences:
 
     def _in_part(self, words: list[str], book: NameBook) -> dict[int, Hit]:
         """The names that were said in part or in other words, by where they begin."""
-        if self._parts_of is None or self._parts_of[0] is not book:
-            self._parts_of = (
-                book,
-                PartNames(
-                    book.entries,
-                    self._read.grammar | self._read.known.noun_words | self._read.loose.words,
-                    self._read.known.noun_words,
-                ),
-            )
+        parts = self._parts_in(book)
         hits: dict[int, Hit] = {}
         at = 0
         while at < len(words):
-            hit, said = self._parts_of[1].at(words, at), book.find(words, at)
+            hit, said = parts.at(words, at), book.find(words, at)
             several = self._read.known.nouns.get((words[at],), ("", False))[
                 1
             ]  # "lights in the kitchen" are no one light
@@ -327,6 +331,13 @@ class HomeSentences:
                 continue
             at = said[0].end if said else at + 1
         return hits
+
+    def _parts_in(self, book: NameBook) -> PartNames:
+        """The names of a home by their parts."""
+        if self._parts_of is None or self._parts_of[0] is not book:
+            common = self._read.grammar | self._read.known.noun_words | self._read.loose.words
+            self._parts_of = (book, PartNames(book.entries, common, self._read.known.noun_words))
+        return self._parts_of[1]
 
     def _of_it(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """ "The fountain is still running, turn it off": what is wanted of the one thing that was told of."""

@@ -18,7 +18,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, instead in (
         # what goes before, and says nothing
         (
-            r"^(?:oh )?(?:my (?:goodness|god|gosh|word)|goodness(?: me| gracious)?|good grief|blimey|crikey|jeez|"
+            r"^(?:oh )?(?:my (?:goodness|god|gosh|word)|goodness(?: me| gracious)?|good grief|blimey|crikey|"
+            r"jeez|"
             r"geez|"
             r"heavens)[,;.!]* (?=\w)",
             "",
@@ -71,7 +72,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"(?:um|uh|er|erm|you know)(?!,? (?:the|my|our|\w+'s)\b)),\s+",
             " ",
         ),
-        (r",? (?:would|will) be (?:nice|great|lovely|good|perfect|ideal|fine)(?:,? (?:please|thanks))?[.!]*$", ""),
+        (
+            r",? (?:would|will) be (?:nice|great|lovely|good|perfect|ideal|fine)(?:,? (?:please|"
+            r"thanks))?[.!]*$",
+            "",
+        ),
         (
             r"^let (?:us (?:get|have|let) )?(?:in )?(?:some|a bit of|a little|the) "
             r"(?:daylight|sunlight|sunshine|sun|light|fresh air)"
@@ -144,7 +149,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "resume the tv",
         ),
         (r"^all the way up on (?:the )?(.+)$", r"\1 to 100 percent"),
-        (r",? not the (?:big|other|main|rest|top|whole)(?: (?:one|ones|light|lights|lot))?[.!]*$", ""),
+        (
+            r"(?<! but)(?<! and),? not the (?:big|other|main|rest|top|whole)(?: (?:one|ones|light|lights|"
+            r"lot))?[.!]*$",
+            "",
+        ),
         (r"^(?:brr+|phew|ooh+|ugh+|yikes|gosh|wow|aah+|ahh+|hmm+|whoa)[,;.!]+ ", ""),
         (r"^(?:before i forget|do not let me forget|while i remember|by the way)[,;.]+ ", ""),
         (
@@ -178,7 +187,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\band ({_SHADES}) in(?=$|[,;.]| and\b| please\b)", r"and close \1"),
         (rf"\band ({_SHADES}) out(?=$|[,;.]| and\b| please\b)", r"and open \1"),
         (
-            r"^(?:did|has|have) (?:anyone|anybody|somebody|someone|i|we) (?:put|set|arm|armed|turn|turned|switch|"
+            r"^(?:did|has|have) (?:anyone|anybody|somebody|someone|i|we) (?:put|set|arm|armed|turn|turned|"
+            r"switch|"
             r"switched)(?: on)? the alarm(?: on)?\??$",
             "is the alarm armed",
         ),
@@ -204,7 +214,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\1",
         ),
         (
-            r"^what is (?:it|the weather) like (outside|out there|out|in .+?),? (?:temperature|heat)[- ]?wise\??$",
+            r"^what is (?:it|the weather) like (outside|out there|out|in .+?),? (?:temperature|heat)[- "
+            r"]?wise\??$",
             r"what is the temperature \1",
         ),
         # other words for what is done
@@ -228,7 +239,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"(?: for (?:the|my|our|his|her) (?!night|next|rest|time)\w+)?(?: please)?$",
             r"\1 to 50 percent",
         ),
-        (r"^(?:a )?(?:(?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$", r"make \1 brighter"),
+        (
+            r"^(?:a )?(?:(?:little|bit|touch) (?:bit )?)?more light (?:on|over|at|from) (.+)$",
+            r"make \1 "
+            r"brighter",
+        ),
         (r"^(?:a (?:little|bit|touch) (?:bit )?)?less light (?:on|over|at|from) (.+)$", r"make \1 dimmer"),
         # other words for a thing, and for the contrary of a state
         (r"\bthe heat\b(?! (?:pad|pump|lamp|gun))", "the heating"),
@@ -244,9 +259,11 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(would (?:you )?mind) (?:terribly|awfully|ever so much|very much|at all)\b", r"\1"),
         (
+            rf"(^(?:(?:please|just|can you|could you|would you|will you) )*(?:{VERBS})\b[^,;.]*?|"
+            r"\b(?:on|off|up|down|open|closed|shut|percent|degrees))"
             r"\s+so (?:that )?(?:i|we|he|she|they) (?!would (?:like|love|prefer)\b)"
-            r"(?:do not|does not|can|cannot|will|would|am|is|are|get|have) [^,;.]*$",
-            "",
+            r"(?:do not|does not|can|cannot|will|would|am|is|are|get|have) (?:(?! so )[^,;.])*$",
+            r"\1",
         ),
         (r"\bgotta\b", "have to"),
         (
@@ -280,7 +297,8 @@ _PLAINLY: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # "Did anybody shut the door after the barbecue": a question about now does not need when
         (
             rf"^((?:did|have|has) {_SOMEBODY} .+?) "
-            r"(?:after|before|during|since) (?:(?:the|my|our|that) \w+(?: \w+)?|(?:i|we|he|she|they) [^,;.]*)\??$",
+            r"(?:after|before|during|since) (?:(?:the|my|our|that) \w+(?: \w+)?|(?:i|we|he|she|they) "
+            r"[^,;.]*)\??$",
             r"\1",
         ),
     )
