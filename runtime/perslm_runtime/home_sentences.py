@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from perslm_runtime.home_chunks import chunk
+from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
+from perslm_runtime.home_later import Later, is_for_then, is_stated, of_the_sun, timed, without_open_time
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
@@ -25,7 +26,7 @@ from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_repairs import repairs
-from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
+from perslm_runtime.home_requests import asked, at_a_time, is_at_an_hour, may_be_left, plainly, requests, told_alone, without_hour
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
@@ -35,6 +36,7 @@ from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
     completed,
     is_alone,
+    is_of_scene,
     is_open,
     is_scene,
     is_whole,
@@ -65,10 +67,8 @@ _SCENE_AROUND = re.compile(
     r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
 )
 _PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
-_SKY = re.compile(
-    r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
-    r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
-)
+_NO_COMMAND = (is_called_off, is_cut_short, never_was)
+_MOST_TIMES = 4
 _NOT_LATER = frozenset(
     (
         *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
@@ -106,12 +106,14 @@ class HomeSentences:
             found = self.recognize(whole, book)
             return found if all(wish.name in _NOT_LATER for wish in found) else ()
         spoken = self._spoken(text, book)
-        if any(none(spoken) for none in (is_unwanted, at_a_time, is_called_off, is_cut_short, never_was)):
+        if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, *_NO_COMMAND)):
             return ()
         found = self._recognized(spoken, book)
         if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
             return ()  # a question works nothing
         found = said_once(set_up(wish, book.domains) for wish in found)
+        if is_at_an_hour(spoken) and any(is_of_scene(wish, book.domains) for wish in found):
+            return ()  # "movie night at eight" is no percentage
         if not is_open(found):
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
@@ -367,17 +369,34 @@ class HomeSentences:
             f"{beside} {noun}" if any(hit.end == len(turned) and len(hit.ids) == 1 for hit in hits) else found[0]
         )
 
-    def later(self, text: str, book: NameBook) -> bool:
-        """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
+    def later(self, text: str, book: NameBook) -> Later | None:
+        """What it would command but for a time ("in ten minutes", "at seven"); None for any other sentence."""
         self._read.forget()
-        spoken = self._spoken(self._undressed(text, book), book)
+        whole = self._undressed(text, book)
+        spoken = self._spoken(whole, book)
+        if asked(whole) is not None or any(none(spoken) for none in _NO_COMMAND):
+            return None
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
-        return any(self._is_later(text.replace(",", " "), book) for text in texts)
+        if rest := next(filter(None, map(of_the_sun, texts)), ""):
+            return Later(sun=True) if self._works(rest, book) else None
+        for one in texts if not is_stated(spoken, text) else ():
+            ways = list(timed(paused(one), BREAK))[:_MOST_TIMES]
+            if found := [way for way in ways if self._works(way.command, book)]:
+                return found[0] if len(found) == 1 else Later()  # "at 21 at six" may be either
+        return Later() if any(self._is_later(one.replace(",", " "), book) for one in texts) else None
+
+    def _works(self, command: str, book: NameBook) -> bool:
+        """Whether a sentence without its time is a command as a whole."""
+        found = self.recognize(command, book)
+        return bool(found) and all(
+            (wish.targets and wish.name not in _NOT_LATER and not wish.hint) or is_scene(wish, book.domains)
+            for wish in found
+        )
 
     def _is_later(self, spoken: str, book: NameBook) -> bool:
         words = self._read.words(spoken)
-        if (now := _SKY.sub(" ", without_hour(spoken))) != spoken:
+        if (now := without_open_time(without_hour(spoken))) != spoken:
             found = self._read.parts(self._read.words(now), book, {}, loose=True)
             if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
                 return True

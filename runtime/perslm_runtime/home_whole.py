@@ -40,6 +40,12 @@ def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
     return wish.name in ("fragment", "scene") and len(ids) == 1 and domains.get(ids[0]) == "scene"
 
 
+def is_of_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether a number is wanted of what has none: a scene."""
+    ids = [id_ for target in wish.targets for id_ in target.ids]
+    return wish.number is not None and bool(ids) and all(domains.get(id_) in _SCENES for id_ in ids)
+
+
 def is_having(wish: Wish) -> bool:
     """Whether "have the lights" only begins what is wanted of them: a scene has a name of its own."""
     return wish.name == "scene" and not any(target.ids for target in wish.targets)

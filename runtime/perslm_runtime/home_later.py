@@ -1,0 +1,184 @@
+"""The time in a command for another time: which one, and the command without it. English, pure.
+
+A time counts only by the word that leads to it: "in ten minutes" and "at seven" say when, "for ten minutes" and
+"until seven" how long. Of what the sun does nothing is known but that it was said. Knows no sentence and no device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from perslm_runtime.time_words import Found, find, words_of
+from perslm_runtime.when import When
+
+_SUN = re.compile(
+    r"(?:,? ?\b(?:at|by|after|before|until|from|around|every|from (?:now|today)|(?:\w+ )?(?:an? )?(?:hour|minutes?|hours|bit) "
+    r"(?:before|after)|(?:just|right|shortly|soon) (?:after|before)) (?:the )?"
+    r"(?:sunset|sunrise|sundown|sunup|dusk|dawn|daybreak|nightfall|twilight|dark|first light|last light)|"
+    r",? ?\b(?:when|once|as soon as|whenever|after|before) (?:it (?:gets|is getting|goes|is|turns|becomes) "
+    r"(?:dark|light|too dark)(?: outside| out)?|"
+    r"the sun (?:goes down|sets|is setting|comes up|rises|is down|is up|has set|has gone down|has risen)|"
+    r"(?:night|darkness) falls|day breaks))\b"
+)
+_OPEN = re.compile(
+    r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
+    r"(?:noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
+)
+_IN = frozenset(("in", "after"))
+_AT = frozenset(("at", "on", "for"))
+_BEFORE_NUMBER = frozenset(("about", "around", "exactly", "roughly", "another", "precisely", "like"))
+_NOT_LED = frozenset(
+    ("until", "till", "by", "before", "after", "from", "to", "since", "between", "of", "last", "and", "or", "past")
+)
+_BEHIND = (("from", "now"), ("from", "this", "moment"), ("'s", "time"), ("time",))
+_SHARP = (("sharp",), ("exactly",), ("on", "the", "dot"), ("precisely",), ("then",))
+_NOW = frozenset(("last", "ago", "before", "after", "earlier", "past", "later"))
+_STATED = re.compile(
+    r"\b(?:goes|comes|turns|switches|will (?:go|come|be|turn|switch|open|close|start|stop)|"
+    r"(?:is|are) (?:going|due|supposed|scheduled|set) to)\b|^(?:wake|call|ring) (?:me|us)\b"
+)
+_ASKS = re.compile(r"^\W*(?:can|could|would|will|may|might|do you mind|mind|please)\b", re.IGNORECASE)
+_CLOCK_BEHIND = re.compile(
+    r"(?:\b\d{1,2}(?:[:.]\d\d)? ?[ap]\.?m\b|\b\w+ (?:[ap]m|o'?clock|oclock)|\b(?:at|by|for) \d{1,2}:\d\d)\W*$"
+)
+_WOKEN = re.compile(r"^(?:wake|call|ring) (?:me|us)\b.* (?:at|in|tomorrow|on)\b")
+_STARTS = frozenset(("at", "in", "on", "every", "each"))
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A command for another time: `command` is the sentence without it, to be done in `seconds` or at `when`.
+
+    Where neither is there, no moment was said that can be known; `sun` says that it hangs on the sun.
+    """
+
+    command: str = ""
+    seconds: int | None = None
+    when: When | None = None
+    sun: bool = False
+
+
+def timed(words: Sequence[str], pause: str = ",") -> Iterator[Later]:
+    """Each way to take one time out of a sentence by which something can be planned; usually there is one.
+
+    A word that is `pause` stands for a comma.
+    """
+    low = [word.lower() for word in words]
+    found = find(low)
+    if (both := _day_and_hour(low, found, pause)) is not None:
+        yield both
+        return
+    for one in found:
+        start, end = (_of_duration if isinstance(one.value, int) else _of_clock)(low, one)
+        if start is None:
+            continue
+        rest = _joined([*words[:start], *words[end:]], pause)
+        if rest and not _goes_on(low[end:], pause, first=start == 0):
+            seconds = one.value if isinstance(one.value, int) else None
+            when = one.value if isinstance(one.value, When) else None
+            yield Later(rest, seconds, when)
+
+
+def _day_and_hour(words: Sequence[str], found: Sequence[Found], pause: str) -> Later | None:
+    """ "On Monday turn on the lamp at eight": one time, said apart."""
+    if len(found) != 2:
+        return None
+    first, second = (one.value for one in found)
+    if not isinstance(first, When) or not isinstance(second, When):
+        return None
+    day, hour = (first, second) if first.hour is None else (second, first)
+    if day.hour is not None or hour.hour is None or hour.names_a_day or (day.part and hour.part):
+        return None
+    spans = [_of_clock(words, one, beside=True) for one in found]
+    taken = {at for start, end in spans if start is not None for at in range(start, end)}
+    rest = _joined([word for at, word in enumerate(words) if at not in taken], pause)
+    if not rest or any(start is None for start, _ in spans):
+        return None
+    return Later(rest, when=day.with_day_of(hour))
+
+
+def _goes_on(behind: Sequence[str], pause: str, *, first: bool) -> bool:
+    """Whether something else is wanted behind a time, of which it may not be the time as well."""
+    return not first and len(behind) > 2 and (behind[0] in ("and", "then") or list(behind[:2]) == [pause, "and"])
+
+
+def _joined(words: Sequence[str], pause: str) -> str:
+    """Words as a sentence, without commas at its ends."""
+    return " ".join(words).replace(f" {pause}", ",").replace(pause, ",").strip(" ,")
+
+
+def _of_duration(words: Sequence[str], one: Found) -> tuple[int | None, int]:
+    """Where a duration with the words around it begins and ends; None where it says no moment."""
+    start, end = one.start, one.end
+    while start > 0 and words[start - 1] in _BEFORE_NUMBER:
+        start -= 1
+    behind = next((len(tail) for tail in _BEHIND if tuple(words[end : end + len(tail)]) == tail), 0)
+    led = start > 0 and words[start - 1] in _IN
+    if led and words[start - 1] == "after" and words[end : end + 1] in (["of"], ["without"]):
+        return None, end
+    later = words[end : end + 1] == ["later"]
+    if words[end + behind : end + behind + 1] and words[end] in _NOW and not later:
+        return None, end
+    if not led and not (behind and words[end] == "from"):
+        return None, end
+    return start - led, end + behind
+
+
+def _of_clock(words: Sequence[str], one: Found, *, beside: bool = False) -> tuple[int | None, int]:
+    """The same of a day and time: those that lead nowhere ("until nine") say no moment at which to do it.
+
+    `beside`: the day, or the part of it, is said elsewhere.
+    """
+    start, end = one.start, one.end
+    when = one.value
+    if not isinstance(when, When):
+        return None, end
+    while start > 0 and words[start - 1] in _BEFORE_NUMBER and words[start - 1] != "another":
+        start -= 1
+    before = words[start - 1] if start > 0 else ""
+    inside = words[start] in _AT  # a phrase of time may begin with its own "at"
+    if before in _NOT_LED and not inside:
+        return None, end
+    led = inside or before in _AT
+    if before == "for" and not (when.hour is not None and not when.names_a_day):
+        return None, end  # "on for Saturday evening" may be all of it
+    if not (led or beside) and when.hour is not None and not (when.names_a_day or when.part or when.exact):
+        return None, end
+    sharp = next((len(tail) for tail in _SHARP if tuple(words[end : end + len(tail)]) == tail), 0)
+    return start - (led and not inside), end + sharp
+
+
+def of_the_sun(spoken: str) -> str:
+    """The sentence without what it says of the sun; "" where it says nothing of it."""
+    without = _SUN.sub(" ", spoken)
+    return " ".join(without.split()) if without != spoken else ""
+
+
+def without_open_time(spoken: str) -> str:
+    """The sentence without a time of day that is nobody's hour, or which the words of time do not read."""
+    return _OPEN.sub(" ", spoken)
+
+
+def is_stated(spoken: str, text: str) -> bool:
+    """Whether a sentence tells or asks what happens at a time ("the lamp goes off at eleven"): it wants nothing."""
+    return bool(_STATED.search(spoken)) or (text.rstrip().endswith("?") and not _ASKS.search(text))
+
+
+def is_for_then(spoken: str) -> bool:
+    """Whether a sentence has a time of day before or behind all that is wanted, so that nothing is wanted now."""
+    return bool(_CLOCK_BEHIND.search(spoken) or _WOKEN.search(spoken)) or _begins_with_time(spoken)
+
+
+def _begins_with_time(spoken: str) -> bool:
+    """Whether a time stands before all that is wanted: "at seven turn on the lamp"."""
+    words = words_of(spoken)
+    found = find([word.lower() for word in words])
+    if not found or found[0].start > 1 or found[0].end >= len(words):
+        return False
+    one = found[0]
+    led = one.start == 1 and words[0].lower() in _STARTS
+    if one.start == 1 and not led:
+        return False
+    return any(later.command == " ".join(words[one.end :]) for later in timed(words))
