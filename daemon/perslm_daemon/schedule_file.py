@@ -64,7 +64,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One timer, alarm or reminder, or one command (`text` is its sentence, `name` what it does, `errand` the rest).
+    """One timer, alarm or reminder, or a command: `text` is its sentence, `name` what it does, `errand` the rest.
 
     It is due at `due_boot_s` (CLOCK_BOOTTIME) of the start of the machine named `boot_id`, and at Unix time
     `due_wall_s` (None where the wall time was not known). `local` is a time of day it is meant for

@@ -32,6 +32,7 @@ class Change:
         self.gone.add(item.id)
         self.events.append((event_type, item))
 
+
 def event_of(item: Item) -> Mapping[str, Any]:
     """The fields of an item's event."""
     told: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from perslm_daemon.schedule_file import Item, Kind, State
 from perslm_runtime.time_words import say_clock, say_day, say_duration, say_every
@@ -65,11 +65,19 @@ _SOON_S = 90.0  # what is due within that is told by its seconds
 def _due(view: View, now: datetime | None) -> str:
     """When a command is due, as in "at 9:40 PM", "at 7:00 AM tomorrow", "in 30 seconds"."""
     item = view.item
-    soon = not item.local and view.seconds_left is not None and view.seconds_left < _SOON_S
+    left = view.seconds_left or 0
+    soon = not item.local and item.state is not State.MISSED and left < _SOON_S
     if view.at is None or now is None or soon:
-        return f"in {say_duration(view.seconds_left or 0)}"
-    day = say_every(frozenset(item.every)) if item.every else say_day(view.at, now)
-    return f"at {say_clock(view.at)}" + ("" if day == "today" else f" {day}")
+        return f"in {say_duration(left)}"
+    return at_time(view.at, now, frozenset(item.every))
+
+
+def at_time(at: datetime, now: datetime, every: frozenset[int] = frozenset()) -> str:
+    """A moment as it is said back: "at 9:40 PM" of today, "at midnight" of the next, else with its day."""
+    day = say_every(every) if every else say_day(at, now)
+    near = not every and timedelta() < at.replace(tzinfo=None) - now.replace(tzinfo=None) < timedelta(days=1)
+    plain = day == "today" or (near and (at.hour, at.minute) == (0, 0))
+    return f"at {say_clock(at)}" + ("" if plain else f" {day}")
 
 
 def _command(view: View, now: datetime | None) -> str:

@@ -1,7 +1,7 @@
 """The time in a command for another time: which one, and the command without it. English, pure.
 
 A time counts only by the word that leads to it: "in ten minutes" and "at seven" say when, "for ten minutes" and
-"until seven" how long. Of what the sun does nothing is known but that it was said. Knows no sentence and no device.
+"until seven" how long. Of the sun nothing is known but that it was spoken of. Knows no sentence and no device.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from perslm_runtime.time_words import Found, find, words_of
 from perslm_runtime.when import When
 
 _SUN = re.compile(
-    r"(?:,? ?\b(?:at|by|after|before|until|from|around|every|from (?:now|today)|(?:\w+ )?(?:an? )?(?:hour|minutes?|hours|bit) "
-    r"(?:before|after)|(?:just|right|shortly|soon) (?:after|before)) (?:the )?"
+    r"(?:,? ?\b(?:at|by|after|before|until|from|around|every|"
+    r"(?:\w+ )?(?:an? )?(?:hour|minutes?|hours|bit) (?:before|after)|"
+    r"(?:just|right|shortly|soon) (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|sunup|dusk|dawn|daybreak|nightfall|twilight|dark|first light|last light)|"
     r",? ?\b(?:when|once|as soon as|whenever|after|before) (?:it (?:gets|is getting|goes|is|turns|becomes) "
     r"(?:dark|light|too dark)(?: outside| out)?|"
@@ -162,7 +163,7 @@ def without_open_time(spoken: str) -> str:
 
 
 def is_stated(spoken: str, text: str) -> bool:
-    """Whether a sentence tells or asks what happens at a time ("the lamp goes off at eleven"): it wants nothing."""
+    """Whether a sentence tells or asks what happens at a time: "the lamp goes off at eleven" wants nothing."""
     return bool(_STATED.search(spoken)) or (text.rstrip().endswith("?") and not _ASKS.search(text))
 
 

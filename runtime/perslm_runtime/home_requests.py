@@ -89,8 +89,8 @@ _BIDS = re.compile(
     rf"\b(?:please|(?:{VERBS}) (?:the|my|our|it|that|off|on|up|down)|could you|can you|would you|will you)\b"
 )
 _HOUR = re.compile(
-    r" (?:at|by|for) (?:(?:half|quarter) (?:past |to )?)?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
-    r"[1-9]|1[0-2])"
+    r" (?:at|by|for) (?:(?:half|quarter) (?:past |to )?)?"
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
     r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
     r"us)))*(?:[.!?]*$|(?=[,;] ))"
 )

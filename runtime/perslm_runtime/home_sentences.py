@@ -26,7 +26,16 @@ from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_repairs import repairs
-from perslm_runtime.home_requests import asked, at_a_time, is_at_an_hour, may_be_left, plainly, requests, told_alone, without_hour
+from perslm_runtime.home_requests import (
+    asked,
+    at_a_time,
+    is_at_an_hour,
+    may_be_left,
+    plainly,
+    requests,
+    told_alone,
+    without_hour,
+)
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
