@@ -38,9 +38,22 @@ _SHARP = (("sharp",), ("exactly",), ("on", "the", "dot"), ("precisely",), ("then
 _NOW = frozenset(("last", "ago", "before", "after", "earlier", "past", "later"))
 _STATED = re.compile(
     r"\b(?:goes|comes|turns|switches|will (?:go|come|be|turn|switch|open|close|start|stop)|"
-    r"(?:is|are) (?:going|due|supposed|scheduled|set) to)\b|^(?:wake|call|ring) (?:me|us)\b"
+    r"(?:is|are) (?:going|due|supposed|scheduled|set) to)\b|"
+    r"^(?:wake|call|ring|tell|ask|remind|warn) (?:me|us|him|her|them)\b|"
+    r"\b(?:if (?!you (?:can|could|would|like|please|want|do not mind)|possible)|unless|whenever|when|once|in case|"
+    r"as soon as|provided|otherwise)\b"
+)
+"""What tells or asks what happens, or makes it hang on something else than a time."""
+_ASKED = re.compile(
+    r"^\W*(?:(?:so|and|hey|well)\W+)*(?:will|should|do|does|did|is|are|was|were|has|have|had|why|when|what|which|who|"
+    r"how|would) (?!you\b|someone\b|somebody\b|anyone\b|it (?:be possible|kill)\b)(?!\w+ (?:you|to) )\w",
+    re.IGNORECASE,
 )
 _ASKS = re.compile(r"^\W*(?:can|could|would|will|may|might|do you mind|mind|please)\b", re.IGNORECASE)
+_ONCE = re.compile(
+    r"\b(?:once|when|as soon as) it is (?=(?:half|quarter|noon|midday|midnight|one|two|three|four|five|six|seven|"
+    r"eight|nine|ten|eleven|twelve|\d)\b)"
+)
 _CLOCK_BEHIND = re.compile(
     r"(?:\b\d{1,2}(?:[:.]\d\d)? ?[ap]\.?m\b|\b\w+ (?:[ap]m|o'?clock|oclock)|\b(?:at|by|for) \d{1,2}:\d\d)\W*$"
 )
@@ -61,15 +74,18 @@ class Later:
     sun: bool = False
 
 
-def timed(words: Sequence[str], pause: str = ",") -> Iterator[Later]:
+def timed(words: Sequence[str], pause: str = ",") -> Iterator[tuple[Later, str]]:
     """Each way to take one time out of a sentence by which something can be planned; usually there is one.
+
+    Beside it what stands apart before the time ("turn it off, and in an hour ..."): where that is a command, too,
+    the time may not be its time.
 
     A word that is `pause` stands for a comma.
     """
     low = [word.lower() for word in words]
     found = find(low)
     if (both := _day_and_hour(low, found, pause)) is not None:
-        yield both
+        yield both, ""
         return
     for one in found:
         start, end = (_of_duration if isinstance(one.value, int) else _of_clock)(low, one)
@@ -79,7 +95,7 @@ def timed(words: Sequence[str], pause: str = ",") -> Iterator[Later]:
         if rest and not _goes_on(low[end:], pause, first=start == 0):
             seconds = one.value if isinstance(one.value, int) else None
             when = one.value if isinstance(one.value, When) else None
-            yield Later(rest, seconds, when)
+            yield Later(rest, seconds, when), _apart(words[:start], pause)
 
 
 def _day_and_hour(words: Sequence[str], found: Sequence[Found], pause: str) -> Later | None:
@@ -103,6 +119,14 @@ def _day_and_hour(words: Sequence[str], found: Sequence[Found], pause: str) -> L
 def _goes_on(behind: Sequence[str], pause: str, *, first: bool) -> bool:
     """Whether something else is wanted behind a time, of which it may not be the time as well."""
     return not first and len(behind) > 2 and (behind[0] in ("and", "then") or list(behind[:2]) == [pause, "and"])
+
+
+def _apart(before: Sequence[str], pause: str) -> str:
+    """What stands before a time, where a comma, "and" or "then" ends it."""
+    ends = before[-1:] and before[-1].lower() in ("and", "then", pause)
+    while before and before[-1].lower() in ("and", "then", pause):
+        before = before[:-1]
+    return _joined(before, pause) if ends else ""
 
 
 def _joined(words: Sequence[str], pause: str) -> str:
@@ -140,7 +164,7 @@ def _of_clock(words: Sequence[str], one: Found, *, beside: bool = False) -> tupl
         start -= 1
     before = words[start - 1] if start > 0 else ""
     inside = words[start] in _AT  # a phrase of time may begin with its own "at"
-    if before in _NOT_LED and not inside:
+    if (before in _NOT_LED and not inside) or words[start] in _NOT_LED:
         return None, end
     led = inside or before in _AT
     if before == "for" and not (when.hour is not None and not when.names_a_day):
@@ -164,12 +188,20 @@ def without_open_time(spoken: str) -> str:
 
 def is_stated(spoken: str, text: str) -> bool:
     """Whether a sentence tells or asks what happens at a time: "the lamp goes off at eleven" wants nothing."""
-    return bool(_STATED.search(spoken)) or (text.rstrip().endswith("?") and not _ASKS.search(text))
+    if _STATED.search(spoken) or _ASKED.search(text):
+        return True
+    return text.rstrip().endswith("?") and not _ASKS.search(text)
+
+
+def by_the_clock(spoken: str) -> str:
+    """ "Once it is ten" as "at ten"."""
+    return _ONCE.sub("at ", spoken)
 
 
 def is_for_then(spoken: str) -> bool:
     """Whether a sentence has a time of day before or behind all that is wanted, so that nothing is wanted now."""
-    return bool(_CLOCK_BEHIND.search(spoken) or _WOKEN.search(spoken)) or _begins_with_time(spoken)
+    found = any(mark.search(spoken) for mark in (_CLOCK_BEHIND, _WOKEN, _ONCE))
+    return found or _begins_with_time(spoken) or _ends_with_duration(spoken)
 
 
 def _begins_with_time(spoken: str) -> bool:
@@ -182,4 +214,14 @@ def _begins_with_time(spoken: str) -> bool:
     led = one.start == 1 and words[0].lower() in _STARTS
     if one.start == 1 and not led:
         return False
-    return any(later.command == " ".join(words[one.end :]) for later in timed(words))
+    return any(" ".join(words).endswith(later.command) for later, _ in timed(words))
+
+
+def _ends_with_duration(spoken: str) -> bool:
+    """Whether nothing stands behind "in ten minutes"."""
+    words = words_of(spoken)
+    found = find([word.lower() for word in words])
+    last = found[-1] if found else None
+    if last is None or last.end != len(words) or not isinstance(last.value, int):
+        return False
+    return last.start > 1 and words[last.start - 1] == "in"

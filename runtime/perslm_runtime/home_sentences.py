@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from perslm_runtime.home_chunks import BREAK, chunk
@@ -17,7 +18,15 @@ from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_
 from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
-from perslm_runtime.home_later import Later, is_for_then, is_stated, of_the_sun, timed, without_open_time
+from perslm_runtime.home_later import (
+    Later,
+    by_the_clock,
+    is_for_then,
+    is_stated,
+    of_the_sun,
+    timed,
+    without_open_time,
+)
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import PartNames
@@ -43,8 +52,10 @@ from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import set_apart, with_pauses
 from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
+    TELLING,
     completed,
     is_alone,
+    is_command,
     is_of_scene,
     is_open,
     is_scene,
@@ -78,13 +89,6 @@ _SCENE_AROUND = re.compile(
 _PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
 _NO_COMMAND = (is_called_off, is_cut_short, never_was)
 _MOST_TIMES = 4
-_NOT_LATER = frozenset(
-    (
-        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
-        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
-        *("position_of", "battery_of", "power_of"),
-    )
-)
 
 
 _BY = re.compile(
@@ -113,12 +117,12 @@ class HomeSentences:
         text = self._undressed(text, book)
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
-            return found if all(wish.name in _NOT_LATER for wish in found) else ()
+            return found if all(wish.name in TELLING for wish in found) else ()
         spoken = self._spoken(text, book)
         if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, *_NO_COMMAND)):
             return ()
         found = self._recognized(spoken, book)
-        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
+        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in TELLING for wish in found):
             return ()  # a question works nothing
         found = said_once(set_up(wish, book.domains) for wish in found)
         if is_at_an_hour(spoken) and any(is_of_scene(wish, book.domains) for wish in found):
@@ -334,7 +338,7 @@ class HomeSentences:
         if not comma or len(words) > _MOST_CALLED or self._read.loose.denies(words) or not may_be_left(told):
             return ()
         found = self._read.parts(self._read.words(wanted.replace(",", " ")), book, {})
-        return found if all(wish.targets and wish.name not in _NOT_LATER for wish in found) else ()
+        return found if all(wish.targets and wish.name not in TELLING for wish in found) else ()
 
     def _requested(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is asked for by a clause of the sentence, where all around it only tells."""
@@ -382,7 +386,7 @@ class HomeSentences:
         """What it would command but for a time ("in ten minutes", "at seven"); None for any other sentence."""
         self._read.forget()
         whole = self._undressed(text, book)
-        spoken = self._spoken(whole, book)
+        spoken = by_the_clock(self._spoken(whole, book))
         if asked(whole) is not None or any(none(spoken) for none in _NO_COMMAND):
             return None
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
@@ -390,24 +394,22 @@ class HomeSentences:
         if rest := next(filter(None, map(of_the_sun, texts)), ""):
             return Later(sun=True) if self._works(rest, book) else None
         for one in texts if not is_stated(spoken, text) else ():
-            ways = list(timed(paused(one), BREAK))[:_MOST_TIMES]
-            if found := [way for way in ways if self._works(way.command, book)]:
-                return found[0] if len(found) == 1 else Later()  # "at 21 at six" may be either
+            found = islice(timed(paused(one), BREAK), _MOST_TIMES)
+            if ways := [(way, apart) for way, apart in found if self._works(way.command, book)]:
+                both = len(ways) > 1 or self._works(ways[0][1], book)  # "at 21 at six" may be either
+                return Later() if both else ways[0][0]
         return Later() if any(self._is_later(one.replace(",", " "), book) for one in texts) else None
 
     def _works(self, command: str, book: NameBook) -> bool:
         """Whether a sentence without its time is a command as a whole."""
-        found = self.recognize(command, book)
-        return bool(found) and all(
-            (wish.targets and wish.name not in _NOT_LATER and not wish.hint) or is_scene(wish, book.domains)
-            for wish in found
-        )
+        found = self.recognize(command, book) if command else ()
+        return bool(found) and all(is_command(wish, book.domains) for wish in found)
 
     def _is_later(self, spoken: str, book: NameBook) -> bool:
         words = self._read.words(spoken)
         if (now := without_open_time(without_hour(spoken))) != spoken:
             found = self._read.parts(self._read.words(now), book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
+            if found and all(wish.targets and wish.name not in TELLING for wish in found):
                 return True
         spans = find(words)
         if not spans or len(words) > _LONGEST_WORDS:
@@ -416,7 +418,7 @@ class HomeSentences:
         lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
         for start in (one.start, *([one.start - 1] if lead else [])):
             found = self._read.parts([*words[:start], *words[one.end :]], book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
+            if found and all(wish.targets and wish.name not in TELLING for wish in found):
                 return True
         return False
 

@@ -15,6 +15,14 @@ from perslm_runtime.home_wish import Target, Wish
 _NO_WHOLE = frozenset(
     ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
 )
+TELLING = frozenset(
+    (
+        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
+        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("position_of", "battery_of", "power_of"),
+    )
+)
+"""Wishes that do nothing by themselves: what is asked, or only named."""
 _SCENES = frozenset(("scene", "script"))
 _OF_HERE = frozenset(("next", "previous", "pause", "play", "lock"))
 _SENSED_HERE = frozenset(("temperature", "humidity"))
@@ -38,6 +46,11 @@ def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
     """Whether nothing but a scene was named: "movie time"."""
     ids = [id_ for target in wish.targets for id_ in target.ids]
     return wish.name in ("fragment", "scene") and len(ids) == 1 and domains.get(ids[0]) == "scene"
+
+
+def is_command(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether it works something that was named, or is a scene."""
+    return bool(wish.targets and wish.name not in TELLING and not wish.hint) or is_scene(wish, domains)
 
 
 def is_of_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
