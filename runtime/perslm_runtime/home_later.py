@@ -15,7 +15,8 @@ from perslm_runtime.when import When
 
 _SUN = re.compile(
     r"(?:,? ?\b(?:at|by|after|before|until|from|around|every|"
-    r"(?:\w+ )?(?:an? )?(?:hour|minutes?|hours|bit) (?:before|after)|"
+    r"(?:(?:half|an?|quarter|of|couple|few|little|\d+|one|two|three|five|ten|fifteen|twenty|thirty|forty) )*"
+    r"(?:hours?|minutes?|bit) (?:before|after)|"
     r"(?:just|right|shortly|soon) (?:after|before)) (?:the )?"
     r"(?:sunset|sunrise|sundown|sunup|dusk|dawn|daybreak|nightfall|twilight|dark|first light|last light)|"
     r",? ?\b(?:when|once|as soon as|whenever|after|before) (?:it (?:gets|is getting|goes|is|turns|becomes) "
