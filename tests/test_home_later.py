@@ -191,14 +191,17 @@ def test_an_hour_is_for_then_wherever_it_stands(english: HomeSentences, book: Na
         *("make it warmer at seven", "wake me at seven and turn on the kitchen lamp"),
     ):
         assert english.recognize(said, book) == (), said
-    assert english.recognize("we leave in ten minutes, turn off the kitchen lamp", book) != ()
+    for said in (
+        "we leave in ten minutes, turn off the kitchen lamp",
+        "put the kitchen lamp on for him, he'll be up in a minute",
+        "put the kitchen lamp on because he comes at 9 pm",
+    ):
+        assert english.recognize(said, book) != (), said
 
 
 def test_a_time_goes_with_the_words_that_lead_to_it() -> None:
-    ways = [
-        (later.command, later.seconds)
-        for later, _ in timed(["the", "fan", "off", "in", "about", "ten", "minutes", "please"])
-    ]
+    words = ["the", "fan", "off", "in", "about", "ten", "minutes", "please"]
+    ways = [(later.command, later.seconds) for later, _ in timed(words)]
     assert ways == [("the fan off please", 600)]
     assert list(timed(["run", "for", "ten", "minutes"])) == []
     ((later, apart),) = timed(["lamp", "off", ",", "and", "in", "ten", "minutes", "fan", "off"])

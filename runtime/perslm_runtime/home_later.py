@@ -58,6 +58,7 @@ _ONCE = re.compile(
 _CLOCK_BEHIND = re.compile(
     r"(?:\b\d{1,2}(?:[:.]\d\d)? ?[ap]\.?m\b|\b\w+ (?:[ap]m|o'?clock|oclock)|\b(?:at|by|for) \d{1,2}:\d\d)\W*$"
 )
+_APART = re.compile(r"[,;.!?] |\b(?:because|since|so|cause|cos|as) ")
 _WOKEN = re.compile(r"^(?:wake|call|ring) (?:me|us)\b.* (?:at|in|tomorrow|on)\b")
 _STARTS = frozenset(("at", "in", "on", "every", "each"))
 
@@ -201,8 +202,11 @@ def by_the_clock(spoken: str) -> str:
 
 def is_for_then(spoken: str) -> bool:
     """Whether a sentence has a time of day before or behind all that is wanted, so that nothing is wanted now."""
-    found = any(mark.search(spoken) for mark in (_CLOCK_BEHIND, _WOKEN, _ONCE))
-    return found or _begins_with_time(spoken) or _ends_with_duration(spoken)
+    if _WOKEN.search(spoken) or _ONCE.search(spoken) or _begins_with_time(spoken):
+        return True
+    if _APART.search(spoken.strip(" ,;.!?")):  # "... on for him, he will be up in a minute" only says why
+        return False
+    return bool(_CLOCK_BEHIND.search(spoken)) or _ends_with_duration(spoken)
 
 
 def _begins_with_time(spoken: str) -> bool:
