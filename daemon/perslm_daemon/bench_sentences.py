@@ -2,8 +2,8 @@
 
 A table's first line is its home, each further one a sentence with what is wanted. The home is learned from
 discovery messages as any; nothing is connected, so that what is to be done is only noted. Judged are verb, value
-and devices. "!nothing" and "!unclear" want that answer, "!still" only that nothing is done and nothing told. What is
-planned for another time is "!nothing", as it does nothing now.
+and devices. "!nothing" and "!unclear" want that answer, "!still" only that nothing is done and nothing told. What
+is planned for another time is "!nothing", as it does nothing now.
 """
 
 from __future__ import annotations
