@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -29,12 +30,21 @@ from perslm_daemon.settings import Settings
 from perslm_daemon.skills import Skills
 from perslm_daemon.timer_verb import TimerArgs, timer
 from perslm_daemon.turn import GUEST, Answered, Ask
+from perslm_daemon.utterance import Priority
 from perslm_runtime.completeness import Ending
+from perslm_runtime.tts import Piper
+from real_models import model_path
 from test_home_intents import FLOORS, Here, here
+from test_mouth import mouth_of
 
 pytestmark = pytest.mark.anyio
 BERLIN = ZoneInfo("Europe/Berlin")
 QUESTION = "Do you really want to unlock the front door at 8:00 AM tomorrow?"
+
+
+@pytest.fixture(scope="module")
+def piper() -> Piper:
+    return Piper(model_path("piper-en_US-joe-medium", "voice.onnx").parent, threads=2)
 
 
 class Told(Bulletin):
@@ -81,8 +91,8 @@ class Room:
         """Look at the clock until nothing is being done."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.schedule.run)
-            await anyio.sleep(0.05)
-            await until(lambda: "doing" not in self.states().values())
+            await self.schedule.look()
+            await until(lambda: all(view.item.state is not State.DOING for view in self.schedule.views()))
             tasks.cancel_scope.cancel()
 
     def states(self) -> dict[str, str]:
@@ -106,8 +116,8 @@ def wire(room: Room) -> None:
         room.aloud.append(text)
 
     skill, schedule = room.house.skill, room.schedule
-    skill.plans = plans = Plans(skill.recognizer, room.house.home, schedule, room.bulletin, aloud)
-    schedule.worker = plans.work
+    skill.plans = plans = Plans(skill.recognizer, room.house.home, schedule, room.bulletin)
+    schedule.worker, schedule.aloud = plans.work, aloud
     room.skills = Skills(skill.recognizer, schedule, Settings(room.bulletin, {}), room.bulletin, schedule.now)
     room.skills.planned = Planned(plans)
 
@@ -251,6 +261,20 @@ async def test_what_does_not_answer_is_told_aloud_and_kept_as_missed(tmp_path: P
         assert notice[3], "it was said already"
         await here.pass_(90_000)
         assert here.states() == {}
+
+
+async def test_the_mouth_says_what_was_not_done(tmp_path: Path, piper: Piper) -> None:
+    async with room(tmp_path) as here, mouth_of(piper) as (mouth, speaker, _):
+        here.schedule.aloud = partial(mouth.say, priority=Priority.REMINDER)
+        here.house.deaf = {"e"}
+        await here.say("turn on the kettle in ten minutes")
+        here.clock.advance(600)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(here.schedule.run)
+            await until(lambda: "The kettle did not answer." in mouth.said_lately() and not mouth.speaking)
+            tasks.cancel_scope.cancel()
+        assert speaker.seconds() > 0.5
+        assert here.states() == {"turn on the kettle": "missed"}
 
 
 async def test_a_lock_is_planned_by_a_yes_alone_and_that_yes_opens_it(

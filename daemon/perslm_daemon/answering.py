@@ -152,9 +152,9 @@ def plans_of(
     """What takes commands for another time, and is given to the schedule to do them; None without a home."""
     if home is None or assistant.intents is None:
         return None
-    aloud = None if mouth is None else partial(mouth.say, priority=Priority.REMINDER)
-    plans = Plans(assistant.intents, home, schedule, bulletin, aloud)
+    plans = Plans(assistant.intents, home, schedule, bulletin)
     schedule.worker = plans.work
+    schedule.aloud = None if mouth is None else partial(mouth.say, priority=Priority.REMINDER)
     return plans
 
 

@@ -6,10 +6,9 @@ yes is asked for when it is planned, and opens only what it was given for. Knows
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,8 +39,6 @@ from perslm_runtime.lane import Lane
 from perslm_runtime.time_words import say_duration
 from perslm_runtime.when import PastError, When, resolve
 
-log = logging.getLogger("perslm.plans")
-
 _HOME_S = 20.0  # after a start the broker tells within that what there is
 _MOST_CONVERSATIONS = 64
 _NOT_TWICE = frozenset(
@@ -49,8 +46,6 @@ _NOT_TWICE = frozenset(
     | {"change_temperature", "change_volume", "change_speed"}
 )
 """Wishes of which nobody knows, once they were begun, whether to do them again."""
-
-Aloud = Callable[[str], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +57,7 @@ class _Meant:
 
 
 class Plans:
-    """The commands that wait. `aloud` says what went wrong when one was due; None where there is no voice.
-
-    `work` is given to the schedule as its worker, `last` and the schedule to who answers what is planned.
-    """
+    """The commands that wait in the schedule, whose worker `work` is."""
 
     def __init__(
         self,
@@ -73,10 +65,9 @@ class Plans:
         home: Home,
         schedule: Schedule,
         bulletin: Bulletin,
-        aloud: Aloud | None = None,
     ) -> None:
         self._recognizer, self._home, self.schedule = recognizer, home, schedule
-        self._bulletin, self._aloud = bulletin, aloud
+        self._bulletin = bulletin
         self._last: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     # Planned
@@ -221,16 +212,7 @@ class Plans:
     # Due
 
     async def work(self, item: Item) -> str:
-        """Do what is due; "" where it was done, else why not, which is also said aloud."""
-        why = await self._worked(item)
-        if why and self._aloud is not None:
-            try:
-                await self._aloud(sentence(why))
-            except PersLMError as error:
-                log.warning("not_said id=%s error=%s", item.id, type(error).__name__)
-        return why
-
-    async def _worked(self, item: Item) -> str:
+        """Do what is due; "" where it was done, else why not, as a sentence without its full stop."""
         errand = item.errand
         planned = f"I could not {item.name or item.text or 'do what was planned'}"
         if errand is None:

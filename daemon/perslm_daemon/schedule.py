@@ -25,7 +25,7 @@ from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Timers
 from perslm_daemon.schedule_file import Errand, Item, Kind, ScheduleFile, State, TimersNotKept
 from perslm_daemon.schedule_told import WAITS, Change, event_of, kept, next_one
-from perslm_daemon.schedule_words import View, rung
+from perslm_daemon.schedule_words import View, capital, rung
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.when import local_time, next_of, unix_time
 
@@ -76,6 +76,8 @@ class Schedule:
         self._rings = anyio.Event()
         self._works = anyio.Event()
         self.worker: Worker | None = None
+        self.aloud: Callable[[str], Awaitable[object]] | None = None
+        """Says what came of a command that was not done; None where there is no voice."""
         self._ring_scope: anyio.CancelScope | None = None
         self._began_s = clock.boot_s()
 
@@ -416,6 +418,11 @@ class Schedule:
                 change.end("timer_finished", item)
             await self._commit(change, anyway=True)
         self._changed.set()
+        if why and self.aloud is not None:  # kept first: who waits for a long answer to end may not hear it
+            try:
+                await self.aloud(f"{capital(why)}.")
+            except PersLMError as error:
+                log.warning("not_said id=%s error=%s", item.id, type(error).__name__)
 
     # The bulletin
 
