@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import anyio
 import anyio.to_thread
@@ -19,119 +15,26 @@ import pytest
 from clocks import SetClock
 from house import until
 from perslm_daemon import home_command
-from perslm_daemon.bulletin import Bulletin, Happening
-from perslm_daemon.config_sections import Timers
-from perslm_daemon.home_plans import Plans
+from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.notify_subjects import notice_of
-from perslm_daemon.planned import Planned
-from perslm_daemon.schedule import NoSound, Schedule
 from perslm_daemon.schedule_file import Errand, Item, Kind, ScheduleFile, State
-from perslm_daemon.settings import Settings
-from perslm_daemon.skills import Skills
 from perslm_daemon.timer_verb import TimerArgs, timer
-from perslm_daemon.turn import GUEST, Answered, Ask
+from perslm_daemon.turn import GUEST
 from perslm_daemon.utterance import Priority
 from perslm_runtime.completeness import Ending
 from perslm_runtime.tts import Piper
+from planning import Room, opened, room
 from real_models import model_path
-from test_home_intents import FLOORS, Here, here
+from test_home_intents import FLOORS
 from test_mouth import mouth_of
 
 pytestmark = pytest.mark.anyio
-BERLIN = ZoneInfo("Europe/Berlin")
 QUESTION = "Do you really want to unlock the front door at 8:00 AM tomorrow?"
 
 
 @pytest.fixture(scope="module")
 def piper() -> Piper:
     return Piper(model_path("piper-en_US-joe-medium", "voice.onnx").parent, threads=2)
-
-
-class Told(Bulletin):
-    """A bulletin that keeps every event."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[Happening] = []
-
-    def _tell(self, notice: object) -> None:
-        if isinstance(notice, Happening):
-            self.events.append(notice)
-
-
-@dataclass
-class Room:
-    """A house that can be spoken to, with a clock that is set by hand."""
-
-    folder: Path
-    house: Here
-    clock: SetClock
-    schedule: Schedule
-    skills: Skills
-    bulletin: Told
-    aloud: list[str] = field(default_factory=list)
-
-    async def ask(self, text: str, **more: str) -> Answered | None:
-        ask = Ask(text, **{"conversation": "one", **more})  # type: ignore[arg-type]  # words all
-        if self.house.skill.waits(ask) and (answered := await self.house.skill(ask)) is not None:
-            return answered
-        return await self.skills(ask) or await self.house.skill(ask)
-
-    async def say(self, text: str, **more: str) -> str:
-        """The answer; "-" where the sentence is somebody else's."""
-        answered = await self.ask(text, **more)
-        return "-" if answered is None else answered.text
-
-    async def pass_(self, seconds: float) -> None:
-        """Time passes, and what is due then is done."""
-        self.clock.advance(seconds)
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Look at the clock until nothing is being done."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.schedule.run)
-            await self.schedule.look()
-            await until(lambda: all(view.item.state is not State.DOING for view in self.schedule.views()))
-            tasks.cancel_scope.cancel()
-
-    def states(self) -> dict[str, str]:
-        return {view.item.name: view.item.state.value for view in self.schedule.views()}
-
-    async def restart(self) -> None:
-        """PersLM ends and starts again; the house goes on."""
-        self.schedule = await opened(self.folder, self.clock, self.bulletin)
-        wire(self)
-
-
-async def opened(folder: Path, clock: SetClock, bulletin: Bulletin) -> Schedule:
-    file = ScheduleFile(folder / "timers.json")
-    schedule = Schedule(Timers(late_s=3600), file, clock, BERLIN, bulletin, NoSound())
-    await schedule.open()
-    return schedule
-
-
-def wire(room: Room) -> None:
-    async def aloud(text: str) -> None:
-        room.aloud.append(text)
-
-    skill, schedule = room.house.skill, room.schedule
-    skill.plans = plans = Plans(skill.recognizer, room.house.home, schedule, room.bulletin)
-    schedule.worker, schedule.aloud = plans.work, aloud
-    room.skills = Skills(skill.recognizer, schedule, Settings(room.bulletin, {}), room.bulletin, schedule.now)
-    room.skills.planned = Planned(plans)
-
-
-@asynccontextmanager
-async def room(folder: Path, *, known: bool = True) -> AsyncIterator[Room]:
-    clock, bulletin = SetClock("2026-11-27T20:10:00+01:00", known=known), Told()
-    async with here(folder) as house:
-        house.home.settled()
-        schedule = await opened(folder, clock, bulletin)
-        skills = Skills(house.skill.recognizer, schedule, Settings(bulletin, {}), bulletin, schedule.now)
-        made = Room(folder, house, clock, schedule, skills, bulletin)
-        wire(made)
-        yield made
 
 
 async def test_a_command_for_later_is_kept_said_back_and_done_in_silence(tmp_path: Path) -> None:
