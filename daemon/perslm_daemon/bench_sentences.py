@@ -110,7 +110,7 @@ def _config(domain: str, topic: str) -> dict[str, Any]:
             "curr_temp_t": f"{topic}/now",
             "mode_cmd_t": f"{topic}/mode/set",
             "mode_stat_t": f"{topic}/mode",
-            "modes": ["off", "heat", "auto"],
+            "modes": ["off", "heat", "cool", "auto"],
         },
         "scene": {**command, "stat_t": None},
         "button": {**command, "stat_t": None},

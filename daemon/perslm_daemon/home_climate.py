@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perslm_daemon.home_build import Builder, MalformedError
 from perslm_daemon.home_device import Action, Value, Values
-from perslm_daemon.home_entity import CannotError, Plan, Wanted, is_on, number_of, one_of, percent
+from perslm_daemon.home_entity import Plan, UntoldError, Wanted, is_on, number_of, one_of, percent
 
 _MODES = ("auto", "off", "cool", "heat", "dry", "fan_only")
 _WATER_MODES = ("off", "eco", "electric", "gas", "heat_pump", "high_demand", "performance")
@@ -97,7 +97,7 @@ class Changer:
         """The plan. Raises `CannotError` where the present value is not known."""
         by, now = number_of(action.value), number_of(values.get(self._prop))
         if by is None or now is None:
-            raise CannotError(f"does not say what its {self._prop} is")
+            raise UntoldError(f"does not say what its {self._prop} is")
         least, most = self._builder.least, self._builder.most
         wish = max(least if least is not None else now + by, min(most if most is not None else now + by, now + by))
         plan = self._builder.works[f"set_{self._prop}"](Action(f"set_{self._prop}", wish), values)

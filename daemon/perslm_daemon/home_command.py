@@ -27,7 +27,7 @@ from perslm_daemon.home_device import (
     Value,
     Values,
 )
-from perslm_daemon.home_entity import CannotError, Order, Plan, Wanted
+from perslm_daemon.home_entity import CannotError, Order, Plan, UntoldError, Wanted
 from perslm_daemon.home_live import Live
 from perslm_daemon.home_words import offer, question, sentence, the
 from perslm_runtime.errors import InputError, PersLMError
@@ -203,15 +203,17 @@ class Commands:
     async def _one(self, device: Device, live: Live, action: Action, sent: set[tuple[str, bytes]]) -> Outcome:
         # One command after the other for each device: two at once would take each other's confirmation.
         async with self._turns.setdefault(device.id, anyio.Lock()):
-            if self.publish is None:
-                return _outcome(device, Happened.OFFLINE, action)
-            if live.available is False:
-                return _outcome(device, Happened.UNAVAILABLE, action)
             live.settle()
             try:
                 plan = live.entity.plan(_plain(action, live), live.values)
+                if self.publish is None:
+                    return _outcome(device, Happened.OFFLINE, action)
+                if live.available is False:
+                    return _outcome(device, Happened.UNAVAILABLE, action)
                 return await self._confirmed(device, live, action, plan, sent)
             except CannotError as error:
+                if self.publish is None and isinstance(error, UntoldError):
+                    return _outcome(device, Happened.OFFLINE, action)
                 said = f"{the(device.name)} {error}"
                 return Outcome(device.id, device.name, Happened.UNKNOWN, said)
             except PersLMError as error:
@@ -291,13 +293,13 @@ def _plain(action: Action, live: Live) -> Action:
     if {"open", "close"} <= set(live.entity.works):
         state = live.values.get("state")
         if state is None:
-            raise CannotError("does not say whether it is open")
+            raise UntoldError("does not say whether it is open")
         return Action("open" if state in ("closed", "closing") else "close")
     on = live.values.get("on", None)
     if on is None and "mode" in live.values:
         on = live.values["mode"] != "off"
     if on is None:
-        raise CannotError("does not say whether it is on")
+        raise UntoldError("does not say whether it is on")
     return Action("turn_off" if on else "turn_on")
 
 

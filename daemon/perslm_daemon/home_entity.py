@@ -23,6 +23,10 @@ class CannotError(InputError):
     """A device cannot do what is wished of it; the message ends "it …"."""
 
 
+class UntoldError(CannotError):
+    """What is wished hangs on a state that the device has not told."""
+
+
 class Payload:
     """A message's payload as text and, read once and only where it is wanted, as JSON."""
 

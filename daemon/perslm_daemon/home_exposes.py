@@ -16,13 +16,13 @@ from perslm_daemon.home_device import Action, Value, Values
 from perslm_daemon.home_discovery import spoken
 from perslm_daemon.home_entity import (
     Availability,
-    CannotError,
     Entity,
     Order,
     Payload,
     Physical,
     Plan,
     Reading,
+    UntoldError,
     Wanted,
     Work,
     bounded,
@@ -366,7 +366,7 @@ def _changing(made: _Made) -> Work:
     def work(action: Action, values: Values) -> Plan:
         by, now = number_of(action.value), number_of(values.get("temperature"))
         if by is None or now is None:
-            raise CannotError("does not say what its temperature is")
+            raise UntoldError("does not say what its temperature is")
         wish = now + by
         wish = wish if made.least is None else max(made.least, wish)
         wish = wish if made.most is None else min(made.most, wish)

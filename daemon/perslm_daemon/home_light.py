@@ -14,6 +14,7 @@ from perslm_daemon.home_entity import (
     Order,
     Payload,
     Plan,
+    UntoldError,
     Wanted,
     Work,
     number_of,
@@ -46,7 +47,7 @@ def extras(action: Action, values: Values) -> Action:
         case "change_brightness":
             by, now = number_of(action.value), number_of(values.get("brightness"))
             if by is None or now is None:
-                raise CannotError("does not say how bright it is")
+                raise UntoldError("does not say how bright it is")
             return Action("turn_on", brightness=max(1.0, min(100.0, (now if values.get("on") else 0.0) + by)))
         case "set_color":
             return Action("turn_on", color=as_color(action.value))

@@ -37,8 +37,8 @@ _SAME_VALUE = frozenset(
 
 def halves(spoken: str) -> tuple[str, str] | None:
     """What was said first and what it is corrected to, in lower case; None where nothing is taken back."""
-    found = _CORRECTED.search(spoken) or _HALTING.search(spoken)
-    if found is None or not spoken[: found.start()].strip() or len(_CORRECTED.findall(spoken)) > 1:
+    found = next(reversed([*_CORRECTED.finditer(spoken)]), None) or _HALTING.search(spoken)
+    if found is None or not spoken[: found.start()].strip():
         return None
     after = re.sub(r"^(?:(?:that|it) is )?(?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))

@@ -7,9 +7,11 @@ A time counts only by the word that leads to it: "in ten minutes" and "at seven"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from perslm_runtime.home_requests import without_hour
 from perslm_runtime.time_words import Found, find, words_of
 from perslm_runtime.when import When
 
@@ -60,6 +62,7 @@ _CLOCK_BEHIND = re.compile(
 )
 _APART = re.compile(r"[,;.!?] |\b(?:because|since|so|cause|cos|as) ")
 _WOKEN = re.compile(r"^(?:wake|call|ring) (?:me|us)\b.* (?:at|in|tomorrow|on)\b")
+_MOST_TIMES = 4
 _STARTS = frozenset(("at", "in", "on", "every", "each"))
 
 
@@ -183,11 +186,6 @@ def of_the_sun(spoken: str) -> str:
     return " ".join(without.split()) if without != spoken else ""
 
 
-def without_open_time(spoken: str) -> str:
-    """The sentence without a time of day that is nobody's hour, or which the words of time do not read."""
-    return _OPEN.sub(" ", spoken)
-
-
 def is_stated(spoken: str, text: str) -> bool:
     """Whether a sentence tells or asks what happens at a time: "the lamp goes off at eleven" wants nothing."""
     if _STATED.search(spoken) or _ASKED.search(text):
@@ -230,3 +228,28 @@ def _ends_with_duration(spoken: str) -> bool:
     if last is None or last.end != len(words) or not isinstance(last.value, int):
         return False
     return last.start > 1 and words[last.start - 1] == "in"
+
+
+def planned(texts: Iterable[Iterator[tuple[Later, str]]], works: Callable[[str], bool]) -> Later | None:
+    """The one way to plan a sentence, of the ways to take a time out of each of its `texts`.
+
+    `works` tells whether a text is a command. Where more than one way is ("at 21 at six"), no moment is known.
+    """
+    for text in texts:
+        if ways := [(later, apart) for later, apart in islice(text, _MOST_TIMES) if works(later.command)]:
+            later, apart = ways[0]
+            return Later() if len(ways) > 1 or (apart and works(apart)) else later
+    return None
+
+
+def is_later(spoken: str, words_in: Callable[[str], list[str]], fits: Callable[[list[str]], bool]) -> bool:
+    """Whether a sentence is a command but for a time of any kind: how long, until when, at bedtime."""
+    words = words_in(spoken)
+    if (now := _OPEN.sub(" ", without_hour(spoken))) != spoken and fits(words_in(now)):
+        return True
+    one = next(iter(find(words)), None)
+    if one is None:
+        return False
+    lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
+    starts = (one.start, *([one.start - 1] if lead else []))
+    return any(fits([*words[:start], *words[one.end :]]) for start in starts)

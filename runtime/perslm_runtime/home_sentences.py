@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
+from perslm_runtime.home_amended import anew
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
@@ -22,15 +22,17 @@ from perslm_runtime.home_later import (
     Later,
     by_the_clock,
     is_for_then,
+    is_later,
     is_stated,
     of_the_sun,
+    planned,
     timed,
-    without_open_time,
 )
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
-from perslm_runtime.home_partial import PartNames
+from perslm_runtime.home_partial import BESIDE_FURNITURE, PartNames
 from perslm_runtime.home_parts import HomeParts, paused
+from perslm_runtime.home_pauses import things_of, with_pauses
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
@@ -43,13 +45,12 @@ from perslm_runtime.home_requests import (
     plainly,
     requests,
     told_alone,
-    without_hour,
 )
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
 from perslm_runtime.home_undressed import undressed
-from perslm_runtime.home_unpunctuated import set_apart, with_pauses
+from perslm_runtime.home_unpunctuated import before_requests, set_apart
 from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
     TELLING,
@@ -58,6 +59,7 @@ from perslm_runtime.home_whole import (
     is_command,
     is_of_scene,
     is_open,
+    is_question,
     is_scene,
     is_whole,
     said_once,
@@ -67,12 +69,13 @@ from perslm_runtime.home_whole import (
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.home_wordings import is_called_off, is_cut_short, plainer
 from perslm_runtime.sentence_layer import EMPTY, Layer
-from perslm_runtime.time_words import find, words_of
+from perslm_runtime.time_words import words_of
 
 _LONGEST_WORDS = 40
 _MOST_CALLED = 6
 _MOST_READINGS = 10
 _MOST_REPAIRED = 4
+_HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
@@ -80,22 +83,10 @@ _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
     r"(?:the |my |our )?[^,;.]+$"
 )
-_HOW = re.compile(
-    r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
-)
 _SCENE_AROUND = re.compile(
     r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
 )
-_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
 _NO_COMMAND = (is_called_off, is_cut_short, never_was)
-_MOST_TIMES = 4
-
-
-_BY = re.compile(
-    r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|"
-    r"camera)"
-    r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
-)
 
 
 class HomeSentences:
@@ -118,12 +109,17 @@ class HomeSentences:
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in TELLING for wish in found) else ()
-        spoken = self._spoken(text, book)
+        return next(filter(None, (self._wishes(said, book) for said in self._ways_said(text, book))), ())
+
+    def _wishes(self, said: str, book: NameBook) -> tuple[Wish, ...]:
+        spoken = self._spoken(said, book)
         if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, *_NO_COMMAND)):
             return ()
         found = self._recognized(spoken, book)
-        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in TELLING for wish in found):
+        if is_question(spoken) and not all(wish.name in TELLING for wish in found):
             return ()  # a question works nothing
+        if len(found) > 1 and any(wish.name in ("yes", "no") for wish in found):
+            return ()  # somebody takes back what was said, and how is not understood
         found = said_once(set_up(wish, book.domains) for wish in found)
         if is_at_an_hour(spoken) and any(is_of_scene(wish, book.domains) for wish in found):
             return ()  # "movie night at eight" is no percentage
@@ -131,9 +127,14 @@ class HomeSentences:
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
 
+    def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
+        """The sentence with the pauses that it came without, and as it came."""
+        said = written_out(text)
+        return tuple(dict.fromkeys((with_pauses(said, things_of(book, self._read.known.nouns)), said)))
+
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = spared(spoken)
-        spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
+        spoken = BESIDE_FURNITURE.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
             *(self._of_it, self._behind, self._shortened, self._requested, self._scene_behind),
@@ -160,7 +161,15 @@ class HomeSentences:
         if both is None:
             return ()
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in without_reason(both[1]))))
-        return next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ())
+        if found := next(filter(None, (self._corrected(both[0], second, book) for second in seconds)), ()):
+            return found
+        thing = things_of(book, self._read.known.nouns)
+        for second in seconds:
+            for text in anew(both[0], second, thing):
+                found = self._recognized(self._spoken(text, book), book)
+                if len(found) == 1 and found[0].name not in _HALF:
+                    return found
+        return ()
 
     def _plainly(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         readings = self._readings(spoken)
@@ -169,7 +178,7 @@ class HomeSentences:
 
     def _unpaused(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted where a pause has to be put before it: some recognizers write no comma."""
-        for text in with_pauses(spoken):
+        for text in before_requests(spoken):
             if found := self._of_it(text, book) or self._behind(text, book) or self._requested(text, book):
                 return found
         return ()
@@ -207,7 +216,7 @@ class HomeSentences:
         if len(before) != 1 or not before[0].targets:
             return ()
         words = self._read.words(second.replace(",", " "))
-        chunked = chunk(words, self._read.known, book)
+        chunked = chunk(words, self._read.known, book, self._in_part(words, book))
         named = [target for targets in chunked.targets.values() for target in targets]
         values = [value for one in chunked.values.values() for value in one.values()]
         color = next(
@@ -386,41 +395,31 @@ class HomeSentences:
         """What it would command but for a time ("in ten minutes", "at seven"); None for any other sentence."""
         self._read.forget()
         whole = self._undressed(text, book)
-        spoken = by_the_clock(self._spoken(whole, book))
-        if asked(whole) is not None or any(none(spoken) for none in _NO_COMMAND):
+        if asked(whole) is not None:
+            return None
+        ways = (by_the_clock(self._spoken(said, book)) for said in self._ways_said(whole, book))
+        return next((found for way in ways if (found := self._later(text, way, book)) is not None), None)
+
+    def _later(self, text: str, spoken: str, book: NameBook) -> Later | None:
+        if any(none(spoken) for none in _NO_COMMAND):
             return None
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
+
+        def works(command: str) -> bool:
+            found = self.recognize(command, book)
+            return bool(found) and all(is_command(wish, book.domains) for wish in found)
+
+        def fits(words: list[str]) -> bool:
+            found = self._read.parts(words, book, {}, loose=True) if len(words) <= _LONGEST_WORDS else ()
+            return bool(found) and all(wish.targets and wish.name not in TELLING for wish in found)
+
         if rest := next(filter(None, map(of_the_sun, texts)), ""):
-            return Later(sun=True) if self._works(rest, book) else None
-        for one in texts if not is_stated(spoken, text) else ():
-            found = islice(timed(paused(one), BREAK), _MOST_TIMES)
-            if ways := [(way, apart) for way, apart in found if self._works(way.command, book)]:
-                both = len(ways) > 1 or self._works(ways[0][1], book)  # "at 21 at six" may be either
-                return Later() if both else ways[0][0]
-        return Later() if any(self._is_later(one.replace(",", " "), book) for one in texts) else None
-
-    def _works(self, command: str, book: NameBook) -> bool:
-        """Whether a sentence without its time is a command as a whole."""
-        found = self.recognize(command, book) if command else ()
-        return bool(found) and all(is_command(wish, book.domains) for wish in found)
-
-    def _is_later(self, spoken: str, book: NameBook) -> bool:
-        words = self._read.words(spoken)
-        if (now := without_open_time(without_hour(spoken))) != spoken:
-            found = self._read.parts(self._read.words(now), book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in TELLING for wish in found):
-                return True
-        spans = find(words)
-        if not spans or len(words) > _LONGEST_WORDS:
-            return False
-        one = spans[0]
-        lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
-        for start in (one.start, *([one.start - 1] if lead else [])):
-            found = self._read.parts([*words[:start], *words[one.end :]], book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in TELLING for wish in found):
-                return True
-        return False
+            return Later(sun=True) if works(rest) else None
+        ways = () if is_stated(spoken, text) else (timed(paused(one), BREAK) for one in texts)
+        if (found := planned(ways, works)) is not None:
+            return found
+        return Later() if any(is_later(one.replace(",", " "), self._read.words, fits) for one in texts) else None
 
     def strange(self, text: str, book: NameBook) -> str:
         """The thing or room that it is about and that nothing of the home is; "" where there is none."""

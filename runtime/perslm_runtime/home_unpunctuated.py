@@ -56,7 +56,7 @@ def set_apart(spoken: str) -> str:
     return _CHAIN.sub(r"\1, ", plain) if chained else spoken
 
 
-def with_pauses(spoken: str) -> Iterator[str]:
+def before_requests(spoken: str) -> Iterator[str]:
     """The sentence with a pause before what may be asked for; none where it has its own."""
     plain = spoken.strip(" .!?")
     if "," in plain or _MARKS.search(plain) or _EXCEPT.match(plain):

@@ -6,6 +6,7 @@ of the study's lights. Pure; knows no device but by its id and domain.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,10 @@ from perslm_runtime.home_wish import Target, Wish
 _NO_WHOLE = frozenset(
     ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
 )
+_HOW = re.compile(
+    r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
+)
+_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
 TELLING = frozenset(
     (
         *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
@@ -30,6 +35,11 @@ _COMPLAINED = ("change_", "set_temperature")
 _MEASURED = frozenset(("temperature", "humidity", "setpoint", "illuminance"))
 _PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
 _OPENED = frozenset(("raise", "open", "start", "play"))
+
+
+def is_question(spoken: str) -> bool:
+    """Whether it asks how things are, or what somebody did: then it works nothing."""
+    return bool(_HOW.search(spoken) or _PAST.search(spoken))
 
 
 def is_whole(wish: Wish) -> bool:

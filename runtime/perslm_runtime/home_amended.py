@@ -1,0 +1,91 @@
+"""What somebody says who corrects himself, as one sentence: the words that are taken back give way. "
+"English, pure.
+
+"Is the back door, no, the front door locked" is "is the front door locked"; "set the alarm to away, no, "
+"set it to
+home" is "set the alarm to home". Only words are put in place of words: whoever asks has to find a command in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+Thing = Callable[[list[str], int], int]
+_MOST = 8
+_BEFORE_IT = frozenset(("the", "my", "our", "his", "her", "their", "that", "this"))
+_UNITS = (
+    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    r"sixteen|seventeen|"
+    r"eighteen|nineteen)"
+)
+_TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+_NUMBER = re.compile(
+    rf"\b(?:\d+(?:\.\d+)?|(?:a |one )?hundred|{_TENS}(?:[ -]{_UNITS})?|{_UNITS})(?: and a half)?(?= percent|"
+    rf" degrees|\b)"
+)
+_COLOR = re.compile(
+    r"\b(?:red|blue|green|yellow|orange|purple|pink|turquoise|violet|magenta|cyan|amber|white|"
+    r"(?:warm|cool|cold|neutral|soft|bright) white)\b"
+)
+_STATE = re.compile(r"\b(?:on|off|up|down|open|closed|shut|halfway|half ?way|away|home|night|heat|cool|auto)\b")
+_PLACE = re.compile(r"\b(?:in|on|at) (?:the |my |our )?[\w']+(?: (?:floor|room|level|storey))?\b")
+_IT = re.compile(r"\b(?:it|that|them|those|this)\b")
+_OWNER = re.compile(r"^(?:only |just )?((?:\w+'s)|mine|hers|his|theirs|ours)$")
+_SAYS = re.compile(
+    r"^(?:(?:he|she|they|it|you|i) (?:says?|said|wants?|wanted|meant|mean) |(?:just|only|to|at|the) )+(?=\S)"
+)
+
+
+def anew(first: str, second: str, thing: Thing) -> Iterator[str]:
+    """The sentences that `first`, taken back for `second`, may be as a whole, the likeliest first.
+
+    Both in lower case and written out. `thing` tells where the thing ends that begins at a word.
+    """
+    seen = {first, second}
+    for count, text in enumerate(_anew(first.strip(" ,.!?"), second.strip(" ,.!?"), thing)):
+        plain = re.sub(r"\s+", " ", text).strip()
+        if count < _MOST * 2 and plain and plain not in seen and len(seen) < _MOST + 2:
+            seen.add(plain)
+            yield plain
+
+
+def _anew(first: str, second: str, thing: Thing) -> Iterator[str]:
+    words = first.split()
+    spans = _things(words, thing)
+    if _IT.search(second) and spans:
+        start, end = spans[-1]
+        yield _IT.sub(" ".join(words[start:end]), second, count=1)
+    if (owner := _OWNER.match(second)) is not None and spans:
+        start, end = spans[-1]
+        yield " ".join((*words[:start], owner[1], words[end - 1], *words[end:]))
+    short = _SAYS.sub("", second)
+    for pattern in (_NUMBER, _COLOR):
+        new, old = pattern.match(short), [*pattern.finditer(first)]
+        if new is not None and old:
+            yield first[: old[-1].start()] + short + first[old[-1].end() :]
+    for put in dict.fromkeys((second, short)):
+        said = put.split()
+        at = int(said[0] in _BEFORE_IT) if said else 0
+        if at < len(said) and (thing(said, at) > at or said[0] in _BEFORE_IT or "'s" in said[0]):
+            for start, end in reversed(spans):
+                yield " ".join((*words[:start], *said, *words[end:]))
+    if _PLACE.match(second) and (old := [*_PLACE.finditer(first)]):
+        yield first[: old[-1].start()] + second + first[old[-1].end() :]
+    if _STATE.match(short) and (old := [*_STATE.finditer(first)]):
+        yield first[: old[-1].start()] + short + first[old[-1].end() :]
+
+
+def _things(words: list[str], thing: Thing) -> list[tuple[int, int]]:
+    """Where things stand, each with its article."""
+    spans, at = [], 0
+    while at < len(words):
+        if (end := thing(words, at)) > at:
+            start = at - (at > 0 and words[at - 1] in _BEFORE_IT)
+            if at > 0 and words[at - 1].endswith("'s"):
+                start = at - 1
+            spans.append((start, end))
+            at = end
+            continue
+        at += 1
+    return spans
