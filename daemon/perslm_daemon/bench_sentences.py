@@ -268,6 +268,7 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
         want = wanted(one, home.devices())
         if home.offered:  # "Shall I ...?": right where a yes would do what is wanted; nothing moves before
             asked |= offered if (offered := set(home.offered)) == want else {("!unclear", None, "")}
+        acts -= {("confirm", False, "")} - want  # an open question that is let go of does nothing
         got: Wanted = frozenset(acts | asked)
         wrong = bool({act for act in acts if act not in want})
         right = got <= _STILL if want == {("!still", None, "")} else got == want

@@ -36,14 +36,16 @@ _OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
 def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
     head = target.said.split(" in ")[0].split()
-    if head[-1:] == ["lamps"] and (target.quantity == "both" or target.but):
+    if head[-1:] == ["lamps"]:
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
     several = target.many and not hung and not _OWN_THINGS & {*head[-1:]}
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     exactly = target.noun == "light" or target.many
-    alike = (head[-1].removesuffix("s"),) if exactly else sorted(same_things(head[-1]))
+    single = head[-1].removesuffix("s")
+    several_of = same_things(head[-1]) | same_things(single) if {*head[-1:]} & _OWN_THINGS else {single}
+    alike = sorted(several_of) if exactly else sorted(same_things(head[-1]))
     words = "|".join(map(re.escape, alike))
     very = re.compile(rf"\b{re.escape(head[-1].removesuffix('s'))}s?\b", re.IGNORECASE)
     word = re.compile(rf"\b({words})(?:lights?|s)?\b", re.IGNORECASE)
@@ -55,7 +57,18 @@ _HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _OWN_THINGS = frozenset(
     {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
-    | {"speakers", "radios", "tvs", "tellies", "televisions", "radiators"}
+    | {
+        "speakers",
+        "radios",
+        "tvs",
+        "tellies",
+        "televisions",
+        "radiators",
+        "heaters",
+        "conditioners",
+        "cons",
+        "acs",
+    }
 )
 """Things that are called so: those of one kind are not every light, player or heating of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})

@@ -65,7 +65,7 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "window": frozenset({"window"}),
 }
 _OUTDOORS = re.compile(
-    r"\b(outside|outdoors?|garden|terrace|balcony|patio|porch|yard|backyard|driveway|veranda|deck|carport|"
+    r"\b(outside|outdoors?|garden|green|terrace|balcony|patio|porch|yard|backyard|driveway|veranda|deck|carport|"
     r"exterior|pool)\b",
     re.IGNORECASE,
 )

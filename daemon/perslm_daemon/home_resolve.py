@@ -15,7 +15,9 @@ from perslm_daemon.home_called import called_so, is_one_lamp, main_of
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
 from perslm_daemon.home_words import listed, the
+from perslm_runtime.home_synonyms import plain
 from perslm_runtime.home_wish import Target, Wish
+from perslm_runtime.time_words import words_of
 
 _MOST_NAMED = 4
 
@@ -111,6 +113,8 @@ class Resolver:
             return False
         if any(but.placed for but in target.but):
             return False
+        if target.every and not target.but and not self.query and self.verb not in _SAID_ITSELF:
+            return True  # "everything off", said in a room; the house has to be said
         mine = _MINE.match(target.said) is not None and "'" in area
         return mine or (bool(spared) and all((device.area or "").lower() == area.lower() for device in spared))
 
@@ -120,6 +124,8 @@ class Resolver:
             return [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
         pool = self._in_place(self._pool, target)
         found = [device for device in pool if not target.noun or fits(device, target.noun)]
+        if target.noun and not target.placed:
+            found = [device for device in found if self._is_here(device)] or found
         if target.noun == "light":
             lamps = [device for device in found if "lamp" in device.name.lower()]
             return lamps if _LAMP.search(target.said) and lamps else found
@@ -137,7 +143,7 @@ class Resolver:
         found: list[Device] = []
         for ids in target.devices:
             known = [device for id_ in ids if (device := self.home.device(id_)) is not None]
-            found += self._of_name(known, target, beside)
+            found += self._of_name(self._of_this_room(known, target) or known, target, beside)
         return found
 
     def _of_name(self, known: list[Device], target: Target, beside: str | None) -> list[Device]:
@@ -146,6 +152,8 @@ class Resolver:
         if not placed:
             raise NothingError(f"there is no {_without_article(target.said) or known[0].name}")
         able = [device for device in placed if self.able(device)]
+        if not able and self.query:
+            able = self._sensors_of(placed[0])
         if not able and self.query:
             raise NothingError(f"{the(placed[0].name)} does not tell that")
         if not able and all(device.domain == "binary_sensor" for device in placed):
@@ -169,10 +177,31 @@ class Resolver:
                 return same
         raise UnclearError(_which(found), tuple((device.id,) for device in found))
 
+    def _sensors_of(self, device: Device) -> list[Device]:
+        """What is called after a thing and can tell: the "Front Door Sensor" of a lock called "Front Door"."""
+        begun = f"{device.name.lower()} "
+        return [one for one in self._pool if one.name.lower().startswith(begun) and self.able(one)]
+
+    def _of_this_room(self, known: list[Device], target: Target) -> list[Device]:
+        """The one thing here that is called so and more, where what is called just so is elsewhere."""
+        area = (self.where.area or "").lower()
+        said = {plain(word) for word in words_of(_without_article(target.said).lower())}
+        if not area or target.placed or target.many or not said or any(self._is_here(one) for one in known):
+            return []
+        near = [one for one in self._pool if self._is_here(one) and self.able(one)]
+        found = [
+            one for one in near if said <= {plain(word) for word in words_of(one.name.lower())} | {one.domain}
+        ]
+        return found if len(found) == 1 else []
+
+    def _is_here(self, device: Device) -> bool:
+        return bool(self.where.area) and (device.area or "").lower() == (self.where.area or "").lower()
+
     # By class
 
     def _of_noun(self, target: Target) -> list[Device]:
         pool = [device for device in self._pool if fits(device, target.noun, self.verb) and device.kind != "group"]
+        pool = self._hung(target) or pool
         called = [device for device in pool if is_called(device, target.noun)]
         able = [device for device in called or pool if self.able(device)] or [
             device for device in pool if self.able(device)
@@ -184,7 +213,8 @@ class Resolver:
         if target.placed:
             return self._of_noun_placed(able, pool, target)
         if target.noun != "light":  # "the lamp" is any light where nothing in the room is called so
-            able = called_so(able, target) or able
+            so = called_so(able, target)
+            able = so if so and (any(map(self._is_here, so)) or not any(map(self._is_here, able))) else able
         if not able:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
         area = (self.where.area or "").lower()
@@ -216,6 +246,14 @@ class Resolver:
         return (
             found if target.many or target.quantity or target.noun in _TOGETHER or heard else self._single(found)
         )
+
+    def _hung(self, target: Target) -> list[Device]:
+        """The blinds of a room in which "the curtains" are said and none hang: whatever covers its windows."""
+        if target.noun not in _HUNG or not (target.placed or self.where.area):
+            return []
+        there = self._in_place(self._pool, target if target.placed else replace(target, here=True))
+        hung = [device for device in there if any(fits(device, noun, self.verb) for noun in _HUNG)]
+        return [] if any(fits(device, target.noun, self.verb) for device in hung) else hung
 
     def _single(self, found: list[Device]) -> list[Device]:
         if len(found) == 1:
@@ -371,6 +409,7 @@ _ROAMS = frozenset({"vacuum", "lawn_mower"})
 _COUNTED = frozenset({"which", "how_many"})
 """Questions that are about the whole house where no room is said."""
 
+_HUNG = ("curtain", "blind", "shade", "shutter")
 _SAID_ITSELF = frozenset({"lock"})
 """Wishes that mean locks where nothing is named: "lock everything", "lock up"."""
 

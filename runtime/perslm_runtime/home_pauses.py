@@ -152,6 +152,10 @@ _JOINED = (
     r"may|perhaps|why|how|what|where|have|has|had"
 )
 _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
+_OF_ANOTHER = re.compile(
+    r"\b(?:did|does|do|has|have|had|let|make|help|saw|see|watch|heard|hear)(?: (?:the |my |our )?[\w']+(?: "
+    r"[\w']+)?)$"
+)
 _COMMAND = re.compile(rf"^(?:please |just |can you |could you |would you |um |uh )*(?:{VERBS})\b")
 _STATE = frozenset(
     word
@@ -211,12 +215,18 @@ def _clauses(plain: str, thing: Thing) -> str:
     if not asks:
         cut = _SUBJECT.sub(lambda found: f"{found[1]}, ", cut)
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
-    cut = ", ".join(_REQUEST.sub(lambda found: f"{found[1]}, ", part) for part in cut.split(", "))
+    cut = ", ".join(_REQUEST.sub(_before_request, part) for part in cut.split(", "))
     return ", ".join(_chained(part, thing) for part in cut.split(", "))
 
 
 def _after(found: re.Match[str]) -> str:
     return f"{found[0].rstrip()}, " if not _OPENS.match(found.string[: found.end()]) else found[0]
+
+
+def _before_request(found: re.Match[str]) -> str:
+    """With a pause before what is asked for; not in "did nan turn the blanket off"."""
+    told = _OF_ANOTHER.search(found.string[: found.end()].rstrip())
+    return found[0] if told else f"{found[1]}, "
 
 
 def _named(found: re.Match[str], thing: Thing) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from perslm_runtime.home_requests import VERBS
+
 _CONTRACTIONS = (
     (
         re.compile(
@@ -41,6 +43,17 @@ _CONTRACTIONS = (
             r"morning|evening|wedding|ring|king|sewing|painting|string|spring|thing|training|changing|"
             r"dressing)\b)\w+ing\b)"
         ),
+        " is ",
+    ),
+    (
+        re.compile(
+            r"(?<=[a-z])'s (?=(?:in|out|asleep|awake|here|there|away|gone|not|all|freezing|empty|full|dead|too|so|"
+            r"at the|on (?:his|her|my|the|its)|up and)\b)"
+        ),
+        " is ",
+    ),
+    (
+        re.compile(r"(?<=[a-z])'s (?=(?:home|back)(?:$|[,.!?]| (?:now|soon|and|so|from|late|early|again)\b))"),
         " is ",
     ),
     (re.compile(r"\bgonna\b"), "going to"),
@@ -80,6 +93,10 @@ WHY = (re.compile(rf"^{_REASONS} [^,;.!?]*[,;.!](?= )"), re.compile(rf"[,;.!] (s
 _YOU = r"(?:you|one of you|someone|somebody|we)"
 _COULD = r"(?:could|would|can|will|might|may)"
 _WISHED = (
+    # "Could I have some light in here"
+    (re.compile(r"^(?:can|could|may|might) (?:i|we) (?:please )?(?:have|get) (?!you\b)"), "i want "),
+    # "Someone turn off the fan"
+    (re.compile(rf"^(?:someone|somebody|can someone) (?=(?:please )?(?:{VERBS})\b)"), ""),
     # "What I want is for the lamp to be blue"
     (
         re.compile(r"^(?:i think )?(?:what|all) (?:i|we) (?:want|need|would like) (?:now )?is for (.+?) to be "),

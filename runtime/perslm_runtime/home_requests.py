@@ -32,7 +32,8 @@ _CUT = re.compile(
     r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
     r"might)|please)\b)|"
     r"\s+so\s+(?=\w)|"
-    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|i|we|you|he|she|they|it|somebody|"
+    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|your|their|"
+    r"i|we|you|he|she|they|it|somebody|"
     r"someone|everyone|everybody|people|\w+'s)\b)|"
     rf"\s+and\s+(?=(?:{VERBS}|go|come|have|we|i|you|then)\b)"
 )

@@ -49,9 +49,10 @@ _BEHIND = re.compile(
     r"thank you(?: (?:very much|so much|kindly))?|cheers|ta|please and thank you|pretty please|pls|"
     r"when(?:ever)? you (?:get|have) (?:a|the) (?:chance|minute|moment|second|sec)|"
     r"as soon as you can|if you (?:do not|don't|wouldn't|would not) mind|if you'd be so (?:good|kind)|"
-    r"there's a (?:good )?(?:girl|boy|lad|love|dear))"
+    r"there's a (?:good )?(?:girl|boy|lad|love|dear)|(?:good|there's a) (?:girl|boy|lad|man)|good on you|"
+    r"bye(?:[- ]bye)*|and god bless(?: you)?|god bless(?: you)?|chop chop|quick smart|pronto|there's a pet)"
     r"|(?<!from)(?<!by)(?<!until)(?<!for)(?<!till)\s+(?:right )?now"
-    r"|\s+(?:at the moment|at present|currently|just now)"
+    r"|\s+(?:at the moment|at present|currently|just now|bruv|bruh|mate|beta|lads|pal|buddy|bud|yeah|innit|ta)"
     r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|man|dude|folks|guys|"
     r"will you|would you|could you|can you|"
     r"do you know|you know|yeah|ok(?:ay)?|alright|all right|for me|now|right))\s*(?P<end>[.?!]*)\s*$",
