@@ -37,7 +37,7 @@ _OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
 def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
     head = target.said.split(" in ")[0].split()
-    if head[-1:] == ["lamps"]:
+    if head[-1:] == ["lamps"] and (target.quantity != "all" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     hung = target.noun in HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
     several = target.many and not hung and not _OWN_THINGS & {*head[-1:]}

@@ -75,7 +75,7 @@ _JOINT = (
     r"there|here|it|i|we|you|he|she|they)"
 )
 _BE = (
-    r"(?:is|are|was|were|am|has|have|had|will|would|cannot|does|needs?|wants?|keeps?|looks?|feels?|"
+    r"(?:is|are|was|were|am|has|have|had|will|would(?! you)|cannot|does|needs?|wants?|keeps?|looks?|feels?|"
     r"sounds?|smells?|hurts?|gets?|goes|comes|came|went|says|likes?|loves?|hates?|left|forgot)"
 )
 _PERSON = (
@@ -138,7 +138,7 @@ _VERB = (
 _OBJECT = r"(?:the|my|our|off|on|up|down|it|that|them|all|both|every|everything|[\w']+'s|his|her|a bit|this)"
 _ASKS = (
     rf"(?:(?:just |please |then )*(?!play on\b){_VERB} {_OBJECT}\b|(?:can|could|would|will) (?:you|somebody|"
-    rf"someone|we)\b|"
+    rf"someone|we) (?=\w)|"
     r"please \w+|let us (?:have|get|turn|put|switch|do|start|set)\b|may i have\b|(?:i|we) (?:would like|"
     r"want|need) (?:the|my|our|[\w']+'s)\b)"
 )
@@ -154,6 +154,7 @@ _JOINED = (
     r"may|perhaps|why|how|what|where|have|has|had"
 )
 _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
+_SENSED = re.compile(r"\b(?:i|we) (?:can )?(?:hear|see|smell|feel)$")
 _TELLS_FIRST = re.compile(
     rf"^(?:and |so |but |well |oh |hey |hi |hello )*(?:{_PERSON}|{_AFTER_THERE}|that is)\b(?! (?:would like|"
     rf"want|need))"
@@ -194,7 +195,7 @@ _STATED = _STATE | frozenset(("to", "at", "a", "all", "by", "please", "volume", 
 def with_ends(spoken: str, names: Collection[str]) -> str:
     """With what hangs on made whole: "next song and louder". `names` are all words of the home's names."""
     spoken = _SAME.sub(r"\1", spoken).replace(" sorry by ", " by ")
-    for pattern, instead in _ENDINGS:
+    for pattern, instead in () if _QUESTION.match(spoken) else _ENDINGS:
         spoken = pattern.sub(instead, spoken)
     if "right" in names:  # which is no courtesy then
         spoken = _RIGHT.sub("the right ", spoken)
@@ -268,7 +269,7 @@ def _corrections(plain: str) -> str:
 
 def _clauses(plain: str, thing: Thing) -> str:
     asks = _QUESTION.match(plain)
-    cut = _TELLS.sub(_after, plain)
+    cut = plain if asks and _SENSED.search(plain) else _TELLS.sub(_after, plain)
     if not asks:
         cut = _SUBJECT.sub(lambda found: f"{found[1]}; ", cut)
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
@@ -316,7 +317,7 @@ def _chained(plain: str, thing: Thing) -> str:
             stated = end < len(words) and words[end] in _STATED
             before = words[at - 1] if at else ""
             led = at > 1 and words[at - 2] in _VERB_WORDS
-            ends = told and start == at and end + 1 == len(words) and before not in _JOINS
+            ends = told and start == at and end + 1 == len(words) and not led and before not in _JOINS
             if stated and ((seen and before in _STATE | _NUMBERS and not led) or ends):
                 made[-1] += ","
             made += words[at:end]

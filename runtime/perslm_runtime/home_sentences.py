@@ -72,8 +72,7 @@ from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.time_words import words_of
 
 _LONGEST_WORDS = 40
-_MOST_CALLED = 6
-_MOST_READINGS = 10
+_MOST_CALLED, _MOST_READINGS = 6, 10
 _MOST_REPAIRED = 4
 _HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
@@ -167,14 +166,15 @@ class HomeSentences:
             return ()
         parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
-        ways = () if asks(both[0]) else (self._corrected(both[0], second, book) for second in seconds)
-        if found := next(filter(None, ways), ()):
+        asked_first = asks(both[0])
+        ways = (self._corrected(both[0], second, book) for second in seconds)
+        if (found := next(filter(None, ways), ())) and (not asked_first or found[0].name in TELLING):
             return found
         thing = self._things(book)
         for second in seconds:
             for text in anew(both[0], second, thing):
                 found = self._recognized(self._spoken(text, book), book)
-                if len(found) == 1 and found[0].name not in _HALF:
+                if len(found) == 1 and (found[0].name in TELLING if asked_first else found[0].name not in _HALF):
                     return found
         return ()
 
