@@ -29,7 +29,9 @@ _COLOR = re.compile(
     r"(?:warm|cool|cold|neutral|soft|bright) white)\b"
 )
 _STATE = re.compile(r"\b(?:on|off|up|down|open|closed|shut|halfway|half ?way|away|home|night|heat|cool|auto)\b")
-_PLACE = re.compile(r"\b(?:in|on|at) (?:the |my |our )?[\w']+(?: (?:floor|room|level|storey))?\b")
+_PLACE = re.compile(
+    r"\b(?:in|on|at) (?:the |my |our )?(?!(?:in|on|at|to)\b)[\w']+(?: (?:floor|room|level|storey))?\b"
+)
 _IT = re.compile(r"\b(?:it|that|them|those|this)\b")
 _OWNER = re.compile(r"^(?:only |just )?((?:\w+'s)|mine|hers|his|theirs|ours)$")
 _SAYS = re.compile(

@@ -238,7 +238,7 @@ def _left(clause: str) -> str:
     if not told or not _TELLS_FIRST.match(first):
         first = _SO_THAT.sub("", first)
     if not told or _OPENS.match(first) or _TELLS_FIRST.match(first):
-        return clause.replace(";", ",")
+        return ", ".join((first, *told))
     kept = [one for one in told if _KEPT.search(one) and not _LEFT_SO.match(one)]
     return ", ".join((first, *kept))
 
@@ -271,7 +271,7 @@ def _clauses(plain: str, thing: Thing) -> str:
     asks = _QUESTION.match(plain)
     cut = plain if asks and _SENSED.search(plain) else _TELLS.sub(_after, plain)
     if not asks:
-        cut = _SUBJECT.sub(lambda found: f"{found[1]}; ", cut)
+        cut = _SUBJECT.sub(lambda found: _subject(found, thing), cut)
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
     cut = _REQUEST.sub(_before_request, cut)
     return ", ".join("; ".join(_chained(one, thing) for one in part.split("; ")) for part in cut.split(", "))
@@ -279,6 +279,14 @@ def _clauses(plain: str, thing: Thing) -> str:
 
 def _after(found: re.Match[str]) -> str:
     return f"{found[0].rstrip()}; " if not _OPENS.match(found.string[: found.end()]) else found[0]
+
+
+def _subject(found: re.Match[str], thing: Thing) -> str:
+    """Before who does something: "the gate, the vet is here"; not "the heater ravi is away", of which one is a thing."""
+    words = found.string[found.end() :].split()[:5]
+    end = thing(words, 1)
+    apart = end == 1 or "'s" in words[end - 1] or re.match(rf"{_BE}\b", words[end] if end < len(words) else "")
+    return f"{found[1]}; " if apart else found[0]
 
 
 def _before_request(found: re.Match[str]) -> str:
