@@ -1,6 +1,6 @@
-"""What a sentence leaves to what was said before, said out: "mine too", "no, the other lamp", "sorry, I meant purple".
+"""What a sentence leaves to what was said before, said out: "mine too", "no, the other lamp".
 
-Only words change here: the sentence that comes out is read as any other, and names what it is about. English, pure.
+Only words change here: the sentence that comes out is read as any other. English, pure.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _LEFT = re.compile(
     r"^(?:leave|keep) (?:that one|this one|that|it)(?: (?:on|off|open|closed|as it is))? (?:and|but) "
 )
 _LEFT_BEHIND = re.compile(
-    r",? (?:and|but) (?:leave|keep) (?:mine|(?:that|this|the other)(?: one)?|it)(?: (?:on|off|open|closed|as it is))?$"
+    r",? (?:and|but) (?:leave|keep) (?:mine|(?:that|this|the other)(?: one)?|it)"
+    r"(?: (?:on|off|open|closed|as it is))?$"
 )
 _THEIRS = re.compile(r"\b(?:hers|theirs|his(?=$| (?:and|too|off|on|up|down|to|as)\b))(?!\w)")
 _ROBOT = re.compile(r"\b(?:him|her)\b(?! \w+'s)")
@@ -54,6 +55,7 @@ _OTHER = re.compile(
 )
 _ONE_IN = re.compile(r"\bthe (?:one|ones) (?:in|on|at) (?:the )?(.+)$")
 _MINE = re.compile(r"(?<!\bof )(?<!\ba )(?<!\bthe )(?<!gold )(?<!coal )\bmine\b")
+_SHADES = {"lower": "dimmer", "higher": "brighter"}
 _OWN_KINDS = frozenset({"door", "garage", "gate", "awning"})
 
 
@@ -83,23 +85,14 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
     bare = _LEFT_BEHIND.sub("", _LEFT.sub("", _BEFORE.sub("", said)))
     if len(it) == 1:
         bare = _THEIRS.sub("it", bare)
-        bare = _ROBOT.sub(f"{_all(it)}", bare) if it[0].domain in ("vacuum", "lawn_mower") else bare
+        bare = _ROBOT.sub(_all(it), bare) if it[0].domain in ("vacuum", "lawn_mower") else bare
     meant = _MEANT.sub("", bare)
     if taken_back or meant != bare:
         meant = re.sub(r"^not that one[ ,]+", "", meant)
         if (valued := _valued(meant, before, it)) is not None:
             return valued
-    if (found := _AGAIN.match(bare)) is not None:
-        return f"turn {found[1]} {_all(it)}"
-    if (found := _SOFTER.match(bare)) is not None and all(device.domain == "light" for device in it):
-        return f"make {_all(it)} {found[1] or ''} {'dimmer' if found[2] == 'lower' else 'brighter'}".replace(
-            "  ", " "
-        )
-    lit = all(device.domain == "light" for device in it)
-    if lit and _HARSH.match(bare) and (not area or all(_lower(device.area) == area.lower() for device in it)):
-        return f"make {_all(it)} less bright"
-    if lit and bare == "how bright is it":
-        return f"how bright is {_all(it)}"
+    if (short := _short(bare, it, area)) is not None:
+        return short
     if (found := _SAME.match(bare)) is not None:
         return f"and {_with_names(bare[found.end() :], it, devices, area)} too"
     named = _with_names(meant, it, devices, area)
@@ -107,6 +100,19 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
     if taken_back and known:
         return f"no {named}"
     return named if named != meant else re.sub(r"\b(?:that|this) one\b", "it", bare)
+
+
+def _short(bare: str, it: Sequence[Device], area: str) -> str | None:
+    """Words that name nothing: "off again", and of lights "a bit lower", "too bright", "how bright is it"."""
+    if (found := _AGAIN.match(bare)) is not None:
+        return f"turn {found[1]} {_all(it)}"
+    if not all(device.domain == "light" for device in it):
+        return None
+    if (found := _SOFTER.match(bare)) is not None:
+        return " ".join(f"make {_all(it)} {found[1] or ''} {_SHADES[found[2]]}".split())
+    if _HARSH.match(bare) and (not area or all(_lower(device.area) == area.lower() for device in it)):
+        return f"make {_all(it)} less bright"
+    return f"how bright is {_all(it)}" if bare == "how bright is it" else None
 
 
 def _valued(meant: str, before: Wish, it: Sequence[Device]) -> str | None:
