@@ -59,6 +59,7 @@ def test_what_is_left_to_before_is_said_out(before: str, it: Device, said: str, 
         ("turn_on", "stop there"),  # no cover that goes
         ("turn_on", "a friend of mine was in a gold mine"),
         ("turn_on", "No."),
+        ("turn_on", "Off again"),  # which may be told of somebody
         ("turn_on", "What a day it was!"),
     ],
 )

@@ -36,7 +36,7 @@ _UNITS = {
 _MOVES = frozenset({"open", "close", "set_position"})
 _STOP = re.compile(r"^(?:(?:no|wait|okay|oh|whoa)[ ,]+)*stop(?: (?:there|it|now|right there|here))?(?=[ ,]|$)")
 _TOLD = re.compile(r"^(?:[ ,]*(?:stop|please|that is .+|it is .+|that will do|there))*$")
-_AGAIN = re.compile(r"^(?:and )?(?:back )?(on|off) again\b(?:,? (?:that|it) (?:is|was) \w+)?$")
+_AGAIN = re.compile(r"^(?:and )?(?:back )?(on|off) again,? (?:that|it) (?:is|was) \w+$")
 _SAME = re.compile(r"^(?:the )?same (?:colou?r|temperature|brightness|volume|speed)? ?(?:for|with|on|in) ")
 _SOFTER = re.compile(r"^(a (?:bit|little|touch)|slightly|much)? ?(lower|higher)$")
 _HARSH = re.compile(r"^(?:(?:that|it) is )?(?:a bit |much |way )?too bright$")
