@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perslm_runtime.home_unpunctuated import set_apart, with_pauses
+from perslm_runtime.home_unpunctuated import before_requests, set_apart
 
 APART = {
     "oven off dishwasher on": "oven off, dishwasher on",
@@ -32,10 +32,10 @@ def test_what_is_one_thing_stays_one(said: str) -> None:
 
 
 def test_a_pause_is_put_before_what_may_be_asked_for() -> None:
-    assert list(with_pauses("i am going up turn off everything downstairs")) == [
+    assert list(before_requests("i am going up turn off everything downstairs")) == [
         "i am going up, turn off everything downstairs"
     ]
-    assert list(with_pauses("the dog is asleep can you dim the lamp")) == [
+    assert list(before_requests("the dog is asleep can you dim the lamp")) == [
         "the dog is asleep, can you dim the lamp"
     ]
 
@@ -51,4 +51,4 @@ def test_a_pause_is_put_before_what_may_be_asked_for() -> None:
     ],
 )
 def test_no_pause_is_put_into_what_goes_together(said: str) -> None:
-    assert list(with_pauses(said)) == []
+    assert list(before_requests(said)) == []

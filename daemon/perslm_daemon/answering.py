@@ -15,20 +15,26 @@ import anyio.to_thread
 
 from perslm_daemon.about import About
 from perslm_daemon.app import Assistant
+from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.config_sections import Config
 from perslm_daemon.home import Home
 from perslm_daemon.home_choose import PROVEN_PERCENT, Chooser
 from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.home_plans import Plans
 from perslm_daemon.home_strange import NoHome
 from perslm_daemon.moment import Moment
+from perslm_daemon.mouth import Mouth
+from perslm_daemon.planned import Planned
 from perslm_daemon.plugin_answers import PluginAnswers
 from perslm_daemon.plugins import Plugins
+from perslm_daemon.schedule import Schedule
 from perslm_daemon.skills import Skills
 from perslm_daemon.stores import open_models
 from perslm_daemon.tool_choose import ToolChooser
 from perslm_daemon.tool_talk import ToolTalk
 from perslm_daemon.tools import Tools
 from perslm_daemon.turn import Answered, Ask, Gathered
+from perslm_daemon.utterance import Priority
 from perslm_runtime.completeness import Ending
 from perslm_runtime.errors import PersLMError
 from perslm_runtime.home_tools import EXAMPLES
@@ -109,6 +115,7 @@ async def answering_of(
     skills: Skills,
     tools: Tools | None = None,
     plugins: Plugins | None = None,
+    plans: Plans | None = None,
 ) -> Answering:
     """What answers in a daemon with these parts; a model chooses actions and tools only where it can."""
     if assistant.intents is None:
@@ -125,7 +132,9 @@ async def answering_of(
         none = NoHome(assistant.intents) if config.stt.language == "en" else None
         return Answering(skills, None, about, talk, chooser, plugged, none)
     spoken = await anyio.to_thread.run_sync(tongue, config.stt.language)  # the first one reads a file
-    understood = HomeIntents(assistant.intents, home, config.home.area, spoken)
+    understood = HomeIntents(assistant.intents, home, config.home.area, spoken, plans=plans)
+    if plans is not None:
+        skills.planned = Planned(plans)
     if router is not None:
 
         async def do(intent: Intent, ask: Ask) -> Answered | None:
@@ -135,6 +144,18 @@ async def answering_of(
         understood.asks = config.home.tools_ask
         understood.otherwise = Chooser(assistant.parts, router, home, config.home.area, do, examples)
     return Answering(skills, understood, about, talk, chooser, plugged, understood.strange)
+
+
+def plans_of(
+    assistant: Assistant, home: Home | None, schedule: Schedule, bulletin: Bulletin, mouth: Mouth | None
+) -> Plans | None:
+    """What takes commands for another time, and is given to the schedule to do them; None without a home."""
+    if home is None or assistant.intents is None:
+        return None
+    plans = Plans(assistant.intents, home, schedule, bulletin)
+    schedule.worker = plans.work
+    schedule.aloud = None if mouth is None else partial(mouth.say, priority=Priority.REMINDER)
+    return plans
 
 
 def moment_of(config: Config) -> Moment | None:

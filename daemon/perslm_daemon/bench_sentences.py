@@ -2,7 +2,8 @@
 
 A table's first line is its home, each further one a sentence with what is wanted. The home is learned from
 discovery messages as any; nothing is connected, so that what is to be done is only noted. Judged are verb, value
-and devices. "!nothing" and "!unclear" want that answer, "!still" only that nothing is done and nothing told.
+and devices. "!nothing" and "!unclear" want that answer, "!still" only that nothing is done and nothing told. What
+is planned for another time is "!nothing", as it does nothing now.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon.bulletin import Bulletin
+from perslm_daemon.clock import clocks
+from perslm_daemon.config_sections import Timers
 from perslm_daemon.home import Home, Systems
 from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import EVERYTHING, Action, Device, Happened, Outcome
 from perslm_daemon.home_intents import HomeIntents
+from perslm_daemon.home_plans import Plans
+from perslm_daemon.schedule import NoSound, Schedule
+from perslm_daemon.schedule_file import ScheduleFile
 from perslm_daemon.turn import Ask
 from perslm_runtime.lane import Lane
 from perslm_runtime.understanding import Understanding
@@ -247,6 +253,8 @@ async def judge(table: Table, home: Noted, skill: HomeIntents) -> list[Judged]:
                 asked |= {(f"?{done.intent.name}", word, home_name(home, id_)) for id_ in done.targets} or {
                     (f"?{done.intent.name}", word, "")
                 }
+            elif done.intent.name == "later" and not acts:  # planned, or asked about, or not: it is nothing now
+                asked.add(("!nothing", None, ""))
             elif done.outcome in ("unclear", "nothing") and not acts:
                 asked.add((f"!{done.outcome}", None, ""))
             elif done.intent.name in ("name", "move_room", "hide"):
@@ -307,6 +315,14 @@ def _selected(device: Device, selector: str) -> bool:
 
 @asynccontextmanager
 async def skill_of(home: Home) -> AsyncIterator[HomeIntents]:
-    """The real skill over a home."""
-    async with Lane("intents", Understanding) as lane:
-        yield HomeIntents(lane, home)
+    """The real skill over a home; what it plans is kept as long as it lasts."""
+    kept = await anyio.to_thread.run_sync(partial(tempfile.TemporaryDirectory, prefix="perslm-bench-"))
+    try:
+        async with Lane("intents", Understanding) as lane:
+            clock, zone = await anyio.to_thread.run_sync(clocks, True)
+            file = ScheduleFile(Path(kept.name) / "timers.json")
+            schedule = Schedule(Timers(), file, clock, zone, Bulletin(), NoSound())
+            yield HomeIntents(lane, home, plans=Plans(lane, home, schedule, Bulletin()))
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(kept.cleanup)

@@ -1,4 +1,4 @@
-"""`perslm timers`: the timers, alarms and reminders of the running PersLM from the terminal."""
+"""`perslm timers`: the timers, alarms, reminders and planned commands of the running PersLM from the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def show(context: typer.Context) -> None:
     """List them, the soonest first."""
-    _ask(context, {"action": "list"}, none="there are no timers, alarms and reminders")
+    _ask(context, {"action": "list"}, none="there are no timers, alarms, reminders and plans")
 
 
 def start(
@@ -64,7 +64,7 @@ def cancel(
     with required(session) as daemon:
         ids = [one["id"] for one in daemon.ask("timer", {"action": "list"})["timers"]]
         gone = [daemon.ask("timer", {"action": "cancel", "id": one})["timers"][0] for one in ids]
-    _put(session, {"timers": gone}, "there are no timers, alarms and reminders")
+    _put(session, {"timers": gone}, "there are no timers, alarms, reminders and plans")
 
 
 def pause(context: typer.Context, which: Which = "") -> None:
@@ -131,5 +131,6 @@ def _line(one: Mapping[str, Any]) -> str:
     left = one["seconds_left"]
     clock = "unknown" if left is None else f"{int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
     at = f"  {one['at']}" if one["at"] else ""
-    called = "  ".join(word for word in (one["name"], one["text"]) if word)
+    said = one.get("why", "") if one["kind"] == "command" else one["text"]  # its name says what it does
+    called = "  ".join(word for word in (one["name"], said) if word)
     return f"{one['id']}  {one['kind']:<8}  {one['state']:<9}  {clock:>9}{at}  {called}".rstrip()

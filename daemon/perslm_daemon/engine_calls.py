@@ -41,6 +41,7 @@ from perslm_runtime.tool_grammar import ToolSet
 from perslm_runtime.tts import Piper
 
 if TYPE_CHECKING:
+    from perslm_runtime.home_later import Later
     from perslm_runtime.home_names import Entry
     from perslm_runtime.home_wish import Wish
     from perslm_runtime.intents import Recognizer
@@ -98,8 +99,8 @@ def stock_said(
     return understanding.said(intent, key, slots, state)
 
 
-def later(understanding: Understanding, _stop: Stop, text: str) -> bool:
-    """Whether a sentence would be a command but for the time in it."""
+def later(understanding: Understanding, _stop: Stop, text: str) -> Later | None:
+    """What a sentence would command but for the time in it; None for any other."""
     return understanding.later(text)
 
 

@@ -158,6 +158,11 @@ class Home:
             kept = self._people = (generation, self._table, People(self._registry.visible(), self._table))
         return kept[2]
 
+    def asks_first(self, device_id: str, verb: str) -> bool:
+        """Whether a person has to say yes before a device does that, by its kind or a rule of the house."""
+        live = self._registry.get(device_id)
+        return live is not None and self._asks_first(live, verb)
+
     # What is done
 
     async def act(

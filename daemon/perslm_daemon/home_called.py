@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from perslm_daemon.home_device import Device
-from perslm_runtime.home_synonyms import same_things
+from perslm_runtime.home_synonyms import plain, same_things
 from perslm_runtime.home_wish import Target
+from perslm_runtime.time_words import words_of
 
 
 def is_one_lamp(near: Sequence[Device], target: Target) -> bool:
@@ -38,7 +39,7 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     head = target.said.split(" in ")[0].split()
     if head[-1:] == ["lamps"]:
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
-    hung = target.noun in _HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
+    hung = target.noun in HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
     several = target.many and not hung and not _OWN_THINGS & {*head[-1:]}
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
@@ -53,7 +54,20 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     return exact or [one for one in found if word.search(one.name)]
 
 
-_HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
+def sensors_of(device: Device, pool: Sequence[Device]) -> list[Device]:
+    """What is called after a thing and can tell: the "Front Door Sensor" of a lock called "Front Door"."""
+    begun = f"{device.name.lower()} "
+    return [one for one in pool if one.name.lower().startswith(begun)]
+
+
+def called_and_more(said: str, near: Sequence[Device]) -> list[Device]:
+    """Devices whose names have every word that was said: the "Office Kettle" for "kettle"."""
+    words = {plain(word) for word in words_of(said.lower())}
+    named = ((one, {plain(word) for word in words_of(one.name.lower())} | {one.domain}) for one in near)
+    return [one for one, own in named if words and words <= own]
+
+
+HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _OWN_THINGS = frozenset(
     {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}

@@ -22,7 +22,9 @@ from perslm_daemon.home_answers import QUESTIONS, answer, value_wish
 from perslm_daemon.home_book import entries_of
 from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Happened, Outcome
+from perslm_daemon.home_done import how, intent_of, sentence
 from perslm_daemon.home_naming import named
+from perslm_daemon.home_plans import Plans
 from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
 from perslm_daemon.home_said_before import said_out
 from perslm_daemon.home_strange import not_here
@@ -33,7 +35,7 @@ from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.home_names import Entry
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.intent import Intent, Slot
+from perslm_runtime.intent import Intent
 from perslm_runtime.lane import Lane
 from perslm_runtime.tongues import Tongue
 
@@ -45,6 +47,7 @@ _GOING_ON = frozenset({"fragment", "value_of", "name", "move_room"})
 _IN_THERE = re.compile(r"\bin there\b", re.IGNORECASE)
 _NAMING = frozenset({"name", "move_room", "hide"})
 _LATER = "I can only do that at once: say it when it is time, or let me remind you"
+_SUN = "I know no times of the sun: say an hour, for example at nine"
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class HomeIntents:
     """Answers what is about the home; None leaves a sentence to others. `area` is this board's room, if any.
 
     `tongue` has the phrases of another language than English. `asks`: what `otherwise` chose is asked about first.
+    `plans` takes what is for another time; without them that is only said to be none.
     """
 
     recognizer: Lane[Any]
@@ -72,6 +76,7 @@ class HomeIntents:
     tongue: Tongue | None = None
     otherwise: Otherwise | None = None
     asks: bool = True
+    plans: Plans | None = None
     _talks: OrderedDict[str, Talk] = field(default_factory=OrderedDict)
     _entries: tuple[object, tuple[Entry, ...]] | None = None
 
@@ -82,12 +87,15 @@ class HomeIntents:
         came, ask = ask, self._said_out(ask, talk)
         try:
             wishes: Sequence[Wish] = await self.recognizer.call(engine_calls.wishes, ask.text, names, entries)
-            if not wishes and ask is not came and not await self.recognizer.call(engine_calls.later, ask.text):
+            planned = ask is not came and await self.recognizer.call(engine_calls.later, ask.text) is not None
+            if not wishes and ask is not came and not planned:
                 ask = came
                 wishes = await self.recognizer.call(engine_calls.wishes, ask.text, names, entries)
         except PersLMError as error:
             log.warning("not_recognized error=%s", type(error).__name__)
             return None
+        if (agreed := await self._agreed(wishes, ask, talk)) is not None:
+            return agreed
         wishes = going_on(wishes, ask.text, talk, self.home)
         if not wishes or not self._helps(wishes[0], ask, talk):
             await self._withdraw(talk)
@@ -104,7 +112,7 @@ class HomeIntents:
                 break  # what comes after may depend on the answer
         return Answered(
             told[0].done.intent,
-            " ".join(_sentence(one.text) for one in told if one.text),
+            " ".join(sentence(one.text) for one in told if one.text),
             tuple(one.done for one in told),
         )
 
@@ -148,7 +156,7 @@ class HomeIntents:
                 said, ids = answer(wishes[0], self.home, Where(self.area or None))
                 if self.tongue is not None:
                     said = answer_in(self.tongue, wishes[0], self.home, ids) or said
-                return _sentence(said)
+                return sentence(said)
         except (PersLMError, UnclearError, NothingError):
             pass  # the turn itself tells what is wrong
         return ""
@@ -168,7 +176,11 @@ class HomeIntents:
         return (
             talk is not None
             and talk.fresh
-            and (talk.choice is not None or (talk.pending is not None and self.home.pending is not None))
+            and (
+                talk.choice is not None
+                or talk.plan is not None
+                or (talk.pending is not None and self.home.pending is not None)
+            )
         )
 
     def speaks_of_it(self, ask: Ask) -> bool:
@@ -208,7 +220,7 @@ class HomeIntents:
             outcome, said = "nothing", str(error) if self.tongue is None else self.tongue.say("nothing")
         except PersLMError as error:
             outcome, said = "failed", str(error)
-        return _Told(said, Done(_intent(wish), (), outcome))
+        return _Told(said, Done(intent_of(wish), (), outcome))
 
     def _acts(self, wish: Wish, where: Where, beside: str) -> tuple[Act, ...]:
         """What is to be done; of several that fit that one in the room of what else is wanted."""
@@ -227,7 +239,7 @@ class HomeIntents:
         if self.tongue is not None:
             said = answer_in(self.tongue, asked, self.home, ids) or said
         self._spoke_of(talk, asked, ids)
-        return _Told(said, Done(_intent(asked), ids, "answered"))
+        return _Told(said, Done(intent_of(asked), ids, "answered"))
 
     async def _act(self, wish: Wish, acts: Sequence[Act], ask: Ask, talk: Talk, *, unsure: bool = False) -> _Told:
         grant = Grant.SAFE_ONLY if ask.person == GUEST else Grant.ASK
@@ -245,10 +257,10 @@ class HomeIntents:
         if asked and pending is not None and pending.question == asked[0].sentence:  # and nobody else's question
             talk.pending, talk.at = pending.id, time.monotonic()
             asks = pending.question if self.tongue is None else question_in(self.tongue, pending, self.home)
-            text = f"{_sentence(text)} {asks}".strip()
+            text = f"{sentence(text)} {asks}".strip()
         if not outcomes:
             text = await self._summary(wish, ())
-        return _Told(text, Done(_intent(wish), tuple(one.device for one in outcomes), _how(outcomes)))
+        return _Told(text, Done(intent_of(wish), tuple(one.device for one in outcomes), how(outcomes)))
 
     async def _summary(self, wish: Wish, outcomes: Sequence[Outcome]) -> str:
         """What came of it, in the language that is spoken."""
@@ -269,19 +281,22 @@ class HomeIntents:
         outcomes = await self.home.confirm(wish.name == "yes", pending, by="voice")
         if wish.name == "no":
             left = "I leave it as it is" if self.tongue is None else self.tongue.say("left")
-            return _Told(left, Done(_intent(wish), (), "done"))
+            return _Told(left, Done(intent_of(wish), (), "done"))
         return await self._outcomes(wish, outcomes, talk)
 
     async def _named(self, wish: Wish, ask: Ask, where: Where) -> _Told:
         if ask.person == GUEST:
-            return _Told("only somebody who lives here can change that", Done(_intent(wish), (), "forbidden"))
+            return _Told("only somebody who lives here can change that", Done(intent_of(wish), (), "forbidden"))
         said, ids = await named(wish, self.home, where)
-        return _Told(said, Done(_intent(wish), ids, "done"))
+        return _Told(said, Done(intent_of(wish), ids, "done"))
 
     async def _without_sentence(self, ask: Ask, talk: Talk) -> Answered | None:
         """A command for another time, or one that somebody else can choose."""
-        if await self.recognizer.call(engine_calls.later, ask.text):
-            return Answered(Intent("later"), f"{_LATER}.", (Done(Intent("later"), (), "nothing"),))
+        later = await self.recognizer.call(engine_calls.later, ask.text)
+        if later is not None:
+            planned = await self.plans.plan(ask, later, talk, self._where(ask, talk)) if self.plans else None
+            said = f"{_SUN if later.sun else _LATER}."
+            return planned or Answered(Intent("later"), said, (Done(Intent("later"), (), "nothing"),))
         act = await self.otherwise(ask) if self.otherwise is not None else None
         if act is None or isinstance(act, Answered):
             return act
@@ -290,7 +305,14 @@ class HomeIntents:
         chosen = replace(
             told.done, intent=Intent(told.done.intent.name, {**told.done.intent.slots, "chosen_by": "model"})
         )
-        return Answered(chosen.intent, _sentence(told.text), (chosen,))
+        return Answered(chosen.intent, sentence(told.text), (chosen,))
+
+    async def _agreed(self, wishes: Sequence[Wish], ask: Ask, talk: Talk) -> Answered | None:
+        """The answer to a yes or no to a plan; whatever else is said takes the plan back."""
+        plan, talk.plan = talk.plan, None
+        if plan is None or self.plans is None or not wishes or wishes[0].name not in ("yes", "no"):
+            return None
+        return await self.plans.agreed(plan, ask, yes=wishes[0].name == "yes")
 
     # What a conversation goes on with
 
@@ -327,46 +349,3 @@ class HomeIntents:
         if self._entries is None or self._entries[0] != stamp:
             self._entries = (stamp, entries_of(self.home))
         return self._entries
-
-
-def _intent(wish: Wish) -> Intent:
-    """A wish as it is told: what was said of places and things, and its value."""
-    slots: dict[str, Slot] = {}
-    said = ", ".join(target.said for target in wish.targets if target.said)
-    areas = [area for target in (*wish.targets, *([wish.place] if wish.place else [])) for area in target.areas]
-    floors = [
-        floor for target in (*wish.targets, *([wish.place] if wish.place else [])) for floor in target.floors
-    ]
-    if said:
-        slots["target"] = said
-    if areas:
-        slots["area"] = ", ".join(areas)
-    if floors:
-        slots["floor"] = ", ".join(floors)
-    if wish.number is not None:
-        slots["number"] = wish.number
-    if wish.word:
-        slots["word"] = wish.word
-    return Intent(wish.name, slots)
-
-
-def _how(outcomes: Sequence[Outcome]) -> str:
-    if not outcomes:
-        return "nothing"
-    kinds = {one.happened for one in outcomes}
-    if Happened.NEEDS_CONFIRMATION in kinds:
-        return "asked"
-    if kinds == {Happened.TOLD}:
-        return "told"
-    if kinds == {Happened.FORBIDDEN}:
-        return "forbidden"
-    good = [one.happened.good for one in outcomes]
-    return "done" if all(good) else "partly" if any(good) else "failed"
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    if not text:
-        return ""
-    said = text[:1].upper() + text[1:]
-    return said if said.endswith((".", "?", "!")) else f"{said}."

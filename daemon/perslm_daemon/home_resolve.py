@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perslm_daemon.home import Home
-from perslm_daemon.home_called import called_so, is_one_lamp, main_of
+from perslm_daemon.home_called import HUNG, called_and_more, called_so, is_one_lamp, main_of, sensors_of
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
 from perslm_daemon.home_words import listed, the
-from perslm_runtime.home_synonyms import plain
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.time_words import words_of
 
 _MOST_NAMED = 4
 
@@ -153,7 +151,7 @@ class Resolver:
             raise NothingError(f"there is no {_without_article(target.said) or known[0].name}")
         able = [device for device in placed if self.able(device)]
         if not able and self.query:
-            able = self._sensors_of(placed[0])
+            able = [one for one in sensors_of(placed[0], self._pool) if self.able(one)]
         if not able and self.query:
             raise NothingError(f"{the(placed[0].name)} does not tell that")
         if not able and all(device.domain == "binary_sensor" for device in placed):
@@ -177,21 +175,12 @@ class Resolver:
                 return same
         raise UnclearError(_which(found), tuple((device.id,) for device in found))
 
-    def _sensors_of(self, device: Device) -> list[Device]:
-        """What is called after a thing and can tell: the "Front Door Sensor" of a lock called "Front Door"."""
-        begun = f"{device.name.lower()} "
-        return [one for one in self._pool if one.name.lower().startswith(begun) and self.able(one)]
-
     def _of_this_room(self, known: list[Device], target: Target) -> list[Device]:
         """The one thing here that is called so and more, where what is called just so is elsewhere."""
-        area = (self.where.area or "").lower()
-        said = {plain(word) for word in words_of(_without_article(target.said).lower())}
-        if not area or target.placed or target.many or not said or any(self._is_here(one) for one in known):
+        if target.placed or target.many or any(self._is_here(one) for one in known):
             return []
         near = [one for one in self._pool if self._is_here(one) and self.able(one)]
-        found = [
-            one for one in near if said <= {plain(word) for word in words_of(one.name.lower())} | {one.domain}
-        ]
+        found = called_and_more(_without_article(target.said), near)
         return found if len(found) == 1 else []
 
     def _is_here(self, device: Device) -> bool:
@@ -249,10 +238,10 @@ class Resolver:
 
     def _hung(self, target: Target) -> list[Device]:
         """The blinds of a room in which "the curtains" are said and none hang: whatever covers its windows."""
-        if target.noun not in _HUNG or not (target.placed or self.where.area):
+        if target.noun not in HUNG or not (target.placed or self.where.area):
             return []
         there = self._in_place(self._pool, target if target.placed else replace(target, here=True))
-        hung = [device for device in there if any(fits(device, noun, self.verb) for noun in _HUNG)]
+        hung = [device for device in there if any(fits(device, noun, self.verb) for noun in HUNG)]
         return [] if any(fits(device, target.noun, self.verb) for device in hung) else hung
 
     def _single(self, found: list[Device]) -> list[Device]:
@@ -411,7 +400,6 @@ _ROAMS = frozenset({"vacuum", "lawn_mower"})
 _COUNTED = frozenset({"which", "how_many"})
 """Questions that are about the whole house where no room is said."""
 
-_HUNG = ("curtain", "blind", "shade", "shutter")
 _SAID_ITSELF = frozenset({"lock"})
 """Wishes that mean locks where nothing is named: "lock everything", "lock up"."""
 

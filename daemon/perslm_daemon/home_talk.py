@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from perslm_daemon.home import Home
 from perslm_daemon.home_acts import acts_of
 from perslm_daemon.home_resolve import NothingError, UnclearError, Where
+from perslm_daemon.schedule_file import Errand
+from perslm_runtime.home_later import Later
 from perslm_runtime.home_wish import Target, Wish
 
 SPOKEN_OF_S = 120.0
@@ -33,11 +35,22 @@ _ROOM_WISHES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A command for another time that waits for a yes: what it does in words, and what is kept of it."""
+
+    later: Later
+    does: str
+    errand: Errand
+    until_s: float
+
+
 @dataclass(slots=True)
 class Talk:
     """One conversation: the devices spoken of last, the last wish, and what waits for an answer.
 
-    `pending` is the id of the home's question for a yes, `choice` a wish with the devices that it may mean.
+    `pending` is the id of the home's question for a yes, `choice` a wish with the devices that it may mean, `plan`
+    what is planned once somebody says yes.
     """
 
     at: float = 0.0
@@ -45,6 +58,7 @@ class Talk:
     last: Wish | None = None
     pending: str | None = None
     choice: tuple[Wish, tuple[tuple[str, ...], ...]] | None = None
+    plan: Plan | None = None
 
     @property
     def fresh(self) -> bool:

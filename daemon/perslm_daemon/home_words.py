@@ -170,12 +170,39 @@ def question(devices: Sequence[Device], action: Action) -> str:
 
 def offer(devices: Sequence[Device], action: Action) -> str:
     """What is asked before something that was only guessed."""
-    names = listed([the(device.name) for device in devices])
-    if action.verb in ("set_brightness", "set_position"):
-        return f"Shall I set {names} to {action.value:g} percent?"
-    if action.verb == "set_temperature":
-        return f"Shall I set {names} to {action.value:g} degrees?"
-    return f"Shall I {_done_to(action)} {names}?"
+    return f"Shall I {deed(devices, action)}?"
+
+
+def deed(devices: Sequence[Device], action: Action) -> str:
+    """An action on devices after "I will": "turn on the kettle", "set the lamp to 40 percent"."""
+    names, value = listed([the(device.name) for device in devices]), action.value
+    if isinstance(value, tuple):
+        return f"make {names} {name_of((value[0], value[1]))}"
+    if isinstance(value, str) and value:
+        return f"set {names} to {value.replace('_', ' ')}"
+    if isinstance(value, int | float) and (unit := _SET.get(action.verb)) is not None:
+        return f"set {names} to {value:g}{unit}"
+    if isinstance(value, int | float) and action.verb in _CHANGED:
+        return f"{_CHANGED[action.verb][value < 0]} {names}"
+    return _DEEDS.get(action.verb, f"{_done_to(action)} {{}}").format(names)
+
+
+_SET = {
+    **dict.fromkeys(
+        ("set_brightness", "set_position", "set_percentage", "set_volume", "set_humidity", "set_tilt"), " percent"
+    ),
+    **dict.fromkeys(("set_temperature", "set_temperature_low", "set_temperature_high"), " degrees"),
+    "set_color_temp": " kelvin",
+    "set_value": "",
+}
+_CHANGED = {"change_brightness": ("brighten", "dim"), "change_temperature": ("turn up", "turn down")}
+_DEEDS = {
+    "return_to_base": "send {} home",
+    "clean_spot": "have {} clean where it is",
+    "next": "skip to the next on {}",
+    "previous": "go back to the previous on {}",
+    **dict.fromkeys(("arm_home", "arm_away", "arm_night"), "arm {}"),
+}
 
 
 def _done_to(action: Action) -> str:

@@ -78,6 +78,8 @@ def _of_timer(fields: Mapping[str, Any], more: str) -> Made:
     kind, name, text = fields.get("kind"), str(fields.get("name") or ""), str(fields.get("text") or "")
     if kind == "reminder":
         return f"Reminder: {text or name or 'now'}.{more}", "high", "reminders", not more
+    if kind == "command":  # what failed when it was due was said then
+        return f"I did not {name or text}: {fields.get('why')}.", "high", "timers", not fields.get("off")
     if kind == "alarm":
         return f"Alarm{f' {name}' if name else ''}.{more}", "high", "alarms", not more
     return f"The {f'{name} ' if name else ''}timer is up.{more}", "normal", "timers", not more

@@ -1,5 +1,6 @@
-"""Timers, alarms, reminders and what recurs: kept on the disk, counted by the machine's running time, rung until
-stopped.
+"""Timers, alarms, reminders, commands and what recurs: kept on the disk, counted by the machine's running time.
+
+Timers, alarms and reminders ring until they are stopped; a command is done.
 
 A change is on the disk before it is told. What ran out while PersLM was off is announced late and says so; where
 nobody knows for how long it was off, it waits as `unknown` until the clock is set. Tells the bulletin; how ringing
@@ -10,10 +11,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -23,8 +23,9 @@ from msgspec.structs import replace
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.clock import Clock
 from perslm_daemon.config_sections import Timers
-from perslm_daemon.schedule_file import Item, Kind, ScheduleFile, State, TimersNotKept
-from perslm_daemon.schedule_words import View, rung
+from perslm_daemon.schedule_file import Errand, Item, Kind, ScheduleFile, State, TimersNotKept
+from perslm_daemon.schedule_told import WAITS, Change, event_of, kept, next_one
+from perslm_daemon.schedule_words import View, capital, rung
 from perslm_runtime.errors import InputError, PersLMError
 from perslm_runtime.when import local_time, next_of, unix_time
 
@@ -37,7 +38,6 @@ _LOOK_S = 10.0  # wall clocks are set and machines sleep: nothing waits longer w
 _ON_TIME_S = 5.0  # later than this, it is told how late
 _ANCHOR_S = 2.0  # wall time that may differ from what is kept before it is written anew
 _KEEP_MISSED_S = 86_400.0
-_WAITS = frozenset((State.RUNNING, State.SNOOZED, State.UNKNOWN))
 
 
 class Ringer(Protocol):
@@ -55,28 +55,15 @@ class NoSound:
         await anyio.lowlevel.checkpoint()
 
 
-@dataclass(slots=True)
-class _Change:
-    """What one look or one command does: items to put and to take away, and events to tell."""
-
-    put: dict[str, Item] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    events: list[tuple[str, Item]] = field(default_factory=list)
-
-    def tell(self, event_type: str, item: Item) -> None:
-        """Put an item and tell of it."""
-        self.put[item.id] = item
-        self.events.append((event_type, item))
-
-    def end(self, event_type: str, item: Item) -> None:
-        """Take an item away and tell of it."""
-        self.put.pop(item.id, None)
-        self.gone.add(item.id)
-        self.events.append((event_type, item))
+Worker = Callable[[Item], Awaitable[str]]
+"""Does a command that is due; returns "" where it was done, else why not."""
 
 
 class Schedule:
-    """What is due when. Used in the event loop; `open` reads the file, `run` rings until it is cancelled."""
+    """What is due when. Used in the event loop; `open` reads the file, `run` rings until it is cancelled.
+
+    Commands are done by `worker`; where there is none they are missed.
+    """
 
     def __init__(
         self, wanted: Timers, file: ScheduleFile, clock: Clock, zone: tzinfo, bulletin: Bulletin, ringer: Ringer
@@ -87,20 +74,27 @@ class Schedule:
         self._lock = anyio.Lock()
         self._changed = anyio.Event()
         self._rings = anyio.Event()
+        self._works = anyio.Event()
+        self.worker: Worker | None = None
+        self.aloud: Callable[[str], Awaitable[object]] | None = None
+        """Says what came of a command that was not done; None where there is no voice."""
         self._ring_scope: anyio.CancelScope | None = None
         self._began_s = clock.boot_s()
 
     async def open(self) -> None:
         """Read what is kept. What was ringing when PersLM ended is due, and rings again."""
         for item in await anyio.to_thread.run_sync(self._file.load):
-            state = State.RUNNING if item.state is State.RINGING else item.state
-            self._items[item.id] = replace(item, state=state)
+            begun = item.state is State.DOING
+            state = State.RUNNING if begun or item.state is State.RINGING else item.state
+            errand = replace(item.errand, begun=True) if begun and item.errand is not None else item.errand
+            self._items[item.id] = replace(item, state=state, errand=errand)
         self._post()
 
     async def run(self) -> None:
         """Look at the clock when something is due, and ring."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._ring_on)
+            tasks.start_soon(self._work_on)
             while True:
                 wait_s = await self.look()
                 with anyio.move_on_after(wait_s):
@@ -125,7 +119,7 @@ class Schedule:
 
     def _view(self, item: Item) -> View:
         left = self._left(item)
-        if item.state is State.RINGING or item.state is State.MISSED:
+        if item.state in {State.RINGING, State.MISSED, State.DOING}:
             return View(item, 0.0, self._local(item.due_wall_s))
         if left is None:
             return View(item, None, None)
@@ -159,10 +153,11 @@ class Schedule:
         every: Iterable[int] = (),
         name: str = "",
         text: str = "",
+        errand: Errand | None = None,
     ) -> Item:
         """Set it in `seconds`, or at a `local` time (without a zone; then perhaps `every` weekday again)."""
         if len(self._items) >= MOST:
-            raise InputError(f"there are {MOST} timers, alarms and reminders already: cancel some first")
+            raise InputError(f"there are {MOST} timers, alarms, reminders and plans already: cancel some first")
         if local is not None and not self._clock.known():
             raise InputError("I do not know what time it is, my clock has not been set: say in how many minutes")
         due_s = seconds if local is None else unix_time(local, self._zone) - self._clock.wall_s()
@@ -180,6 +175,7 @@ class Schedule:
             due_wall_s=self._wall(due_s),
             local="" if local is None else local.isoformat(),
             every=tuple(sorted(every)),
+            errand=errand,
         )
         await self._do(lambda change: change.tell("timer_started", item))
         return item
@@ -212,7 +208,7 @@ class Schedule:
     async def cancel(self, items: Sequence[Item]) -> None:
         """Take items away; those that ring are silent at once."""
 
-        def do(change: _Change) -> None:
+        def do(change: Change) -> None:
             for item in items:
                 ringing = self._items.get(item.id, item).state in {State.RINGING, State.MISSED}
                 change.end("timer_finished" if ringing else "timer_cancelled", item)
@@ -231,7 +227,7 @@ class Schedule:
         wait_s = self._wanted.snooze_s if seconds is None else seconds
         ringing = self.ringing
 
-        def do(change: _Change) -> None:
+        def do(change: Change) -> None:
             for item in ringing:
                 again = self._counting(replace(item, local="", late_s=0.0, off=False), wait_s)
                 change.tell("timer_updated", replace(again, state=State.SNOOZED))
@@ -257,14 +253,14 @@ class Schedule:
     async def _put(self, event_type: str, item: Item) -> None:
         await self._do(lambda change: change.tell(event_type, item))
 
-    async def _do(self, work: Callable[[_Change], None]) -> None:
+    async def _do(self, work: Callable[[Change], None]) -> None:
         async with self._lock:
-            change = _Change()
+            change = Change()
             work(change)
             await self._commit(change)
         self._changed.set()
 
-    async def _commit(self, change: _Change, *, anyway: bool = False) -> None:
+    async def _commit(self, change: Change, *, anyway: bool = False) -> None:
         """Write, then make it so, then tell; `anyway` also where it cannot be written.
 
         A cancellation waits: disk and memory never differ.
@@ -282,30 +278,31 @@ class Schedule:
         rings = {item.id for item in self.ringing}
         self._post()
         for event_type, item in change.events:
-            self._bulletin.tell(event_type, **_event(item))
+            self._bulletin.tell(event_type, **event_of(item))
         if were - rings and self._ring_scope is not None:
             self._ring_scope.cancel()
         if rings:
             self._rings.set()
+        self._works.set()
 
     # The clock
 
     async def look(self) -> float:
         """See what is due now, and ring it; returns the seconds after which to look again."""
         async with self._lock:
-            change = _Change()
+            change = Change()
             for item in self._items.values():
                 self._see(item, change)
             if change.put or change.gone:  # a full disk is no reason to let somebody oversleep
                 await self._commit(change, anyway=True)
-            waiting = [self._left(item) for item in self._items.values() if item.state in _WAITS]
+            waiting = [self._left(item) for item in self._items.values() if item.state in WAITS]
             busy = bool(waiting or self.ringing)
         due = [left for left in waiting if left is not None]
         return max(0.0, min([_LOOK_S, *due])) if busy else 3600.0
 
-    def _see(self, item: Item, change: _Change) -> None:
+    def _see(self, item: Item, change: Change) -> None:
         left = self._left(item)
-        if item.state in _WAITS:
+        if item.state in WAITS:
             if left is None:
                 self._lost(item, change)
             elif left <= 0:
@@ -317,16 +314,19 @@ class Schedule:
         elif item.state is State.MISSED and left is not None and left < -_KEEP_MISSED_S:
             change.gone.add(item.id)
 
-    def _lost(self, item: Item, change: _Change) -> None:
+    def _lost(self, item: Item, change: Change) -> None:
         """The machine was off, and for how long nobody knows; now, or never."""
-        if self._clock.known():  # the time was not known when it was written down: it never will be
+        if self._clock.known() and item.kind is Kind.COMMAND:
+            missed = replace(self._counting(item, 0.0), state=State.MISSED, off=True, due_wall_s=None)
+            change.tell("timer_missed", replace(missed, why="I was off, and do not know for how long"))
+        elif self._clock.known():  # the time was not known when it was written down: it never will be
             log.info("timer_lost id=%s", item.id)
             ended = self._counting(replace(item, late_s=0.0, off=True), 0.0)
             change.tell("timer_ringing", self._rung(replace(ended, due_wall_s=None)))
         elif item.state is not State.UNKNOWN:
             change.tell("timer_updated", replace(item, state=State.UNKNOWN))
 
-    def _due(self, item: Item, late_s: float, change: _Change) -> None:
+    def _due(self, item: Item, late_s: float, change: Change) -> None:
         """It rings; or, too late for that, is missed. What recurs rings as one of its own, and waits again."""
         one = item
         if item.every:
@@ -338,8 +338,12 @@ class Schedule:
         late_s = late_s if late_s > _ON_TIME_S else 0.0
         off = item.boot_id != self._clock.boot_id or self._clock.boot_s() - late_s < self._began_s
         one = replace(one, late_s=late_s, off=off and late_s > 0)
+        command = item.kind is Kind.COMMAND
         if late_s > self._wanted.late_s:
-            change.tell("timer_missed", replace(one, state=State.MISSED))
+            why = ("I was off" if one.off else "it was too late for it") if command else ""
+            change.tell("timer_missed", replace(one, state=State.MISSED, why=why))
+        elif command:
+            change.put[one.id] = replace(one, state=State.DOING)
         else:
             change.tell("timer_ringing", self._rung(one))
 
@@ -354,7 +358,7 @@ class Schedule:
             latest, upcoming = upcoming, next_of(every, latest.time(), upcoming)
         return latest, self._counting(replace(item, local=upcoming.isoformat(), total_s=left), left)
 
-    def _anchor(self, item: Item, left: float, change: _Change) -> None:
+    def _anchor(self, item: Item, left: float, change: Change) -> None:
         """Keep both clocks of an item right: after a start of the machine, and when the wall clock was set."""
         fresh = replace(self._counting(item, left), state=item.state)
         known_again = item.state is State.UNKNOWN
@@ -386,45 +390,46 @@ class Schedule:
                     await anyio.sleep(self._wanted.pause_s)
                 self._ring_scope = None
 
+    # Doing
+
+    async def _work_on(self) -> None:
+        begun: set[str] = set()
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._works = anyio.Event()
+                for item in self._items.values():
+                    if item.state is State.DOING and item.id not in begun:
+                        begun.add(item.id)
+                        tasks.start_soon(self._work, item)
+                await self._works.wait()
+
+    async def _work(self, item: Item) -> None:
+        """Have a command done; one that was not is kept as missed."""
+        try:
+            why = "nothing works the home here" if self.worker is None else await self.worker(item)
+        except PersLMError as error:
+            log.warning("command_failed id=%s error=%s", item.id, type(error).__name__)
+            why = str(error)
+        async with self._lock:
+            change = Change()
+            if item.id in self._items and why:
+                change.tell("timer_missed", replace(item, state=State.MISSED, why=why))
+            elif item.id in self._items:
+                change.end("timer_finished", item)
+            await self._commit(change, anyway=True)
+        self._changed.set()
+        if why and self.aloud is not None:  # kept first: who waits for a long answer to end may not hear it
+            try:
+                await self.aloud(f"{capital(why)}.")
+            except PersLMError as error:
+                log.warning("not_said id=%s error=%s", item.id, type(error).__name__)
+
     # The bulletin
 
     def _post(self) -> None:
         views = self.views()
-        self._bulletin.post("timers", [_kept(view) for view in views])
-        alarms = [view for view in views if view.item.kind is not Kind.TIMER]
+        self._bulletin.post("timers", [kept(view) for view in views])
+        alarms = [view for view in views if view.item.kind in {Kind.ALARM, Kind.REMINDER}]
         timers = [view for view in views if view.item.kind is Kind.TIMER]
-        self._bulletin.post("next_alarm", _next_of(alarms))
-        self._bulletin.post("next_timer", _next_of(timers))
-
-
-def _event(item: Item) -> Mapping[str, Any]:
-    told: dict[str, Any] = {
-        "id": item.id,
-        "kind": item.kind.value,
-        "name": item.name,
-        "seconds": round(item.total_s),
-    }
-    if item.text:
-        told["text"] = item.text
-    if item.late_s:
-        told["late_s"] = round(item.late_s)
-    return told
-
-
-def _kept(view: View) -> dict[str, Any]:
-    """An item as the retained value has it: nothing in it changes by the second."""
-    item = view.item
-    at = view.at.isoformat(timespec="seconds") if view.at else None
-    kept = {"id": item.id, "kind": item.kind.value, "name": item.name, "state": item.state.value, "at": at}
-    if item.state is State.PAUSED:
-        kept["seconds_left"] = str(round(item.left_s))
-    return kept
-
-
-def _next_of(views: Iterable[View]) -> dict[str, Any]:
-    """The soonest that waits, as a value; `at` is None where there is none."""
-    for view in views:
-        if view.item.state in _WAITS and view.at is not None:
-            at = view.at.isoformat(timespec="seconds")
-            return {"at": at, "id": view.item.id, "name": view.item.name or view.item.text}
-    return {"at": None, "id": None, "name": None}
+        self._bulletin.post("next_alarm", next_one(alarms))
+        self._bulletin.post("next_timer", next_one(timers))

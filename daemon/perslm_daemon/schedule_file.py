@@ -31,10 +31,14 @@ class Kind(Enum):
     TIMER = "timer"
     ALARM = "alarm"
     REMINDER = "reminder"
+    COMMAND = "command"  # something to be done in the home
 
 
 class State(Enum):
-    """`unknown`: it was off, and nobody knows for how long until the clock is set. `missed`: nobody came."""
+    """`unknown`: it was off, and nobody knows for how long until the clock is set.
+
+    `missed`: nobody came; or, of a command, it could not be done.
+    """
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -42,16 +46,31 @@ class State(Enum):
     SNOOZED = "snoozed"
     UNKNOWN = "unknown"
     MISSED = "missed"
+    DOING = "doing"
+
+
+class Errand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command needs beside its sentence: who wanted it, in which room it was said, and what "it" was.
+
+    `granted` holds "verb device" for everything risky that the person has said yes to. `begun`: PersLM ended while
+    it was being done.
+    """
+
+    person: str
+    area: str = ""
+    it: tuple[str, ...] = ()
+    granted: tuple[str, ...] = ()
+    begun: bool = False
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One timer, alarm or reminder.
+    """One timer, alarm or reminder, or a command: `text` is its sentence, `name` what it does, `errand` the rest.
 
     It is due at `due_boot_s` (CLOCK_BOOTTIME) of the start of the machine named `boot_id`, and at Unix time
     `due_wall_s` (None where the wall time was not known). `local` is a time of day it is meant for
     ("2026-01-31T07:00", without a zone); "" counts down. `every` holds weekdays (0 is Monday). `left_s` counts
     while it is paused. `late_s` is how late it was when it began to ring, `off` whether PersLM did not run when it
-    was due.
+    was due; `why` is why a command was missed.
     """
 
     id: str
@@ -69,12 +88,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     rings_since_s: float = 0.0
     late_s: float = 0.0
     off: bool = False
+    why: str = ""
+    errand: Errand | None = None
 
     @property
     def called(self) -> str:
-        """What a person calls it: "pasta timer", "10 minute timer", "alarm", "reminder"."""
+        """What a person calls it: "pasta timer", "10 minute timer", "alarm", "plan to ..."."""
         if self.kind is Kind.TIMER and not self.name:
             return f"{adjective(self.total_s)} timer"
+        if self.kind is Kind.COMMAND:
+            return f"plan to {self.name or self.text}"
         return f"{self.name} {self.kind.value}".strip()
 
 

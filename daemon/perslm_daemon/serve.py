@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from perslm_daemon import forgetting, kept, telling, tool_table, update_book
-from perslm_daemon.answering import Answering, answering_of, moment_of
+from perslm_daemon.answering import Answering, answering_of, moment_of, plans_of
 from perslm_daemon.app import Assistant, Fault, Report, needs_start, renew, renewable, start
 from perslm_daemon.arbitration import Arbitration
 from perslm_daemon.bulletin import Bulletin
@@ -323,7 +323,8 @@ async def _in_common(config: Config, assistant: Assistant, frame: _Frame) -> Asy
         settings = Settings(bulletin, found, changes.keep)
         if assistant.intents is not None:
             everyday = Skills(assistant.intents, schedule, settings, bulletin, schedule.now, config.stt.language)
-            skills = await answering_of(config, assistant, table.home, everyday, table.tools, table.plugins)
+            plans = plans_of(assistant, table.home, schedule, bulletin, mouth)
+            skills = await answering_of(config, assistant, table.home, everyday, table.tools, table.plugins, plans)
         assistant.pipeline.skills = skills
         assistant.pipeline.moment = await anyio.to_thread.run_sync(moment_of, config)
         assistant.pipeline.elsewhere = [forgetting.OnBulletin(bulletin).drop, table.plugins.keep]

@@ -35,6 +35,8 @@ _NO_CLOCK = "I do not know what time it is, because my clock has not been set."
 # Skills that change nothing: they may be asked before it is sure that somebody wants to know.
 _READING = frozenset({"get_time", "get_date", "get_day", "timer_status", "alarm_status", "reminder_status"})
 
+_PLANS = frozenset({"plan_status", "cancel_plan", "cancel_all_plans"})
+
 Skill = Callable[[Intent], Awaitable[str]]
 
 
@@ -59,6 +61,8 @@ class Skills:
         self._language = language
         self._loud: float | None = None
         self._missing = Missing()
+        self.planned: Callable[[Intent, Ask], Awaitable[str | None]] | None = None
+        """Answers what is asked of commands for another time; None leaves a sentence to others."""
         self._table: dict[str, Skill] = {
             "set_timer": self._set_timer,
             "timer_status": self._timer_status,
@@ -105,12 +109,24 @@ class Skills:
         except PersLMError as error:
             log.warning("not_recognized error=%s", type(error).__name__)
             return None
-        if intent is None or intent.name not in self._table:
+        if intent is None:
+            return None
+        if (said := await self._of_plans(intent, ask)) is not None:
+            return Answered(intent, said)
+        if intent.name not in self._table:
             return None
         if question := question_for(intent):
             self._missing.ask_for(ask, intent)
             return Answered(intent, question)
         return await self.do(intent)
+
+    async def _of_plans(self, intent: Intent, ask: Ask) -> str | None:
+        if self.planned is None or intent.name not in _PLANS | {"nevermind"}:
+            return None
+        try:
+            return await self.planned(intent, ask)
+        except PersLMError as error:
+            return f"{schedule_words.capital(str(error))}."
 
     async def do(self, intent: Intent) -> Answered:
         """Carry out an intent, whoever understood it."""
@@ -132,6 +148,8 @@ class Skills:
             intent: Intent | None = await self._recognizer.call(engine_calls.understand, text)
         except PersLMError:
             return None
+        if intent is not None and intent.name == "plan_status" and self.planned is not None:
+            return Ending.FINISHED
         if intent is None or intent.name not in self._table or ends_in_a_number(text):
             return None
         return Ending.UNSURE if question_for(intent) else Ending.FINISHED
@@ -219,7 +237,7 @@ class Skills:
             views = [view for view in views if abs(view.item.total_s - of) < 1]
         when, now = intent.when, self._now()
         if when is not None and now is not None:
-            views = [view for view in views if view.at is not None and _meant(when, view.at, now)]
+            views = [view for view in views if view.at is not None and meant(when, view.at, now)]
         return views
 
     def _one_of(self, items: Sequence[Item], intent: Intent, kind: Kind) -> Item:
@@ -340,7 +358,7 @@ class Skills:
         return "The microphone is off."
 
 
-def _meant(when: When, at: datetime, now: datetime) -> bool:
+def meant(when: When, at: datetime, now: datetime) -> bool:
     """Whether an alarm at `at` is the one somebody means by `when`: what was not said, fits."""
     day = (
         (when.days is None or at.date() == (now + timedelta(when.days)).date())

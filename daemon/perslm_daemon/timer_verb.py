@@ -96,7 +96,7 @@ def _which(schedule: Schedule, args: TimerArgs, states: Sequence[State]) -> Item
         items = [item for item in items if item.name.lower() == args.name.strip().lower()]
     if not items:
         which = f" of the id {args.id!r}" if args.id else f" called {args.name!r}" if args.name else ""
-        raise InputError(f"there is no timer, alarm or reminder{which} to {args.action}")
+        raise InputError(f"there is no timer, alarm, reminder or plan{which} to {args.action}")
     if len(items) > 1:
         raise InputError(f"{len(items)} fit: send the id of one ({', '.join(item.id for item in items)})")
     return items[0]
@@ -114,4 +114,5 @@ def timer_data(view: View) -> dict[str, Any]:
         "state": item.state.value,
         "at": view.at.isoformat(timespec="seconds") if view.at else None,
         "every": list(item.every),
+        **({"why": item.why} if item.why else {}),
     }

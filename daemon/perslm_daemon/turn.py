@@ -116,8 +116,8 @@ Tell = Callable[[Event], Awaitable[None]]
 class Done:
     """What came of one intent about the home: the devices it meant, and how that ended.
 
-    `outcome` is done, partly, failed, told (nobody reports back), asked (it waits for a yes), unclear, nothing,
-    forbidden or answered.
+    `outcome` is done, partly, failed, told (nobody reports back), asked (it waits for a yes), planned (for another
+    time), unclear, nothing, forbidden or answered.
     """
 
     intent: Intent

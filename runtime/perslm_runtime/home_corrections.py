@@ -35,6 +35,22 @@ _SAME_VALUE = frozenset(
 )
 
 
+_ASKED = re.compile(r"^(?:is|are|was|were|did|does|do|has|have|what|which|how|who|where)\b")
+_LET_BE = re.compile(
+    r"^(?:just |only )?(?:leave (?:it|them|that|him|her)|do not|forget|never ?mind)\b(?!.*\b(?:just|but|and)\b)"
+)
+
+
+def asks(first: str) -> bool:
+    """Whether what was said first is a question."""
+    return _ASKED.match(first) is not None
+
+
+def lets_be(second: str) -> bool:
+    """Whether the correction is that nothing is to be done: "no, leave it locked"."""
+    return _LET_BE.match(second) is not None
+
+
 def halves(spoken: str) -> tuple[str, str] | None:
     """What was said first and what it is corrected to, in lower case; None where nothing is taken back."""
     found = next(reversed([*_CORRECTED.finditer(spoken)]), None) or _HALTING.search(spoken)

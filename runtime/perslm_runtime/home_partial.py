@@ -6,6 +6,7 @@ at least one tells it apart from its kind and room. Several that fit are all giv
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ _SCENE_WORDS = 2
 _ENOUGH = frozenset(("front", "back", "side", "garage"))
 """Words of the language that are a name where they are the only thing called so: "lock the front"."""
 _ONES = frozenset(("one", "ones"))
+BESIDE_FURNITURE = re.compile(
+    r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|"
+    r"camera)"
+    r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
+)
+"""A thing of the home by what it is beside: "the light over the workbench"."""
 
 
 @dataclass(slots=True)

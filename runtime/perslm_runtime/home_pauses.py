@@ -8,8 +8,10 @@ things. Gives the sentence with its pauses; whoever asks has to find a whole com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
+from perslm_runtime.home_names import Kind, NameBook
+from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_requests import VERBS
 
 _MARKS = re.compile(r"[,;.!?]\s")
@@ -190,8 +192,7 @@ _STATED = _STATE | frozenset(("to", "at", "a", "all", "by", "please", "volume", 
 
 
 def with_ends(spoken: str, names: Collection[str]) -> str:
-    """With what hangs on without a thing of its own made whole: "next song and louder". `names` are words "
-    "of names."""
+    """With what hangs on made whole: "next song and louder". `names` are all words of the home's names."""
     spoken = _SAME.sub(r"\1", spoken).replace(" sorry by ", " by ")
     for pattern, instead in _ENDINGS:
         spoken = pattern.sub(instead, spoken)
@@ -200,6 +201,18 @@ def with_ends(spoken: str, names: Collection[str]) -> str:
     if "ceiling" not in names:
         spoken = _CEILING.sub(r"\1", spoken)
     return spoken
+
+
+def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: PartNames) -> Thing:
+    """What tells where a thing of this home ends: one of its names, whole or in part, or a class of things."""
+
+    def thing(words: list[str], at: int) -> int:
+        hits = book.find(words, at, (Kind.DEVICE,))
+        noun = next((at + size for size in (3, 2, 1) if tuple(words[at : at + size]) in nouns), at)
+        part = parts.at(words, at) if at < len(words) and words[at] in book.words else None
+        return max(hits[0].end if hits else at, min(noun, len(words)), part.end if part is not None else at)
+
+    return thing
 
 
 def with_pauses(spoken: str, thing: Thing) -> str:

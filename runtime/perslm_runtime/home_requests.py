@@ -90,12 +90,14 @@ _BIDS = re.compile(
     rf"\b(?:please|(?:{VERBS}) (?:the|my|our|it|that|off|on|up|down)|could you|can you|would you|will you)\b"
 )
 _HOUR = re.compile(
-    r" at (?:(?:half|quarter) (?:past |to )?)?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
-    r"[1-9]|1[0-2])"
+    r" (?:at|by|for) (?:(?:half|quarter) (?:past |to )?)?"
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
     r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
     r"us)))*(?:[.!?]*$|(?=[,;] ))"
 )
-_SWITCHED = re.compile(r"\b(?:on|off|open|close|shut|lock|unlock|start|stop)\b")
+_SWITCHED = re.compile(
+    r"\b(?:on|off|open|close|shut|lock|unlock|start|stop|activate|warmer|cooler|brighter|dimmer|louder|quieter)\b"
+)
 _UNSURE = re.compile(
     r"^(?:i (?:thought i |think i |just )?(?:heard|hear|saw|smell|smelled)|i am not sure|i do not know|not sure|"
     r"no idea|do not know|i wonder|i (?:cannot|can not) (?:tell|"
@@ -251,6 +253,11 @@ def at_a_time(spoken: str) -> bool:
     """Whether something is to go on or off, open or close at an hour: at seven, which is no percentage."""
     found = _HOUR.search(spoken)  # "Ann is coming at two, so put the fire on" is to be done now
     return found is not None and bool(_SWITCHED.search(_CLAUSES.split(spoken[: found.start()])[-1]))
+
+
+def is_at_an_hour(spoken: str) -> bool:
+    """Whether a sentence ends in an hour."""
+    return _HOUR.search(spoken) is not None
 
 
 def without_hour(spoken: str) -> str:

@@ -13,21 +13,39 @@ from dataclasses import replace
 from typing import Any
 
 from perslm_runtime.home_amended import anew
-from perslm_runtime.home_chunks import chunk
+from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
-from perslm_runtime.home_corrections import PERCENT_BEHIND, corrected, halves
+from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, lets_be
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
+from perslm_runtime.home_later import (
+    Later,
+    by_the_clock,
+    is_for_then,
+    is_later,
+    is_stated,
+    of_the_sun,
+    planned,
+    timed,
+)
 from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
-from perslm_runtime.home_partial import PartNames
+from perslm_runtime.home_partial import BESIDE_FURNITURE, PartNames
 from perslm_runtime.home_parts import HomeParts, paused
-from perslm_runtime.home_pauses import with_ends, with_pauses, without_told
+from perslm_runtime.home_pauses import things_of, with_ends, with_pauses, without_told
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_repairs import repairs
-from perslm_runtime.home_requests import asked, at_a_time, may_be_left, plainly, requests, told_alone, without_hour
+from perslm_runtime.home_requests import (
+    asked,
+    at_a_time,
+    is_at_an_hour,
+    may_be_left,
+    plainly,
+    requests,
+    told_alone,
+)
 from perslm_runtime.home_roundabout import straight
 from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
@@ -35,9 +53,13 @@ from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import before_requests, set_apart
 from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
+    TELLING,
     completed,
     is_alone,
+    is_command,
+    is_of_scene,
     is_open,
+    is_question,
     is_scene,
     is_whole,
     said_once,
@@ -47,17 +69,13 @@ from perslm_runtime.home_whole import (
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.home_wordings import is_called_off, is_cut_short, plainer
 from perslm_runtime.sentence_layer import EMPTY, Layer
-from perslm_runtime.time_words import find, words_of
+from perslm_runtime.time_words import words_of
 
 _LONGEST_WORDS = 40
 _MOST_CALLED = 6
 _MOST_READINGS = 10
 _MOST_REPAIRED = 4
 _HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
-_ASKED = re.compile(r"^(?:is|are|was|were|did|does|do|has|have|what|which|how|who|where)\b")
-_LEAVES = re.compile(
-    r"^(?:just |only )?(?:leave (?:it|them|that|him|her)|do not|forget|never ?mind)\b(?!.*\b(?:just|but|and)\b)"
-)
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
@@ -65,31 +83,10 @@ _LEFT_ALONE = re.compile(
     r"^([^,;.]+),? (?:but |and |just |only )*(?:leave|keep|do not touch|not touch|except) "
     r"(?:the |my |our )?[^,;.]+$"
 )
-_HOW = re.compile(
-    r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
-)
 _SCENE_AROUND = re.compile(
     r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
 )
-_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
-_SKY = re.compile(
-    r"\b(?:at|by|after|before|until|from|around|just (?:after|before)) (?:the )?"
-    r"(?:sunset|sunrise|sundown|dusk|dawn|nightfall|noon|midday|midnight|bedtime|lunchtime|dinner time)\b"
-)
-_NOT_LATER = frozenset(
-    (
-        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
-        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
-        *("position_of", "battery_of", "power_of"),
-    )
-)
-
-
-_BY = re.compile(
-    r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|"
-    r"camera)"
-    r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
-)
+_NO_COMMAND = (is_called_off, is_cut_short, never_was)
 
 
 class HomeSentences:
@@ -111,19 +108,21 @@ class HomeSentences:
         text = self._undressed(text, book)
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
-            return found if all(wish.name in _NOT_LATER for wish in found) else ()
+            return found if all(wish.name in TELLING for wish in found) else ()
         return next(filter(None, (self._wishes(said, book) for said in self._ways_said(text, book))), ())
 
     def _wishes(self, said: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = self._spoken(said, book)
-        if any(none(spoken) for none in (is_unwanted, at_a_time, is_called_off, is_cut_short, never_was)):
+        if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, *_NO_COMMAND)):
             return ()
         found = self._recognized(spoken, book)
-        if (_HOW.search(spoken) or _PAST.search(spoken)) and not all(wish.name in _NOT_LATER for wish in found):
+        if is_question(spoken) and not all(wish.name in TELLING for wish in found):
             return ()  # a question works nothing
         if len(found) > 1 and any(wish.name in ("yes", "no") for wish in found):
             return ()  # somebody takes back what was said, and how is not understood
         found = said_once(set_up(wish, book.domains) for wish in found)
+        if is_at_an_hour(spoken) and any(is_of_scene(wish, book.domains) for wish in found):
+            return ()  # "movie night at eight" is no percentage
         if not is_open(found):
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
@@ -136,20 +135,11 @@ class HomeSentences:
         return tuple(dict.fromkeys((alone, with_pauses(said, thing), said)))
 
     def _things(self, book: NameBook) -> Callable[[list[str], int], int]:
-        """What tells where the thing of the home ends that begins at a word: a name, or a class of things."""
-        nouns = self._read.known.nouns
-
-        def thing(words: list[str], at: int) -> int:
-            hits = book.find(words, at, (Kind.DEVICE,))
-            noun = next((at + size for size in (3, 2, 1) if tuple(words[at : at + size]) in nouns), at)
-            part = self._parts_in(book).at(words, at) if at < len(words) and words[at] in book.words else None
-            return max(hits[0].end if hits else at, min(noun, len(words)), part.end if part is not None else at)
-
-        return thing
+        return things_of(book, self._read.known.nouns, self._parts_in(book))
 
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = spared(spoken)
-        spoken = _BY.sub(lambda found: self._by_furniture(found, book), spoken)
+        spoken = BESIDE_FURNITURE.sub(lambda found: self._by_furniture(found, book), spoken)
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
             *(self._of_it, self._behind, self._shortened, self._requested, self._scene_behind),
@@ -173,14 +163,11 @@ class HomeSentences:
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)
-        if both is None:
+        if both is None or lets_be(both[1]):
             return ()
         parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
-        if _LEAVES.match(both[1]):
-            return ()
-        asks = bool(_ASKED.match(both[0]))
-        ways = () if asks else (self._corrected(both[0], second, book) for second in seconds)
+        ways = () if asks(both[0]) else (self._corrected(both[0], second, book) for second in seconds)
         if found := next(filter(None, ways), ()):
             return found
         thing = self._things(book)
@@ -366,7 +353,7 @@ class HomeSentences:
         if not comma or len(words) > _MOST_CALLED or self._read.loose.denies(words) or not may_be_left(told):
             return ()
         found = self._read.parts(self._read.words(wanted.replace(",", " ")), book, {})
-        return found if all(wish.targets and wish.name not in _NOT_LATER for wish in found) else ()
+        return found if all(wish.targets and wish.name not in TELLING for wish in found) else ()
 
     def _requested(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is asked for by a clause of the sentence, where all around it only tells."""
@@ -410,33 +397,35 @@ class HomeSentences:
             f"{beside} {noun}" if any(hit.end == len(turned) and len(hit.ids) == 1 for hit in hits) else found[0]
         )
 
-    def later(self, text: str, book: NameBook) -> bool:
-        """Whether it would be a command but for a time ("in ten minutes", "at seven"): nothing is done then."""
+    def later(self, text: str, book: NameBook) -> Later | None:
+        """What it would command but for a time ("in ten minutes", "at seven"); None for any other sentence."""
         self._read.forget()
-        said = self._ways_said(self._undressed(text, book), book)
-        return any(self._later(self._spoken(one, book), book) for one in said)
+        whole = self._undressed(text, book)
+        if asked(whole) is not None:
+            return None
+        ways = (by_the_clock(self._spoken(said, book)) for said in self._ways_said(whole, book))
+        return next((found for way in ways if (found := self._later(text, way, book)) is not None), None)
 
-    def _later(self, spoken: str, book: NameBook) -> bool:
+    def _later(self, text: str, spoken: str, book: NameBook) -> Later | None:
+        if any(none(spoken) for none in _NO_COMMAND):
+            return None
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
-        return any(self._is_later(text.replace(",", " "), book) for text in texts)
 
-    def _is_later(self, spoken: str, book: NameBook) -> bool:
-        words = self._read.words(spoken)
-        if (now := _SKY.sub(" ", without_hour(spoken))) != spoken:
-            found = self._read.parts(self._read.words(now), book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
-                return True
-        spans = find(words)
-        if not spans or len(words) > _LONGEST_WORDS:
-            return False
-        one = spans[0]
-        lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
-        for start in (one.start, *([one.start - 1] if lead else [])):
-            found = self._read.parts([*words[:start], *words[one.end :]], book, {}, loose=True)
-            if found and all(wish.targets and wish.name not in _NOT_LATER for wish in found):
-                return True
-        return False
+        def works(command: str) -> bool:
+            found = self.recognize(command, book)
+            return bool(found) and all(is_command(wish, book.domains) for wish in found)
+
+        def fits(words: list[str]) -> bool:
+            found = self._read.parts(words, book, {}, loose=True) if len(words) <= _LONGEST_WORDS else ()
+            return bool(found) and all(wish.targets and wish.name not in TELLING for wish in found)
+
+        if rest := next(filter(None, map(of_the_sun, texts)), ""):
+            return Later(sun=True) if works(rest) else None
+        ways = () if is_stated(spoken, text) else (timed(paused(one), BREAK) for one in texts)
+        if (found := planned(ways, works)) is not None:
+            return found
+        return Later() if any(is_later(one.replace(",", " "), self._read.words, fits) for one in texts) else None
 
     def strange(self, text: str, book: NameBook) -> str:
         """The thing or room that it is about and that nothing of the home is; "" where there is none."""

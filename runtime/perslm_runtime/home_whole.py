@@ -6,6 +6,7 @@ of the study's lights. Pure; knows no device but by its id and domain.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,18 @@ from perslm_runtime.home_wish import Target, Wish
 _NO_WHOLE = frozenset(
     ("fragment", "name", "move_room", "hide", "scene", "value_of", "list", "pct_only", "do_again")
 )
+_HOW = re.compile(
+    r"^(?:how (?:cold|warm|hot|much|many|loud|bright|far|is|are|long)|which|what (?:is|are|was|temperature))\b"
+)
+_PAST = re.compile(r"\bdid (?!you\b)\w+ (?:lock|unlock|open|close|shut|turn|switch|leave)\b")
+TELLING = frozenset(
+    (
+        *("fragment", "name", "move_room", "scene", "value_of", "is_state", "which", "how_many", "state_of"),
+        *("list", "temperature", "humidity", "illuminance", "setpoint", "brightness_of", "volume_of", "color_of"),
+        *("position_of", "battery_of", "power_of"),
+    )
+)
+"""Wishes that do nothing by themselves: what is asked, or only named."""
 _SCENES = frozenset(("scene", "script"))
 _OF_HERE = frozenset(("next", "previous", "pause", "play", "lock"))
 _SENSED_HERE = frozenset(("temperature", "humidity"))
@@ -22,6 +35,11 @@ _COMPLAINED = ("change_", "set_temperature")
 _MEASURED = frozenset(("temperature", "humidity", "setpoint", "illuminance"))
 _PLAYED = frozenset(("pause", "play", "stop", "next", "previous"))
 _OPENED = frozenset(("raise", "open", "start", "play"))
+
+
+def is_question(spoken: str) -> bool:
+    """Whether it asks how things are, or what somebody did: then it works nothing."""
+    return bool(_HOW.search(spoken) or _PAST.search(spoken))
 
 
 def is_whole(wish: Wish) -> bool:
@@ -38,6 +56,17 @@ def is_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
     """Whether nothing but a scene was named: "movie time"."""
     ids = [id_ for target in wish.targets for id_ in target.ids]
     return wish.name in ("fragment", "scene") and len(ids) == 1 and domains.get(ids[0]) == "scene"
+
+
+def is_command(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether it works something that was named, or is a scene."""
+    return bool(wish.targets and wish.name not in TELLING and not wish.hint) or is_scene(wish, domains)
+
+
+def is_of_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
+    """Whether a number is wanted of what has none: a scene."""
+    ids = [id_ for target in wish.targets for id_ in target.ids]
+    return wish.number is not None and bool(ids) and all(domains.get(id_) in _SCENES for id_ in ids)
 
 
 def is_having(wish: Wish) -> bool:

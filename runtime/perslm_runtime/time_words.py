@@ -227,6 +227,9 @@ def _told_from_the_hour(words: Words, at: int) -> _Clock | None:
         end += words[end : end + 1] in (["minutes"], ["minute"])
     word = words[end] if end < len(words) else ""
     hour = _hour(words, end + 1)
+    if words[at] == "half" and (half_past := cardinal(words, end)) and 1 <= half_past[0] <= 12:
+        counted = set(words[half_past[1] : half_past[1] + 1]) & _COUNTED  # "half four", but not "half ten percent"
+        return None if counted else _Clock(half_past[0], 30, half_past[1], bare=True)
     if (
         hour is None
         or word not in {"past", "after", "to", "before", "till", "of"}

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from perslm_runtime.errors import InputError
+from perslm_runtime.home_later import Later
 from perslm_runtime.home_names import Entry, NameBook
 from perslm_runtime.home_sentences import HomeSentences
 from perslm_runtime.home_stock import StockHome
@@ -91,9 +92,11 @@ class Understanding(Recognizer):
             return Intent(found.intent, {"what": _as_said(said, " ".join(words))} if said else {})
         return None
 
-    def later(self, text: str) -> bool:
-        """Whether a sentence would be a command but for the time in it; after `wishes`, with its names."""
-        return self._home is not None and self._book is not None and self._home.later(text, self._book[1])
+    def later(self, text: str) -> Later | None:
+        """What a sentence would command but for the time in it; after `wishes`, with its names."""
+        if self._home is None or self._book is None:
+            return None
+        return self._home.later(text, self._book[1])
 
     def strange(self, text: str, names: object, entries: Sequence[Entry]) -> str:
         """The thing or room that a sentence for the home is about and that it has not; "" for any other text."""

@@ -166,9 +166,9 @@ function timerCard(timer) {
   left.tick = () => { left.textContent = until === null ? "—" : clock(timer.state === "paused" ? timer.seconds_left : (until - Date.now()) / 1000); };
   left.tick();
   const act = (action) => async () => { await post("api/timer", { action, id: timer.id }); await timers.show(); };
-  const name = timer.text || timer.name || timer.kind;
+  const name = (timer.kind === "command" ? timer.name : "") || timer.text || timer.name || timer.kind;
   return make("li", {}, make("p", { className: "head" }, make("strong", {}, name), make("span", { className: "dim" }, `${timer.kind}, ${timer.state}`)), left,
-    timer.at ? make("p", { className: "dim" }, when(timer.at)) : null,
+    timer.at ? make("p", { className: "dim" }, when(timer.at)) : null, timer.why ? make("p", { className: "dim" }, timer.why) : null,
     make("p", { className: "row" }, timer.state === "paused" ? button("Go on", act("resume"), `Go on: ${name}`) : button("Pause", act("pause"), `Pause: ${name}`),
       timer.state === "ringing" ? button("Snooze", act("snooze"), `Snooze: ${name}`) : null, button("Cancel", act("cancel"), `Cancel: ${name}`)));
 }
