@@ -26,6 +26,7 @@ from perslm_daemon.home_done import how, intent_of, sentence
 from perslm_daemon.home_naming import named
 from perslm_daemon.home_plans import Plans
 from perslm_daemon.home_resolve import Act, NothingError, UnclearError, Where
+from perslm_daemon.home_said_before import said_out
 from perslm_daemon.home_strange import not_here
 from perslm_daemon.home_talk import Talk, going_on
 from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock_said, unclear_in
@@ -82,12 +83,17 @@ class HomeIntents:
     async def __call__(self, ask: Ask) -> Answered | None:
         """Do or tell what is wanted of the home."""
         names, entries = self._names()
+        talk = self._talk(ask)
+        came, ask = ask, self._said_out(ask, talk)
         try:
             wishes: Sequence[Wish] = await self.recognizer.call(engine_calls.wishes, ask.text, names, entries)
+            planned = ask is not came and await self.recognizer.call(engine_calls.later, ask.text) is not None
+            if not wishes and ask is not came and not planned:
+                ask = came
+                wishes = await self.recognizer.call(engine_calls.wishes, ask.text, names, entries)
         except PersLMError as error:
             log.warning("not_recognized error=%s", type(error).__name__)
             return None
-        talk = self._talk(ask)
         if (agreed := await self._agreed(wishes, ask, talk)) is not None:
             return agreed
         wishes = going_on(wishes, ask.text, talk, self.home)
@@ -318,6 +324,15 @@ class HomeIntents:
         while len(self._talks) > _MOST_CONVERSATIONS:
             self._talks.popitem(last=False)
         return talk
+
+    def _said_out(self, ask: Ask, talk: Talk) -> Ask:
+        """The sentence with the names of what it takes from before, unless a question waits for which one."""
+        if self.tongue is not None or talk.choice is not None or not talk.fresh:
+            return ask
+        where = self._where(ask, talk)
+        it = [device for id_ in talk.it if (device := self.home.device(id_)) is not None]
+        text = said_out(ask.text, talk.last, it, self.home.devices(), where.area or "")
+        return ask if text == ask.text else replace(ask, text=text)
 
     @staticmethod
     def _spoke_of(talk: Talk, wish: Wish, ids: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from perslm_runtime.home_names import Kind, NameBook
 _OWNER = re.compile(r"^(\w+)'s? ", re.IGNORECASE)
 _THEIRS = re.compile(r"\b(?:his|her|their) (?=(\w+)\b)")
 _WHOSE = re.compile(r"\b(\w+)'s (\w+)\b")
+_MINE = re.compile(r"(?:\b\w+'s|\b(?:every|all the|each)) (?P<thing>\w+)\b(?P<between>(?:(?!\w+'s ).)*?)\bmine\b")
 _THINGS = (Kind.DEVICE, Kind.AREA)
 
 
@@ -22,8 +23,12 @@ def _is_only_room(found: re.Match[str], book: NameBook) -> bool:
 
 
 def with_owners(spoken: str, book: NameBook) -> str:
-    """The sentence (lower case, written out) with "Cathal's" for "his", where he has such a thing."""
+    """The sentence (lower case, written out) with "Cathal's" for "his", where he has such a thing.
+
+    "Mine" is the kind of thing that was named with somebody's before: "Ann's lamp and mine" is "my lamp".
+    """
     spoken = _WHOSE.sub(lambda found: found[2] if _is_only_room(found, book) else found[0], spoken)
+    spoken = _MINE.sub(lambda found: f"{found[0].removesuffix('mine')}my {found['thing']}", spoken)
     if _THEIRS.search(spoken) is None:
         return spoken
     owners = {found[1].lower() for entry in book.entries if (found := _OWNER.match(entry.name))}
