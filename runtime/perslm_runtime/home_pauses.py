@@ -282,7 +282,7 @@ def _after(found: re.Match[str]) -> str:
 
 
 def _subject(found: re.Match[str], thing: Thing) -> str:
-    """Before who does something: "the gate, the vet is here"; not "the heater ravi is away", of which one is a thing."""
+    """Before who does something: "the gate, the vet is here"; not "the heater ravi is away", a thing."""
     words = found.string[found.end() :].split()[:5]
     end = thing(words, 1)
     apart = end == 1 or "'s" in words[end - 1] or re.match(rf"{_BE}\b", words[end] if end < len(words) else "")
@@ -299,7 +299,7 @@ def _named(found: re.Match[str], thing: Thing) -> str:
     """Before somebody's name: "the heater, ravi is away"."""
     words = [found["who"]]
     before = found["before"]
-    if found["who"] in _STATED or thing(words, 0) or thing([before, *words], 0):
+    if found["who"] in _STATED or thing(words, 0) or thing([before, *words], 0) > 1:
         return found[0]
     if not (_ENDS.search(before) or thing([before], 0)):
         return found[0]
