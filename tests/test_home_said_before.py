@@ -79,6 +79,10 @@ def test_without_anything_before_a_sentence_stays_as_it_is() -> None:
     assert said_out("Mine too", Wish("turn_on"), (), HOUSE, "Ben's Room") == "Mine too"
 
 
+def test_a_number_is_no_correction_of_what_has_none() -> None:
+    assert said_out("no make it seventy", Wish("unlock"), (BLIND,), HOUSE, "Study") == "no make it seventy"
+
+
 MORE: dict[str, dict[str, Any]] = {
     "light/m": {"name": "Ann's Lamp", "dev": {"ids": ["m"], "sa": "Ann's Room"}, **LIGHT},
     "light/n": {"name": "Ben's Lamp", "dev": {"ids": ["n"], "sa": "Ben's Room"}, **LIGHT},

@@ -91,6 +91,8 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
         meant = re.sub(r"^not that one[ ,]+", "", meant)
         if (valued := _valued(meant, before, it)) is not None:
             return valued
+        if _NUMBER.match(meant) and not all(device.domain == "light" for device in it):
+            return None  # "no, make it seventy" of a lock
     if (short := _short(bare, it, area)) is not None:
         return short
     if (found := _SAME.match(bare)) is not None:
