@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from perslm_daemon.home import Home
+from perslm_daemon.home_called import the_room
 from perslm_daemon.home_colors import name_of
 from perslm_daemon.home_device import EVERYTHING, Device, State
-from perslm_daemon.home_resolve import NothingError, Resolver, Where, the_room
+from perslm_daemon.home_resolve import NothingError, Resolver, Where
 from perslm_daemon.home_words import listed, state_words, the
 from perslm_runtime.home_wish import Target, Wish
 

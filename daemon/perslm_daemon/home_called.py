@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from perslm_daemon.home_device import Device
+from perslm_daemon.home_words import listed
 from perslm_runtime.home_synonyms import plain, same_things
 from perslm_runtime.home_wish import Target
 from perslm_runtime.time_words import words_of
@@ -44,7 +45,7 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     if not head or several or (target.noun == "light" and head[-1] in _ANY_LIGHT):
         return []
     exactly = target.noun == "light" or target.many
-    single = head[-1].removesuffix("s")
+    single = f"{head[-1][:-3]}y" if head[-1].endswith("ies") else head[-1].removesuffix("s")
     several_of = same_things(head[-1]) | same_things(single) if {*head[-1:]} & _OWN_THINGS else {single}
     alike = sorted(several_of) if exactly else sorted(same_things(head[-1]))
     words = "|".join(map(re.escape, alike))
@@ -67,6 +68,35 @@ def called_and_more(said: str, near: Sequence[Device]) -> list[Device]:
     return [one for one, own in named if words and words <= own]
 
 
+def the_room(area: str) -> str:
+    """A room in the middle of a sentence: "the kitchen", but "Anna's room"."""
+    return area if "'" in area else f"the {area.lower()}"
+
+
+def place_words(target: Target) -> str:
+    """A target's place as it is told: "in this room", "upstairs"."""
+    if target.here:
+        return "in this room"
+    if target.outside:
+        return "outside"
+    if target.areas:
+        return f"in {listed([the_room(area) for area in target.areas])}"
+    if target.floors:
+        names = listed([floor.lower() for floor in target.floors])
+        return names if names in ("upstairs", "downstairs") else f"on the {names}"
+    return "that I know"
+
+
+def is_another(found: Sequence[Device], target: Target) -> bool:
+    """Whether something was said that none of them is: a chandelier, or a TV where there is a radio alone."""
+    head = " ".join(target.said.lower().split(" in ")[0].split()[-1:])
+    if head.rstrip("s") in _OWN_LIGHTS:
+        return not any(head.rstrip("s") in one.name.lower() for one in found)
+    return head in ("telly", "tv", "television") and bool(found) and all(_HEARD.search(one.name) for one in found)
+
+
+_OWN_LIGHTS = frozenset({"chandelier", "lantern", "sconce", "floodlight"})
+_HEARD = re.compile(r"\b(?:radio|speaker|stereo|soundbar|record player)s?\b", re.IGNORECASE)
 HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _OWN_THINGS = frozenset(

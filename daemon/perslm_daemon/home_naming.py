@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from perslm_daemon.home import Home
+from perslm_daemon.home_called import the_room
 from perslm_daemon.home_device import Device
-from perslm_daemon.home_resolve import NothingError, Resolver, UnclearError, Where, the_room
+from perslm_daemon.home_resolve import NothingError, Resolver, UnclearError, Where
 from perslm_daemon.home_words import the
 from perslm_runtime.errors import InputError
 from perslm_runtime.home_wish import Target, Wish

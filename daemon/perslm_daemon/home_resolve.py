@@ -11,10 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perslm_daemon.home import Home
-from perslm_daemon.home_called import HUNG, called_and_more, called_so, is_one_lamp, main_of, sensors_of
+from perslm_daemon.home_called import (
+    HUNG,
+    called_and_more,
+    called_so,
+    is_another,
+    is_one_lamp,
+    main_of,
+    place_words,
+    sensors_of,
+    the_room,
+)
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
-from perslm_daemon.home_words import listed, the
+from perslm_daemon.home_words import the
 from perslm_runtime.home_wish import Target, Wish
 
 _MOST_NAMED = 4
@@ -199,6 +209,8 @@ class Resolver:
             near = [device for device in able if device.id in self.where.it]
             if near:
                 return near
+        if is_another(self._in_place(able, target) if target.placed else able, target):
+            raise NothingError(f"there is no {_noun(target)} that I know")
         if target.placed:
             return self._of_noun_placed(able, pool, target)
         if target.noun != "light":  # "the lamp" is any light where nothing in the room is called so
@@ -226,7 +238,7 @@ class Resolver:
             return able  # it goes where it is sent: "the kitchen's full of crumbs, start the vacuum"
         if not found:
             there = self._in_place(pool, target)
-            none = f"there is no {_noun(target)} {self._place_words(target)}"
+            none = f"there is no {_noun(target)} {place_words(target)}"
             raise NothingError(self._cannot(there) if there else none)
         if target.quantity == "both" and len(found) > 1:
             return _pair(target, found, found)
@@ -270,7 +282,7 @@ class Resolver:
         pool = [device for device in self._pool if (all_of_it or device.id in everything) and self.able(device)]
         found = self._in_place(pool, target) if target.placed else pool
         if not found:
-            raise NothingError(f"there is nothing {self._place_words(target)} that could do that")
+            raise NothingError(f"there is nothing {place_words(target)} that could do that")
         return found
 
     def _of_place(self, target: Target, default: Able) -> list[Device]:
@@ -303,9 +315,9 @@ class Resolver:
             found = [device for device in pool if default(device) and self.able(device) and device.kind != "group"]
         if not found:
             raise NothingError(
-                f"there is nothing {self._place_words(target)} that could do that"
+                f"there is nothing {place_words(target)} that could do that"
                 if not self.query
-                else f"nothing {self._place_words(target)} tells that"
+                else f"nothing {place_words(target)} tells that"
             )
         return found
 
@@ -343,18 +355,6 @@ class Resolver:
             )
             and (not floors or (device.floor or "").lower() in floors or (device.area or "").lower() in areas)
         ]
-
-    def _place_words(self, target: Target) -> str:
-        if target.here:
-            return "in this room"
-        if target.outside:
-            return "outside"
-        if target.areas:
-            return f"in {listed([the_room(area) for area in target.areas])}"
-        if target.floors:
-            names = listed([floor.lower() for floor in target.floors])
-            return names if names in ("upstairs", "downstairs") else f"on the {names}"
-        return "that I know"
 
 
 def _ends_alike(area: str, names: Sequence[str]) -> bool:
@@ -407,11 +407,6 @@ _TOGETHER = frozenset({"light", "climate", "blind", "cover", "curtain", "shutter
 """Classes of which a place's are meant together, also in the singular."""
 
 _ORDER = ("light", "switch", "fan", "cover", "media_player", "climate", "lock", "vacuum", "humidifier", "valve")
-
-
-def the_room(area: str) -> str:
-    """A room in the middle of a sentence: "the kitchen", but "Anna's room"."""
-    return area if "'" in area else f"the {area.lower()}"
 
 
 def _which(found: Sequence[Device]) -> str:

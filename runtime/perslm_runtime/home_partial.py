@@ -33,6 +33,7 @@ _ARTICLES = frozenset(
     ("the", "a", "an", "my", "our", "your", "his", "her", "their", "of", "in", "on", "at", "from")
 )
 _POINTING = frozenset(("the", "that", "my", "our"))
+_COOKS = frozenset(("slow", "rice", "pressure", "egg"))
 _ALIKE = 0.99
 _SCENE_WORDS = 2
 _ENOUGH = frozenset(("front", "back", "side", "garage"))
@@ -120,6 +121,8 @@ class PartNames:
         fits = [
             id_ for id_ in few if all(word in self._known[id_].own | self._known[id_].beside for word in words)
         ]
+        if "oven" in said:  # which is a cooker, and no slow one
+            fits = [id_ for id_ in fits if not _COOKS & self._known[id_].own]
         # Where "tree" is the end of one name and in the middle of another, the first is meant.
         if len(words) < _SCENE_WORDS:  # "the movie" is no Movie Night
             fits = [id_ for id_ in fits if self._known[id_].domain != "scene"]

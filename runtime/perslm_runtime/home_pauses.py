@@ -175,6 +175,10 @@ _SO_THAT = re.compile(
     r"has|have) "
     r"(?!you\b).+$"
 )
+_QUOTES = re.compile(
+    r"\b(?:he|she|they|it|who|just) (?:just )?(?:goes|went|was like|is like|shouts|shouted|"
+    r"yells|yelled|sings)$"
+)
 _OF_ANOTHER = re.compile(
     r"\b(?:did|does|do|has|have|had|let|make|help|saw|see|watch|heard|hear)(?: (?:the |my |our )?[\w']+(?: "
     r"[\w']+)?)$"
@@ -291,7 +295,8 @@ def _subject(found: re.Match[str], thing: Thing) -> str:
 
 def _before_request(found: re.Match[str]) -> str:
     """With a pause before what is asked for; not in "did nan turn the blanket off"."""
-    told = _OF_ANOTHER.search(found.string[: found.end()].rstrip())
+    before = found.string[: found.end()].rstrip()
+    told = _OF_ANOTHER.search(before) or _QUOTES.search(before)
     return found[0] if told else f"{found[1]}, "
 
 
@@ -320,11 +325,13 @@ def _chained(plain: str, thing: Thing) -> str:
     at, seen, told = 0, False, bool(_TELLS_FIRST.match(plain))
     while at < len(words):
         start = at + (words[at] in ("the", "my", "our"))
-        end = thing(words, start) if start < len(words) else start
+        end = thing(words, start) if start < len(words) and words[start] not in _STATE else start
         if end > start:
             stated = end < len(words) and words[end] in _STATED
             before = words[at - 1] if at else ""
-            led = at > 1 and words[at - 2] in _VERB_WORDS
+            led = at > 1 and (words[at - 2] in _VERB_WORDS or (before in _VERB_WORDS and words[at - 2] == "and"))
+            if stated and before == "and" and at > 1 and words[at - 2] in _NUMBERS:
+                made[-2] += ","
             ends = told and start == at and end + 1 == len(words) and not led and before not in _JOINS
             if stated and ((seen and before in _STATE | _NUMBERS and not led) or ends):
                 made[-1] += ","
@@ -350,6 +357,13 @@ _ENDINGS = tuple(
         (rf"(?<=\w) and {_A_BIT}louder(?= please$|$)", " and turn it up"),
         (rf"(?<=\w) and {_A_BIT}(?:quieter|softer)(?= please$|$)", " and turn it down"),
         (r"(?<=\w) and (?:the |its |set its |turn its )?volume (?:up |down )?(?=to \w)", " and set the volume "),
+        (
+            r"^(.*?\b(?:the )?((?:[\w']+ )?(?:telly|tv|television|radio|speaker|stereo))\b.*?) and (?:set |"
+            r"put |turn )?"
+            r"(?:the |its )?volume (?:up |down )?to (?=\w)",
+            r"\1 and set the \2 volume to ",
+        ),
+        (r"\b([\w']+'s) (\w+)( (?:on|off|up|down))? and ([\w']+'s)(?= please$|$)", r"\1 \2\3 and \4 \2\3"),
         (r" and leave (?:it|them) (?:there|at that|like that|that way|be)$", ""),
         (
             r"^(?:please |can you |could you )?(?:do|have|get) (.+?) in (red|blue|green|yellow|orange|purple|"

@@ -166,8 +166,8 @@ class HomeSentences:
             return ()
         parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
-        asked_first = asks(both[0])
-        ways = (self._corrected(both[0], second, book) for second in seconds)
+        asked_first, owned = asks(both[0]), both[1].endswith("'s")
+        ways = () if owned else (self._corrected(both[0], second, book) for second in seconds)
         if (found := next(filter(None, ways), ())) and (not asked_first or found[0].name in TELLING):
             return found
         thing = self._things(book)

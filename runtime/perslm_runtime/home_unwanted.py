@@ -1,6 +1,7 @@
 """What makes a command none, or none for now: an ability, a maybe, a condition, a day. English, pure.
 
-"I can't turn on the lights" had turned them on, "open the curtains later" opened them. Says nothing of a sentence
+"I can't turn on the lights" had turned them on, "open the curtains later" opened them. Says nothing of a "
+    r"sentence
 in which another clause may ask for something: that is for whoever reads its clauses.
 """
 
@@ -18,12 +19,14 @@ _NEVER = (
     r"(?:am|are|is) not (?:able|allowed|going|supposed) to)"
 )
 _SUPPOSED = (
-    r"(?:if|unless|whenever|as soon as|in case|once) (?:i|we|he|she|they|it|somebody|someone|anyone|nobody|the)\b"
+    r"(?:if|unless|whenever|as soon as|in case|once) (?:i|we|he|she|they|it|somebody|someone|anyone|nobody|"
+    r"the)\b"
 )
 _DAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _AT = (
     r"(?:later(?: on)?|tomorrow(?: (?:morning|evening|night|afternoon))?|"
-    rf"(?:on|next|every|this) {_DAY}(?: (?:morning|evening|night))?|at (?:midnight|noon|midday|dawn|dusk|sunrise|"
+    rf"(?:on|next|every|this) {_DAY}(?: (?:morning|evening|night))?|at (?:midnight|noon|midday|dawn|dusk|"
+    rf"sunrise|"
     rf"sunset)|"
     r"in (?:\w+|half an|an|a couple of|\w+ \w+) (?:minutes?|hours?|seconds?|days?|mins?)|"
     rf"{_SUPPOSED} [^,;]+|when (?:i|we|he|she|they|it|everyone|everybody|somebody|someone|the) [^,;]+)"
@@ -39,6 +42,12 @@ _UNWANTED = re.compile(
     rf"^(?:and |but |well |so |what )*if (?:i|we|he|she|they|it|somebody|someone|anyone) "
     r"(?!(?:could|can|may|might)\b)"
 )
+_LEFT_SO = re.compile(
+    r"^(?:(?:please|just|and|no|oh|can you|could you) )*leave [^,;]+ (?:on|off|open|closed|shut|up|down|"
+    r"unlocked|running),? "
+    r"(?:i am|we are|he is|she is|they are|i have not|we have not)\b"
+)
+"""What is to stay as it is, for somebody needs it so: "leave the garage door open, I'm still shovelling"."""
 _LATER = re.compile(rf"^[^,;]*\b{_VERB}\b[^,;]* {_AT}[.!?]*$")
 _ASKS_ON = re.compile(r" so (?!that\b|much\b)|\b(?:can|could|would|will) (?:you|somebody|someone)\b")
 """What goes on to ask without a pause: "I can't find my glasses so bedroom light on full"."""
@@ -51,6 +60,10 @@ _TAKEN_BACK = re.compile(
 def is_unwanted(spoken: str) -> bool:
     """Whether a sentence (lower case, written out) is no command, or none for now."""
     plain = spoken.strip()
-    if _TAKEN_BACK.search(plain) or (_UNWANTED.search(plain) and not _ASKS_ON.search(plain)):
+    if (
+        _LEFT_SO.match(plain)
+        or _TAKEN_BACK.search(plain)
+        or (_UNWANTED.search(plain) and not _ASKS_ON.search(plain))
+    ):
         return True
     return _LATER.search(plain) is not None and not _NOT_LATER.search(plain)
