@@ -23,6 +23,9 @@ def main_of(found: Sequence[Device], target: Target) -> list[Device]:
     said = target.said.split(" in ")[0]
     if target.noun != "light" or target.many:
         return []
+    named = said.removeprefix("the ").lower()
+    if " " in named and (ends := [one for one in found if one.name.lower().endswith(f" {named}")]):
+        return ends if len(ends) == 1 else []  # the "Main Bedroom Light" for "bedroom light"
     if not _MAIN.search(said):  # "the light in Ann's room" is Ann's light, her lamp is another
         own = [one for one in found if (owned := _OWNED.match(one.name)) and (one.area or "").startswith(owned[1])]
         return own if len(own) == 1 and said == "the light" and target.areas else []
@@ -55,10 +58,13 @@ def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     return exact or [one for one in found if word.search(one.name)]
 
 
-def sensors_of(device: Device, pool: Sequence[Device]) -> list[Device]:
-    """What is called after a thing and can tell: the "Front Door Sensor" of a lock called "Front Door"."""
-    begun = f"{device.name.lower()} "
-    return [one for one in pool if one.name.lower().startswith(begun)]
+def siblings_of(device: Device, pool: Sequence[Device]) -> list[Device]:
+    """What is called after the same thing: the "Front Door Sensor" and the "Front Door Lock" of a "Front Door"."""
+    thing = _PART_OF.sub("", device.name.lower())
+    return [one for one in pool if one.id != device.id and _PART_OF.sub("", one.name.lower()) == thing]
+
+
+_PART_OF = re.compile(r" (?:lock|sensor|contact|contact sensor|switch|motor|opener|state)$")
 
 
 def called_and_more(said: str, near: Sequence[Device]) -> list[Device]:
@@ -87,14 +93,22 @@ def place_words(target: Target) -> str:
     return "that I know"
 
 
+def without_radios(found: Sequence[Device], target: Target) -> list[Device]:
+    """Where a TV was said: nothing that is called a radio or a speaker."""
+    head = target.said.lower().split(" in ")[0].split()[-1:]
+    watched = [one for one in found if not _HEARD.search(one.name)]
+    return watched if head and head[0] in _SEEN and watched else list(found)
+
+
 def is_another(found: Sequence[Device], target: Target) -> bool:
     """Whether something was said that none of them is: a chandelier, or a TV where there is a radio alone."""
     head = " ".join(target.said.lower().split(" in ")[0].split()[-1:])
     if head.rstrip("s") in _OWN_LIGHTS:
         return not any(head.rstrip("s") in one.name.lower() for one in found)
-    return head in ("telly", "tv", "television") and bool(found) and all(_HEARD.search(one.name) for one in found)
+    return head in _SEEN and bool(found) and all(_HEARD.search(one.name) for one in found)
 
 
+_SEEN = frozenset({"telly", "tv", "television", "tellies", "tvs", "televisions", "tele"})
 _OWN_LIGHTS = frozenset({"chandelier", "lantern", "sconce", "floodlight"})
 _HEARD = re.compile(r"\b(?:radio|speaker|stereo|soundbar|record player)s?\b", re.IGNORECASE)
 HUNG = frozenset({"curtain", "blind", "shade", "shutter"})

@@ -138,7 +138,7 @@ def is_called(device: Device, noun: str) -> bool:
 
 def is_outside(device: Device) -> bool:
     """Whether a device is out of the house, by its room or its name."""
-    return bool(_OUTDOORS.search(f"{device.area or ''} {device.name}"))
+    return bool(_OUTDOORS.search(f"{device.area or ''} {device.floor or ''} {device.name}"))
 
 
 def _shades(device: Device, noun: str) -> bool:

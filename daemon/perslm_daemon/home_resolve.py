@@ -19,8 +19,9 @@ from perslm_daemon.home_called import (
     is_one_lamp,
     main_of,
     place_words,
-    sensors_of,
+    siblings_of,
     the_room,
+    without_radios,
 )
 from perslm_daemon.home_device import Action, Device
 from perslm_daemon.home_nouns import fits, is_called, is_outside
@@ -160,8 +161,8 @@ class Resolver:
         if not placed:
             raise NothingError(f"there is no {_without_article(target.said) or known[0].name}")
         able = [device for device in placed if self.able(device)]
-        if not able and self.query:
-            able = [one for one in sensors_of(placed[0], self._pool) if self.able(one)]
+        if not able:
+            able = [one for one in siblings_of(placed[0], self._pool) if self.able(one)]
         if not able and self.query:
             raise NothingError(f"{the(placed[0].name)} does not tell that")
         if not able and all(device.domain == "binary_sensor" for device in placed):
@@ -209,6 +210,7 @@ class Resolver:
             near = [device for device in able if device.id in self.where.it]
             if near:
                 return near
+        able = without_radios(able, target)
         if is_another(self._in_place(able, target) if target.placed else able, target):
             raise NothingError(f"there is no {_noun(target)} that I know")
         if target.placed:
@@ -241,6 +243,7 @@ class Resolver:
             none = f"there is no {_noun(target)} {place_words(target)}"
             raise NothingError(self._cannot(there) if there else none)
         if target.quantity == "both" and len(found) > 1:
+            found = called_so(found, target) or found
             return _pair(target, found, found)
         found = main_of(found, target) or called_so(found, target) or found
         heard = target.noun == "media_player" and "music" in target.said and self.verb in _QUIET

@@ -66,6 +66,9 @@ def _anew(first: str, second: str, thing: Thing) -> Iterator[str]:
         new, old = pattern.match(short), [*pattern.finditer(first)]
         if new is not None and old:
             yield first[: old[-1].start()] + short + first[old[-1].end() :]
+    said = second.split()
+    if said[:1] and said[0] in _BEFORE_IT and thing(said, 1) == 1 and (old := [*_PLACE.finditer(first)]):
+        yield f"{first[: old[-1].start()]}in {second}{first[old[-1].end() :]}"
     for put in dict.fromkeys((second, short)):
         said = put.split()
         at = int(said[0] in _BEFORE_IT) if said else 0

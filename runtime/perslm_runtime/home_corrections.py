@@ -46,9 +46,10 @@ def asks(first: str) -> bool:
     return _ASKED.match(first) is not None
 
 
-def lets_be(second: str) -> bool:
-    """Whether the correction is that nothing is to be done: "no, leave it locked"."""
-    return _LET_BE.match(second) is not None
+def is_let_be(spoken: str) -> bool:
+    """Whether it is taken back, and nothing is to be done: "lock the door, no, leave it"."""
+    both = halves(spoken)
+    return both is not None and _LET_BE.match(both[1]) is not None
 
 
 def halves(spoken: str) -> tuple[str, str] | None:

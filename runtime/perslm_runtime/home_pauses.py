@@ -370,6 +370,13 @@ _ENDINGS = tuple(
             r"pink)$",
             r"make \1 \2",
         ),
+        (
+            r"^let (?:a bit of|a little|some|the) (?:sun|light|air|fresh air|daylight)(?: in)?(?: here)? "
+            r"(?=open|pull|raise)",
+            "",
+        ),
+        (r"\blower ((?:the |my )?(?:\w+ )?(?:thermostat|heating|heater|radiator)) to ", r"set \1 to "),
+        (r"\bfor (?:st|saint) \w+(?:'s)? day$", ""),
         (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
         (r"\b(?:get|have|set) (.+?) (?:spinning|going|running|blowing)(?= in the| in my|$)", r"turn on \1"),
         (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),

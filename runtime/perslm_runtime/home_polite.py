@@ -48,6 +48,8 @@ _CONTRACTIONS = (
     (
         re.compile(
             r"(?<=[a-z])'s (?=(?:in|out|asleep|awake|here|there|away|gone|not|all|freezing|empty|full|dead|too|so|"
+            r"scared|"
+            r"loose|tired|sick|upset|hungry|crying|late|busy|stuck|bored|ill|poorly|bust|broken|worried|blinding|"
             r"at the|on (?:his|her|my|the|its)|up and)\b)"
         ),
         " is ",

@@ -15,7 +15,7 @@ from typing import Any
 from perslm_runtime.home_amended import anew
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
-from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, lets_be
+from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, is_let_be
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
 from perslm_runtime.home_later import (
@@ -112,7 +112,7 @@ class HomeSentences:
 
     def _wishes(self, said: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = self._spoken(said, book)
-        if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, *_NO_COMMAND)):
+        if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, is_let_be, *_NO_COMMAND)):
             return ()
         found = self._recognized(spoken, book)
         if is_question(spoken) and not all(wish.name in TELLING for wish in found):
@@ -162,7 +162,7 @@ class HomeSentences:
 
     def _taken_back(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         both = halves(spoken)
-        if both is None or lets_be(both[1]):
+        if both is None:
             return ()
         parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
