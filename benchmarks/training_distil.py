@@ -213,8 +213,8 @@ def main() -> None:
     found |= {
         "command": "python benchmarks/training_distil.py FOLDER",
         "model": "SmolLM2-135M-Instruct, catalogue",
-        "evaluation text": "benchmarks/training_texts.py: held_out.txt (topics of Python's reference that nobody trained on)"
-        " and other_kind.txt (PersLM's licence)",
+        "evaluation text": "benchmarks/training_texts.py: held_out.txt (topics of Python's reference "
+        "that nobody trained on) and other_kind.txt (PersLM's licence)",
     }
     for part in options.parts:
         if part == "step":
