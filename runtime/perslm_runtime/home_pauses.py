@@ -84,7 +84,7 @@ _PERSON = (
 )
 _AFTER_THERE = (
     r"(?:there (?:is|are|was|were)|it (?:is|has|was|will|does|did|looks|feels|gets|got|smells|"
-    r"needs|hurts|sounds|would)|this is)"
+    r"needs|hurts|sounds|would|stinks|stings|reeks|honks|drips|rattles|buzzes|squeaks)|this is)"
 )
 _THAT_IS = (
     r"that is (?:plenty|enough|better|it|lovely|grand|perfect|too|far|way|my|the|me|us|all|what|how|"
@@ -155,6 +155,7 @@ _JOINED = (
 )
 _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
 _SENSED = re.compile(r"\b(?:i|we) (?:can )?(?:hear|see|smell|feel)$")
+_REQUEST_IN = re.compile(rf"\b(\w+ing (?:in|out|up|down|off|over|home|back)) (?={_ASKS})")
 _TELLS_FIRST = re.compile(
     rf"^(?:and |so |but |well |oh |hey |hi |hello )*(?:{_PERSON}|{_AFTER_THERE}|that is)\b(?! (?:would like|"
     rf"want|need))"
@@ -277,7 +278,7 @@ def _clauses(plain: str, thing: Thing) -> str:
     if not asks:
         cut = _SUBJECT.sub(lambda found: _subject(found, thing), cut)
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
-    cut = _REQUEST.sub(_before_request, cut)
+    cut = _REQUEST_IN.sub(r"\1, ", _REQUEST.sub(_before_request, cut))
     return ", ".join("; ".join(_chained(one, thing) for one in part.split("; ")) for part in cut.split(", "))
 
 
@@ -377,6 +378,12 @@ _ENDINGS = tuple(
         ),
         (r"\blower ((?:the |my )?(?:\w+ )?(?:thermostat|heating|heater|radiator)) to ", r"set \1 to "),
         (r"\bfor (?:st|saint) \w+(?:'s)? day$", ""),
+        (r"(?<=\w) sorry$", ""),
+        (r"\bput ((?:the |my )?(?:[\w']+ )*?[\w']+) on volume (?:to )?(?=\w)", r"set the volume of \1 to "),
+        (r"\bput it on (?=\d|(?:\w+ty|ten|\w+teen)\b)", "set it to "),
+        (r"^(?:from now on )?((?:my|the|our) [\w']+(?: \w+)?) is called (\w+)$", r"call \1 \2"),
+        (r"\balarm (?:for|to|on) (?:the )?night ?time\b", "alarm to night"),
+        (r"\bnext (?:story|episode|chapter)\b", "next track"),
         (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
         (r"\b(?:get|have|set) (.+?) (?:spinning|going|running|blowing)(?= in the| in my|$)", r"turn on \1"),
         (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),

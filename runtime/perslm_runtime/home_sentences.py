@@ -72,8 +72,7 @@ from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.time_words import words_of
 
 _LONGEST_WORDS = 40
-_MOST_CALLED, _MOST_READINGS = 6, 10
-_MOST_REPAIRED = 4
+_MOST_CALLED, _MOST_READINGS, _MOST_REPAIRED = 6, 10, 4
 _HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
 _BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
@@ -166,16 +165,17 @@ class HomeSentences:
             return ()
         parts = (*without_reason(both[1]), *(one.wanted for one in requests(both[1], self._names(book))))
         seconds = dict.fromkeys((both[1], *(one.strip(" ,;.!?-") for one in parts)))
-        asked_first, owned = asks(both[0]), both[1].endswith("'s")
-        ways = () if owned else (self._corrected(both[0], second, book) for second in seconds)
-        if (found := next(filter(None, ways), ())) and (not asked_first or found[0].name in TELLING):
-            return found
-        thing = self._things(book)
-        for second in seconds:
-            for text in anew(both[0], second, thing):
-                found = self._recognized(self._spoken(text, book), book)
-                if len(found) == 1 and (found[0].name in TELLING if asked_first else found[0].name not in _HALF):
-                    return found
+        words_first = asks(both[0]) or both[1].endswith("'s") or " it " in f" {both[1]} "
+        ways = (self._said_anew, self._corrected) if words_first else (self._corrected, self._said_anew)
+        found = next(filter(None, (way(both[0], second, book) for way in ways for second in seconds)), ())
+        return found if not asks(both[0]) or all(wish.name in TELLING for wish in found) else ()
+
+    def _said_anew(self, first: str, second: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted where the words that are taken back give way to others."""
+        for text in anew(first, second, self._things(book)):
+            found = self._recognized(self._spoken(text, book), book)
+            if len(found) == 1 and (found[0].name in TELLING if asks(first) else found[0].name not in _HALF):
+                return found
         return ()
 
     def _plainly(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
