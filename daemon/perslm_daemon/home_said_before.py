@@ -38,7 +38,10 @@ _STOP = re.compile(r"^(?:(?:no|wait|okay|oh|whoa)[ ,]+)*stop(?: (?:there|it|now|
 _TOLD = re.compile(r"^(?:[ ,]*(?:stop|please|that is .+|it is .+|that will do|there))*$")
 _AGAIN = re.compile(r"^(?:and )?(?:back )?(on|off) again,? (?:that|it) (?:is|was) \w+$")
 _SAME = re.compile(r"^(?:the )?same (?:colou?r|temperature|brightness|volume|speed)? ?(?:for|with|on|in) ")
-_SOFTER = re.compile(r"^(a (?:bit|little|touch)|slightly|much)? ?(lower|higher)$")
+_SOFTER = re.compile(
+    r"^(a (?:bit|little|touch)|slightly|much|even)? ?(lower|higher|brighter|dimmer|darker)(?: still| again| "
+    r"than that)?$"
+)
 _HARSH = re.compile(r"^(?:(?:that|it) is )?(?:a bit |much |way )?too bright$")
 _LEFT = re.compile(
     r"^(?:leave|keep) (?:that one|this one|that|it)(?: (?:on|off|open|closed|as it is))? (?:and|but) "
@@ -55,7 +58,7 @@ _OTHER = re.compile(
 )
 _ONE_IN = re.compile(r"\bthe (?:one|ones) (?:in|on|at) (?:the )?(.+)$")
 _MINE = re.compile(r"(?<!\bof )(?<!\ba )(?<!\bthe )(?<!gold )(?<!coal )\bmine\b")
-_SHADES = {"lower": "dimmer", "higher": "brighter"}
+_SHADES = {"lower": "dimmer", "darker": "dimmer", "dimmer": "dimmer", "higher": "brighter", "brighter": "brighter"}
 _OWN_KINDS = frozenset({"door", "garage", "gate", "awning"})
 
 

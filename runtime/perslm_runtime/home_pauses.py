@@ -42,6 +42,7 @@ _TAKEN_BACK = re.compile(
     rf"(?<=\w)(?<!\bsay)(?<!\bwith)(?: {_FILL})* (?P<no>(?:no|nope|nah)(?! {_NO_MORE}\b)|oops|whoops|i mean|"
     rf"i meant|"
     rf"scratch that|strike that|what am i saying|i tell a lie|or rather|oh wait|hang on|hold on|"
+    rf"(?:that|it) is (?:far |way |much )?too \w+ (?:say|make it|make that|try)|"
     rf"actually|wait(?! (?:for|until|till)\b)|sorry(?! (?:for|about|by)\b))(?: {_BACK})* (?=\w)"
 )
 _HALTING = re.compile(
