@@ -130,7 +130,8 @@ class Resolver:
     def _left_out(self, target: Target) -> Sequence[Device]:
         """What "except ..." names; nothing that is not there is asked about."""
         if target.devices:
-            return [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
+            named = [device for id_ in target.ids if (device := self.home.device(id_)) is not None]
+            return [device for device in named if len(target.devices) == 1 and self._is_here(device)] or named
         pool = self._in_place(self._pool, target)
         found = [device for device in pool if not target.noun or fits(device, target.noun)]
         if target.noun and not target.placed:

@@ -40,7 +40,7 @@ _AGAIN = re.compile(r"^(?:and )?(?:back )?(on|off) again,? (?:that|it) (?:is|was
 _SAME = re.compile(r"^(?:the )?same (?:colou?r|temperature|brightness|volume|speed)? ?(?:for|with|on|in) ")
 _SOFTER = re.compile(
     r"^(a (?:bit|little|touch)|slightly|much|even)? ?(lower|higher|brighter|dimmer|darker)(?: still| again| "
-    r"than that)?$"
+    r"than that)?(?: please)?$"
 )
 _HARSH = re.compile(r"^(?:(?:that|it) is )?(?:a bit |much |way )?too bright$")
 _LEFT = re.compile(
