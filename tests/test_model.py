@@ -207,7 +207,10 @@ def test_compaction_replaces_old_turns_by_a_summary_and_the_next_turn_is_cheap(s
     model = build_model(small_gguf, context_tokens=512, max_reply_tokens=32)
     try:
         while not model.wants_compaction:
-            answer(model, "Tell me something about Rome, the capital of Italy.")
+            answer(
+                model,
+                "Tell me something about Rome, the capital of Italy, its history, its seven hills and its food.",
+            )
         before = model.used_tokens
         summary = model.compact(Stop())
         assert summary
