@@ -115,18 +115,8 @@ HUNG = frozenset({"curtain", "blind", "shade", "shutter"})
 """What of one class goes by its word in the plural too: "the drapes" are not the bedroom's curtains."""
 _OWN_THINGS = frozenset(
     {"spotlights", "spots", "downlights", "lanterns", "sconces", "floodlights", "chandeliers", "leds"}
-    | {
-        "speakers",
-        "radios",
-        "tvs",
-        "tellies",
-        "televisions",
-        "radiators",
-        "heaters",
-        "conditioners",
-        "cons",
-        "acs",
-    }
+    | {"speakers", "radios", "tvs", "tellies", "televisions"}
+    | {"radiators", "heaters", "conditioners", "cons", "acs"}
 )
 """Things that are called so: those of one kind are not every light, player or heating of the room."""
 _ANY_LIGHT = frozenset({"light", "lights", "lighting", "illumination"})

@@ -125,7 +125,7 @@ class Resolver:
         if target.every and not target.but and not self.query and self.verb not in _SAID_ITSELF:
             return True  # "everything off", said in a room; the house has to be said
         mine = _MINE.match(target.said) is not None and "'" in area
-        return mine or (bool(spared) and all((device.area or "").lower() == area.lower() for device in spared))
+        return mine or (bool(spared) and all(map(self._is_here, spared)))
 
     def _left_out(self, target: Target) -> Sequence[Device]:
         """What "except ..." names; nothing that is not there is asked about."""
@@ -221,8 +221,7 @@ class Resolver:
             able = so if so and (any(map(self._is_here, so)) or not any(map(self._is_here, able))) else able
         if not able:
             raise NothingError(self._cannot(pool) if pool else f"there is no {_noun(target)} that I know")
-        area = (self.where.area or "").lower()
-        near = [device for device in able if area and (device.area or "").lower() == area]
+        near = [device for device in able if self._is_here(device)]
         near = main_of(near, target) or called_so(near, target) or near
         if target.quantity == "both":
             return _pair(target, near or able, able)

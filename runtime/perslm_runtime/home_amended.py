@@ -1,9 +1,7 @@
-"""What somebody says who corrects himself, as one sentence: the words that are taken back give way. "
-"English, pure.
+"""What somebody says who corrects himself, as one sentence: the words that are taken back give way. English, pure.
 
-"Is the back door, no, the front door locked" is "is the front door locked"; "set the alarm to away, no, "
-"set it to
-home" is "set the alarm to home". Only words are put in place of words: whoever asks has to find a command in it.
+"Is the back door, no, the front door locked" is "is the front door locked"; "set the alarm to away, no, set it
+to home" is "set the alarm to home". Words are put in place of words: whoever asks has to find a command in it.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 Thing = Callable[[list[str], int], int]
+"""Where the thing of the home ends that begins at a word; the word itself where none begins there."""
 _MOST = 8
 _BEFORE_IT = frozenset(("the", "my", "our", "his", "her", "their", "that", "this"))
 _UNITS = (

@@ -1,22 +1,20 @@
 """Where a sentence that came without commas may have had them: most recognizers write none. English, pure.
 
-"Open the gate the vet is here" asks and tells, "to fifty no forty" takes back, "oven off dishwasher on" "
-"wants two
-things. Gives the sentence with its pauses; whoever asks has to find a whole command in it.
+"Open the gate the vet is here" asks and tells, "to fifty no forty" takes back, "oven off dishwasher on" wants
+two things. Gives the sentence with its pauses; whoever asks has to find a whole command in it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
+from perslm_runtime.home_amended import Thing
 from perslm_runtime.home_names import Kind, NameBook
 from perslm_runtime.home_partial import PartNames
 from perslm_runtime.home_requests import VERBS
 
 _MARKS = re.compile(r"[,;.!?]\s")
-Thing = Callable[[list[str], int], int]
-"""Where the thing of the home ends that begins at a word; the word itself where none begins there."""
 
 # Somebody takes back what was said.
 _FILL = r"(?:oh|uh|um|er|erm|eh|hmm|ah|actually|sorry|wait|oops|whoops|okay|ok|right|well|ugh|hang on|hold on)"
@@ -185,7 +183,6 @@ _OF_ANOTHER = re.compile(
     r"\b(?:did|does|do|has|have|had|let|make|help|saw|see|watch|heard|hear)(?: (?:the |my |our )?[\w']+(?: "
     r"[\w']+)?)$"
 )
-_COMMAND = re.compile(rf"^(?:please |just |can you |could you |would you |um |uh )*(?:{VERBS})\b")
 _STATE = frozenset(
     word
     for line in (
@@ -222,21 +219,16 @@ def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: Pa
     return thing
 
 
-def with_pauses(spoken: str, thing: Thing) -> str:
-    """The sentence (lower case, written out) with commas between its clauses; itself where it has its own."""
+def paused_ways(spoken: str, thing: Thing) -> tuple[str, str]:
+    """The sentence (lower case, written out) without what is told behind a command, and whole, with their pauses.
+
+    Itself, twice, where it has commas of its own.
+    """
     plain = spoken.strip(" .!?")
     if "," in plain or _MARKS.search(plain):
-        return spoken
-    return _paused(plain, thing).replace(";", ",")
-
-
-def without_told(spoken: str, thing: Thing) -> str:
-    """Also without the clauses behind a command that only tell: "open the gate the vet is here"."""
-    plain = spoken.strip(" .!?")
-    if "," in plain or _MARKS.search(plain):
-        return spoken
-    clauses = _paused(plain, thing).split(", ")
-    return ", ".join(_left(clause) for clause in clauses)
+        return spoken, spoken
+    paused = _paused(plain, thing)
+    return ", ".join(map(_left, paused.split(", "))), paused.replace(";", ",")
 
 
 def _left(clause: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from perslm_runtime.home_amended import anew
+from perslm_runtime.home_amended import Thing, anew
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, is_let_be
@@ -32,7 +32,7 @@ from perslm_runtime.home_names import Hit, Kind, NameBook
 from perslm_runtime.home_owners import with_owners
 from perslm_runtime.home_partial import BESIDE_FURNITURE, PartNames
 from perslm_runtime.home_parts import HomeParts, paused
-from perslm_runtime.home_pauses import things_of, with_ends, with_pauses, without_told
+from perslm_runtime.home_pauses import paused_ways, things_of, with_ends
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
@@ -128,11 +128,10 @@ class HomeSentences:
     def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
         """The sentence with the pauses that it came without, and as it came."""
         said = with_ends(written_out(text), book.words)
-        thing = self._things(book)
-        alone = self._undressed(without_told(said, thing), book)
-        return tuple(dict.fromkeys((alone, with_pauses(said, thing), said)))
+        alone, paused_said = paused_ways(said, self._things(book))
+        return tuple(dict.fromkeys((self._undressed(alone, book), paused_said, said)))
 
-    def _things(self, book: NameBook) -> Callable[[list[str], int], int]:
+    def _things(self, book: NameBook) -> Thing:
         return things_of(book, self._read.known.nouns, self._parts_in(book))
 
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
