@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from perslm_runtime.home_amended import Thing, anew
-from perslm_runtime.home_names import Entry, Kind, NameBook
+from perslm_runtime.home_amended import anew
+from perslm_runtime.home_chain import chained
+from perslm_runtime.home_ellipsis import said_out
+from perslm_runtime.home_endings import with_ends
+from perslm_runtime.home_names import Entry, Kind, NameBook, Thing
 from perslm_runtime.home_partial import PartNames
-from perslm_runtime.home_pauses import paused_ways, things_of, with_ends
+from perslm_runtime.home_pauses import paused_ways, rooms_of, things_of
 
 NAMES = (
     "Oven",
@@ -19,7 +22,12 @@ NAMES = (
     "Back Door",
     "Front Door",
     "Kettle",
+    "Gull Bedside Lamp",
+    "Tern Bedside Lamp",
+    "Den Light",
+    "Den Heater",
 )
+ROOMS = ("Den", "Hall", "Patio")
 NOUNS = {
     ("lights",): "light",
     ("gate",): "gate",
@@ -30,8 +38,18 @@ NOUNS = {
 
 
 @pytest.fixture(scope="module")
-def thing() -> Thing:
-    book = NameBook(Entry(name, Kind.DEVICE, name.lower()) for name in NAMES)
+def book() -> NameBook:
+    devices = (Entry(name, Kind.DEVICE, name.lower()) for name in NAMES)
+    return NameBook((*devices, *(Entry(name, Kind.AREA, name) for name in ROOMS)))
+
+
+@pytest.fixture(scope="module")
+def room(book: NameBook) -> Thing:
+    return rooms_of(book)
+
+
+@pytest.fixture(scope="module")
+def thing(book: NameBook) -> Thing:
     return things_of(
         book, NOUNS, PartNames(book.entries, ("the", "on", "off", "lamp", "light", "door"), ("lamp",))
     )
@@ -50,10 +68,15 @@ def thing() -> Thing:
         ("set it to fifty no forty", "set it to fifty, no, forty"),
         ("lock the front door wait no the back door", "lock the front door, no, the back door"),
         ("turn the oven on no not the oven the kettle", "turn the oven on, no, the kettle"),
+        ("is the oven on only i smell gas", "is the oven on because i smell gas"),
+        ("shut the blind next door can see in", "shut the blind, next door can see in"),
+        ("i still cannot hear it turn it up", "i still cannot hear it, turn it up"),
+        ("set it to ten did i say ten i meant twenty", "set it to ten, no, twenty"),
+        ("open the gate it is ann and turn on the hall light", "open the gate, it is ann, turn on the hall light"),
     ],
 )
-def test_pauses_are_put_where_another_clause_begins(said: str, paused: str, thing: Thing) -> None:
-    assert paused_ways(said, thing)[1] == paused
+def test_pauses_are_put_where_another_clause_begins(said: str, paused: str, thing: Thing, room: Thing) -> None:
+    assert paused_ways(said, thing, room)[1] == paused
 
 
 @pytest.mark.parametrize(
@@ -70,8 +93,8 @@ def test_pauses_are_put_where_another_clause_begins(said: str, paused: str, thin
         "which lights did we leave on",
     ],
 )
-def test_no_pause_is_put_into_what_is_one_clause(said: str, thing: Thing) -> None:
-    assert paused_ways(said, thing)[1] == said
+def test_no_pause_is_put_into_what_is_one_clause(said: str, thing: Thing, room: Thing) -> None:
+    assert paused_ways(said, thing, room)[1] == said
 
 
 @pytest.mark.parametrize(
@@ -90,9 +113,9 @@ def test_no_pause_is_put_into_what_is_one_clause(said: str, thing: Thing) -> Non
     ],
 )
 def test_what_is_told_behind_a_command_is_left_out_and_nothing_that_asks(
-    said: str, left: str, thing: Thing
+    said: str, left: str, thing: Thing, room: Thing
 ) -> None:
-    assert paused_ways(said, thing)[0] == left
+    assert paused_ways(said, thing, room)[0] == left
 
 
 @pytest.mark.parametrize(
@@ -107,6 +130,11 @@ def test_what_is_told_behind_a_command_is_left_out_and_nothing_that_asks(
         ("turn the oven off", "the kettle", "turn the kettle off"),
         ("lights on in the kitchen", "in the hall", "lights on in the hall"),
         ("blind up", "down", "blind down"),
+        ("open the blind halfway", "all the way", "open the blind"),
+        ("open the blind a crack", "ten percent", "open the blind to ten percent"),
+        ("turn the radio up to eighty", "that will wake the street sixty", "turn the radio up to sixty"),
+        ("set the heater to twenty", "nineteen hugh says nineteen", "set the heater to nineteen"),
+        ("turn the desk lamp on and the kettle", "just the lamp", "turn the desk lamp on"),
     ],
 )
 def test_what_is_taken_back_gives_way(first: str, second: str, whole: str, thing: Thing) -> None:
@@ -120,3 +148,45 @@ def test_endings_that_hang_on_get_what_they_need() -> None:
     assert with_ends("ceiling fan on", ("fan",)) == "fan on"
     assert with_ends("ceiling fan on", ("ceiling", "fan")) == "ceiling fan on"
     assert with_ends("is the awning out", ("awning",)) == "is the awning out"
+    assert with_ends("lights off upstairs bar the landing", ("bar",)) == "lights off upstairs except the landing"
+    assert with_ends("alarm on we are staying in", ()) == "set the alarm to home"
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        (
+            "make the gull bedside lamp blue and the tern one pink",
+            "make the gull bedside lamp blue and the tern bedside lamp pink",
+        ),
+        ("turn off the den light and heater", "turn off the den light and den heater"),
+        ("den and patio lights off", "den lights and patio lights off"),
+        ("turn off the oven and lock the back door", "turn off the oven and lock the back door"),
+        ("turn off the lights in the den and patio lights", "turn off the lights in the den and patio lights"),
+        ("make the oven one brighter", "make the oven one brighter"),
+    ],
+)
+def test_words_that_are_said_once_for_two_things_are_said_out(
+    said: str, whole: str, thing: Thing, room: Thing
+) -> None:
+    assert said_out(said, thing, room) == whole
+
+
+@pytest.mark.parametrize(
+    ("said", "commands"),
+    [
+        ("oven off dishwasher on kettle off", ["oven off", "dishwasher on", "kettle off"]),
+        ("blind down to half and desk lamp on", ["blind down to half", "desk lamp on"]),
+        ("lights on and blind down in the den", ["lights on in the den", "blind down in the den"]),
+        ("heater off and lock the back door", ["heater off", "lock the back door"]),
+        ("lights at thirty percent heater to nineteen", ["lights at thirty percent", "heater to nineteen"]),
+        ("turn the oven on dishwasher off", []),  # with a verb it is read whole
+        ("oven off", []),
+        ("heater to twenty and den to eighteen", []),  # of which the second is the same in another room
+        ("is the oven on", []),
+    ],
+)
+def test_things_with_a_state_each_are_commands_of_their_own(
+    said: str, commands: list[str], thing: Thing, room: Thing
+) -> None:
+    assert chained(said, thing, room) == commands

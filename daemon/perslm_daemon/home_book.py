@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from perslm_daemon.home import Home
@@ -63,6 +64,7 @@ _ORDINARY = frozenset(
         ),
     }
 )
+_ROOMS_ALONE = frozenset({"loft", "attic", "cellar", "basement", "utility", "nursery", "studio", "snug", "den"})
 _HIDDEN_KINDS = frozenset({"signal_strength", "linkquality", "voltage", "timestamp"})
 
 
@@ -98,8 +100,13 @@ def _entries(home: Home) -> Iterator[Entry]:
     for room, last in zip(home.areas(), lasts, strict=True):
         for name in (room.name, *room.aliases):
             yield Entry(name, Kind.AREA, room.name)
-        if lasts.count(last) == 1 and last in ROOMS and last != room.name.lower():
+        owned = re.fullmatch(r"\w+'s? (?!room$|bedroom$)\w+", room.name.lower())  # "the annexe" for Gran's Annexe
+        if lasts.count(last) == 1 and (last in ROOMS or owned) and last != room.name.lower():
             yield Entry(last, Kind.AREA, room.name, 1)  # "the bedroom" where there is only the main one
+        head = room.name.lower().removesuffix(" room")
+        elsewhere = any(head in other.name.lower().split() for other in home.areas() if other is not room)
+        if last == "room" and head in _ROOMS_ALONE and not elsewhere:
+            yield Entry(head, Kind.AREA, room.name, 1)  # "the loft" for the Loft Room
     known = {name.lower() for room in home.areas() for name in (room.name, *room.aliases)}
     for room in home.areas():
         for other in _other_words(room.name):
@@ -118,6 +125,8 @@ def _other_words(room: str) -> Iterator[str]:
     """What else a room of this name is called: "the lounge", "Jack's" for Jack's Room."""
     yield from same_rooms(room)
     *owner, last = room.lower().split()
+    if len(owner) == 1 and last not in ("room", "bedroom") and owner[0].endswith(("'s", "s'")):
+        yield owner[0]  # "Gran's curtains" in Gran's Annexe
     if owner and last in ("room", "bedroom") and owner[-1].endswith(("'s", "s'")):
         yield " ".join(owner)
         yield " ".join((*owner, "room" if last == "bedroom" else "bedroom"))

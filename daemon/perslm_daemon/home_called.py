@@ -40,7 +40,7 @@ _OWNED = re.compile(r"^(\w+'s) (?:ceiling |main )?light$", re.IGNORECASE)
 
 def called_so(found: Sequence[Device], target: Target) -> list[Device]:
     """Of one class those whose names have the very word: "the AC" is no radiator, though both heat."""
-    head = target.said.split(" in ")[0].split()
+    head = _PLACED.split(target.said)[0].split()
     if head[-1:] == ["lamps"] and (target.quantity != "all" or target.but):
         return [device for device in found if re.search(r"\blamps?\b", device.name, re.IGNORECASE)]
     hung = target.noun in HUNG and target.quantity != "all"  # "all the curtains" are the drapes too
@@ -64,6 +64,7 @@ def siblings_of(device: Device, pool: Sequence[Device]) -> list[Device]:
     return [one for one in pool if one.id != device.id and _PART_OF.sub("", one.name.lower()) == thing]
 
 
+_PLACED = re.compile(r" (?:in|on) | (?:up|down)stairs$| outside$")
 _PART_OF = re.compile(r" (?:lock|sensor|contact|contact sensor|switch|motor|opener|state)$")
 
 

@@ -75,10 +75,9 @@ class Resolver:
         found: list[Device] = []
         for number, named in enumerate(targets):
             target = named if place is None or named.placed else _at(named, place)
-            if target.every and not target.placed and len(target.but) == 1 and target.but[0].devices:
-                target = _at(
-                    target, target.but[0]
-                )  # "everything but the kettle in the kitchen": all of it is there
+            (but,) = target.but if target.every and not target.placed and len(target.but) == 1 else (None,)
+            if but is not None and (but.devices or (but.noun and but.placed)):
+                target = _at(target, but)  # "everything but the kettle in the kitchen": all of it is there
             if target.is_place and number and targets[number - 1].noun:
                 target = replace(target, noun=targets[number - 1].noun, many=True)
             beside = found[-1].area if found else None

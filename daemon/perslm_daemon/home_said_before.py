@@ -10,17 +10,27 @@ from collections.abc import Callable, Sequence
 
 from perslm_daemon.home_colors import color_named
 from perslm_daemon.home_device import Device
+from perslm_runtime.home_patterns import NUMBER
 from perslm_runtime.home_wish import Wish
 
 _BEFORE = re.compile(
     r"^(?:(?:oh|no|nah|nope|sorry|wait|oops|actually|never mind|nevermind|hang on|hold on)[ ,]+)+"
-    r"(?=(?:i (?:meant|mean|said)|not that one|make|turn|switch|put|set|open|close|shut|stop|just|the other)\b)"
+    r"(?=(?:i (?:meant|mean|said|do not like)|not that one|make|turn|switch|put|set|open|close|shut|stop|just|"
+    r"the other)\b|"
+    rf"(?:on|off)(?: again)?$|{NUMBER}(?: percent| degrees)?$|(?:(?:half ?way|half)$))|^(?=not that one\b)|"
+    rf"^(?:only|just) (?=half ?way$)"
 )
-_MEANT = re.compile(r"^(?:(?:i (?:meant|mean|said)|make (?:it|that)(?! one\b)|just)[ ,]+)+(?:to )?")
-_NUMBER = re.compile(
-    r"^(?:\d+(?:[.,]\d+)?|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ -](?:one|two|three|four|"
-    r"five|six|seven|eight|nine))?|ten|eleven|twelve|\w{3,5}teen|(?:a|one) hundred)$"
+_MEANT = re.compile(
+    r"^(?:(?:i (?:meant|mean|said)|make (?:it|that)(?! one\b)|just|do|try|(?:i|we) do not like (?:it|that|this))"
+    r"[ ,]+)+(?:to )?"
 )
+_I_MEAN = re.compile(r",? i (?:mean|meant)$")
+_NOT_SO = re.compile(rf"(?<=\w),? not (?:mine|hers|his|that one|{NUMBER}|the [\w']+(?: \w+)?|\w+'s(?: \w+)?)$")
+_OFF_AGAIN = re.compile(
+    r"^(?:turn|switch) (?:it|that) (off|on)(?: again)?,? (?:i meant|i wanted) ((?:the|my) [\w' ]+)$"
+)
+_BY = re.compile(rf"^(up|down) (?:by )?({NUMBER}) (degrees?|percent)$")
+_NUMBER = re.compile(rf"^{NUMBER}$")
 _UNITS = {
     "set_temperature": "degrees",
     "set_brightness": "percent",
@@ -37,9 +47,11 @@ _MOVES = frozenset({"open", "close", "set_position"})
 _STOP = re.compile(r"^(?:(?:no|wait|okay|oh|whoa)[ ,]+)*stop(?: (?:there|it|now|right there|here))?(?=[ ,]|$)")
 _TOLD = re.compile(r"^(?:[ ,]*(?:stop|please|that is .+|it is .+|that will do|there))*$")
 _AGAIN = re.compile(r"^(?:and )?(?:back )?(on|off) again,? (?:that|it) (?:is|was) \w+$")
+_STATE = re.compile(r"^(on|off)(?: again)?$")
 _SAME = re.compile(r"^(?:the )?same (?:colou?r|temperature|brightness|volume|speed)? ?(?:for|with|on|in) ")
 _SOFTER = re.compile(
-    r"^(a (?:bit|little|touch)|slightly|much|even)? ?(lower|higher|brighter|dimmer|darker)(?: still| again| "
+    r"^((?:a )?(?:bit|little|touch)|slightly|much|even)? ?(lower|higher|brighter|dimmer|darker)(?: still| "
+    r"again| "
     r"than that)?(?: please)?$"
 )
 _HARSH = re.compile(r"^(?:(?:that|it) is )?(?:a bit |much |way )?too bright$")
@@ -58,6 +70,11 @@ _OTHER = re.compile(
 )
 _ONE_IN = re.compile(r"\bthe (?:one|ones) (?:in|on|at) (?:the )?(.+)$")
 _MINE = re.compile(r"(?<!\bof )(?<!\ba )(?<!\bthe )(?<!gold )(?<!coal )\bmine\b")
+_PLEASE = re.compile(r"^(?:and |now |then |maybe )?(?:in )?|(?: (?:now|then|instead|please))+$")
+_WHITES = frozenset({"warm white", "cool white", "cold white", "daylight"})
+_ALSO = re.compile(r"^(?:and |now |then )+(?:do )?(\w+'s)(?: too| as well)?$")
+_ONE_CALLED = re.compile(r"^(?:and |now |then )+the (\w+) one(?: too| as well)?$")
+_WORKS_IT = re.compile(r"^\w+(?: on| off| up| down)? (?:it|them)\b")
 _SHADES = {"lower": "dimmer", "darker": "dimmer", "dimmer": "dimmer", "higher": "brighter", "brighter": "brighter"}
 _OWN_KINDS = frozenset({"door", "garage", "gate", "awning"})
 
@@ -70,7 +87,7 @@ def said_out(text: str, before: Wish | None, it: Sequence[Device], devices: Sequ
     if before is None or not it:
         return text
     said = re.sub(r"[’`]", "'", text.lower()).strip(" .!?")
-    said = re.sub(r"\b(that|it)'s\b", r"\1 is", said)
+    said = re.sub(r"\b(that|it)'s\b", r"\1 is", said).replace("don't", "do not")
     whole = _stopped(said, before, it) or _pointed(said, before, it, devices, area)
     return text if whole is None or whole == said else whole
 
@@ -84,7 +101,8 @@ def _stopped(said: str, before: Wish, it: Sequence[Device]) -> str | None:
 
 def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[Device], area: str) -> str | None:
     """Things that are pointed at by their names, and values as what was set."""
-    taken_back = _BEFORE.match(said) is not None
+    whole, said = said, _NOT_SO.sub("", _I_MEAN.sub("", said))
+    taken_back = _BEFORE.match(said) is not None or _NOT_SO.search(whole) is not None
     bare = _LEFT_BEHIND.sub("", _LEFT.sub("", _BEFORE.sub("", said)))
     if len(it) == 1:
         bare = _THEIRS.sub("it", bare)
@@ -96,23 +114,43 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
             return valued
         if _NUMBER.match(meant) and not all(device.domain == "light" for device in it):
             return None  # "no, make it seventy" of a lock
-    if (short := _short(bare, it, area)) is not None:
-        return short
+    state = _STATE.match(bare) if taken_back else None
+    short = f"turn {state[1]} {_all(it)}" if state is not None else _short(bare, it, area)
+    if (whole_of_it := short or _also(bare, it, devices, area)) is not None:
+        return whole_of_it
+    named = _with_names(meant, it, devices, area)
+    if taken_back and named.removeprefix("the ") in (device.name.lower() for device in devices):
+        return f"no {named}"
+    left = meant if taken_back and _WORKS_IT.match(meant) else bare  # "sorry, I meant lock it"
+    return named if named != meant else re.sub(r"\b(?:that|this) one\b", "it", left)
+
+
+def _also(bare: str, it: Sequence[Device], devices: Sequence[Device], area: str) -> str | None:
+    """The same for something else: "same colour for the sign", "now the right one", "and do Jonah's"."""
     if (found := _SAME.match(bare)) is not None:
         return f"and {_with_names(bare[found.end() :], it, devices, area)} too"
-    named = _with_names(meant, it, devices, area)
-    known = named.removeprefix("the ") in (device.name.lower() for device in devices)
-    if taken_back and known:
-        return f"no {named}"
-    return named if named != meant else re.sub(r"\b(?:that|this) one\b", "it", bare)
+    if (found := _ONE_CALLED.match(bare)) is not None and (one := _beside(found[1], it, devices)) is not None:
+        return f"and {one.name.lower()} too"
+    found = _ALSO.match(bare)
+    whose = _with_names(found[1], it, devices, area) if found is not None else ""
+    return f"and {whose} too" if found is not None and whose != found[1] else None
 
 
 def _short(bare: str, it: Sequence[Device], area: str) -> str | None:
-    """Words that name nothing: "off again", and of lights "a bit lower", "too bright", "how bright is it"."""
+    """Words that name nothing: "off again", "down one degree", and of lights "a bit lower", "too bright"."""
     if (found := _AGAIN.match(bare)) is not None:
         return f"turn {found[1]} {_all(it)}"
-    if not all(device.domain == "light" for device in it):
-        return None
+    if (found := _OFF_AGAIN.match(bare)) is not None:
+        return f"turn {found[1]} {_all(it)} and turn {'on' if found[1] == 'off' else 'off'} {found[2]}"
+    if (found := _BY.match(bare)) is not None:
+        return f"turn {_all(it)} {found[1]} by {found[2]} {found[3]}"
+    return _lit(bare, it, area) if all(device.domain == "light" for device in it) else None
+
+
+def _lit(bare: str, it: Sequence[Device], area: str) -> str | None:
+    """Words for lights: "warm white please", "a bit lower", "too bright", "how bright is it"."""
+    if color_named(plain := _PLEASE.sub("", bare)) is not None or plain in _WHITES:
+        return f"make {_all(it)} {plain}"
     if (found := _SOFTER.match(bare)) is not None:
         return " ".join(f"make {_all(it)} {found[1] or ''} {_SHADES[found[2]]}".split())
     if _HARSH.match(bare) and (not area or all(_lower(device.area) == area.lower() for device in it)):
@@ -127,6 +165,13 @@ def _valued(meant: str, before: Wish, it: Sequence[Device]) -> str | None:
     if before.name == "set_color" and color_named(meant) is not None:
         return f"make {_all(it)} {meant}"
     return f"open {_all(it)} halfway" if meant in ("halfway", "half way") and before.name in _MOVES else None
+
+
+def _beside(word: str, it: Sequence[Device], devices: Sequence[Device]) -> Device | None:
+    """The only other of the kind and room that has a word in its name: "now the right one"."""
+    alike = [one for one in devices if one not in it and one.area == it[0].area and _is_like(one, it[0])]
+    named = [one for one in alike if word in one.name.lower().split()]
+    return named[0] if len(named) == 1 else None
 
 
 def _with_names(said: str, it: Sequence[Device], devices: Sequence[Device], area: str) -> str:

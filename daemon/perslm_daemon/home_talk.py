@@ -88,10 +88,19 @@ def going_on(wishes: Sequence[Wish], text: str, talk: Talk, home: Home) -> Seque
             made = _fragment(first, text, talk, home)
         case "pct_only":
             spoken_of = bool(talk.it) and talk.fresh
-            made = Wish("set_brightness", (Target(it=True),), first.number) if spoken_of else None
+            lit = Wish("set_brightness", (), first.number) if "bright" in text.lower() else None  # of this room
+            made = Wish("set_brightness", (Target(it=True),), first.number) if spoken_of else lit
         case _:
             made = _of_it(first, text, talk, home)
-    return () if made is None else (made, *rest)
+    return () if made is None else (made, *(_set_up(one, made, talk, home) for one in rest))
+
+
+def _set_up(wish: Wish, first: Wish, talk: Talk, home: Home) -> Wish:
+    """A scene behind a command ("... and do movie night"), and "the same" somewhere else."""
+    if wish.name == "do_again" and first.targets:
+        return _again(wish, replace(talk, last=first), home)
+    named = wish.name in ("scene", "fragment") and _is(wish, home, "scene")
+    return replace(wish, name="activate") if named else wish
 
 
 def _fragment(first: Wish, text: str, talk: Talk, home: Home) -> Wish | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from perslm_runtime.home_names import Kind, NameBook
-from perslm_runtime.home_requests import is_stated
+from perslm_runtime.home_requests import is_in_state
 
 _LONGEST_REASON = 12
 _MOST_CALLED = 3
@@ -154,7 +154,7 @@ def without_reason(text: str) -> Iterator[str]:
 
 def _wants_more(why: str) -> bool:
     """Whether a reason goes on with a command: "that's me done, printer off"."""
-    return any(is_stated(clause) for clause in _APART.split(why)[1:])
+    return any(is_in_state(clause) for clause in _APART.split(why)[1:])
 
 
 def _without_names(text: str, is_known: Callable[[str], bool]) -> str:

@@ -9,13 +9,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from perslm_runtime.home_patterns import SHADE
 from perslm_runtime.home_wish import Target, Wish
 
 _MARK = (
     r"(?:(?:oh|um|uh|er|erm|ah|hmm|or)[ ,]+)?(?:no wait|wait no|no no|no sorry|sorry no|oh sorry|oops|whoops|no|"
     r"wait|"
     r"hang on|hold on|sorry|my mistake|"
-    r"scratch that|strike that|actually no|actually|better|rather|or rather|correction|i mean|i meant|"
+    r"scratch that|scrap that|strike that|actually no|actually|better|rather|or rather|correction|i mean|i "
+    r"meant|"
     r"i meant to say|"
     r"make that|make it|oh no|not that|not that one|you know|forget that)"
 )
@@ -41,6 +43,18 @@ _LET_BE = re.compile(
 )
 
 
+_MADE = re.compile(r"^\W*make (?:it|that)\W*$")
+_LESS = r"(?:brighter|dimmer|warmer|cooler|louder|quieter|darker|colder)"
+
+
+def _is_more(first: str, second: str) -> bool:
+    """Whether "make it ..." says more and takes nothing back: what is said then was not said before."""
+    for said, before in ((rf"{SHADE}\b", SHADE), (rf"(?:a (?:bit|little) )?{_LESS}\b", _LESS)):
+        if re.match(said, second):
+            return re.search(rf"\b{before}\b", first) is None
+    return False
+
+
 def asks(first: str) -> bool:
     """Whether what was said first is a question."""
     return _ASKED.match(first) is not None
@@ -57,10 +71,13 @@ def halves(spoken: str) -> tuple[str, str] | None:
     found = next(reversed([*_CORRECTED.finditer(spoken)]), None) or _HALTING.search(spoken)
     if found is None or not spoken[: found.start()].strip():
         return None
+    if _MADE.search(found[0]) and _is_more(spoken[: found.start()], spoken[found.end() :]):
+        return None  # "my lamp is far too bright, make it dimmer", "turn it on, make it purple"
     after = re.sub(r"^(?:(?:that|it) is )?(?:far |way |much |a bit )?too \w+[,;.] ?", "", spoken[found.end() :])
     after = re.sub(r",? (?:sorry|please|instead|then)$", "", after.rstrip(" .!?"))
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
+    after = re.sub(r"^(?:leave|keep) (?:the |my |our |\w+'s )[^,;]+[,;] ?(?=\w)", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 
 
@@ -77,7 +94,7 @@ def corrected(
     if one is not None:
         return _wanted_after_all(first, one)
     if named and number is None and not word:
-        targets = tuple(named)
+        targets = _moved(first, named) or tuple(named)
         place = None if any(target.placed or target.devices for target in targets) else first.place
         return replace(first, targets=targets, place=place)
     if number is not None and not named and first.name in _SAME_VALUE:
@@ -85,6 +102,14 @@ def corrected(
     if word and not named and first.name == "set_color":
         return replace(first, word=word)
     return None
+
+
+def _moved(first: Wish, named: Sequence[Target]) -> tuple[Target, ...]:
+    """Things of a class in another place: "the light in the bathroom, I mean the utility room"; () for others."""
+    classes = all(target.noun and (target.placed or first.place) and not target.ids for target in first.targets)
+    if not classes or len(named) != 1 or not named[0].is_place:
+        return ()
+    return tuple(replace(one, areas=named[0].areas, floors=named[0].floors) for one in first.targets)
 
 
 def _wanted_after_all(first: Wish, one: Wish) -> Wish:

@@ -57,6 +57,7 @@ _HINTS = tuple(
         ),
         (rf"(?:far |way |much |bit |a |little )*too quiet{_PLACE}", "change_volume", "media_player", "up"),
         (rf"(?:{_VERY})louder{_PLACE}", "change_volume", "media_player", "up"),
+        (rf"not (?:so|that|quite so|as) {_BRIGHT}{_PLACE}", "change_brightness", "light", "down"),
         (rf"not (?:so|that|quite so) (?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:{_VERY})quieter{_PLACE}", "change_volume", "media_player", "down"),
         (rf"(?:it|that|this|music) is {_VERY}(?:loud|noisy){_PLACE}", "change_volume", "media_player", "down"),

@@ -193,9 +193,15 @@ def is_stated(spoken: str, text: str) -> bool:
     return text.rstrip().endswith("?") and not _ASKS.search(text)
 
 
+_BY_THEN = re.compile(
+    r"^(.*\b(?:at (?:half |quarter )?\w+(?: \w+)?|tomorrow(?: \w+)?|tonight|o'clock|in \w+ (?:minutes|hours?))),? "
+    r"(?:when|once|after|because|cause|as|so) (?:we|i|they|he|she|it|everyone|everybody|the \w+) [^,;]+$"
+)
+
+
 def by_the_clock(spoken: str) -> str:
-    """ "Once it is ten" as "at ten"."""
-    return _ONCE.sub("at ", spoken)
+    """ "Once it is ten" as "at ten", and without what is so by then: "at nine when we've gone"."""
+    return _BY_THEN.sub(r"\1", _ONCE.sub("at ", spoken))
 
 
 def is_for_then(spoken: str) -> bool:

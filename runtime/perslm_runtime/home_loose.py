@@ -6,6 +6,7 @@ those of one wish: then their order tells nothing that matters. A negation, a co
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ _SWITCHES = frozenset(("turn", "switch", "flip", "put", "toggle", "change"))
 _WHOLLY = frozenset(("open", "close", "lock", "unlock", "turn_on", "turn_off"))
 """What cannot be done a little."""
 
+_MOVED = frozenset(("on", "off", "up", "down"))
 _IT = frozenset(("it", "them", "that", "this", "those", "these"))
 _ASPECTS = frozenset(("lock", "media_player", "vacuum"))
 _LIT = frozenset(("light", "shade"))
@@ -93,11 +95,9 @@ class LooseSentences:
             return None  # a complaint, which wants the contrary
         if self._never & {*words} or _is_told(words):
             return None
-        read = self._read(words, chunked)
-        if read is None:
+        read = None if self._is_of_each(words, chunked) else self._read(words, chunked)
+        if read is None or _are_two(words, read):
             return None
-        if {"on", "off"} <= read.cues and not _SWITCHES & {*words}:
-            return None  # "would you rather have it on or off"
         little, read.cues = "bit" in read.cues, read.cues - {"bit"}
         for cues in (frozenset(read.cues | read.leading), frozenset(read.cues)):
             row = next((one for one in self._rows if cues and one.fits(cues, read.value)), None)
@@ -140,6 +140,18 @@ class LooseSentences:
             at += 1
         read.settle()
         return read
+
+    def _is_of_each(self, words: Sequence[str], chunked: Chunked) -> bool:
+        """Whether things have a state each: "fan on, the lights up to fifty"."""
+        kinds = (
+            "thing"
+            if word in chunked.targets
+            else "state"
+            if word in _MOVED or self._value(words, at, chunked) is not None
+            else ""
+            for at, word in enumerate(words)
+        )
+        return re.search(r"thing (?:state )+(?:thing )+state", " ".join(filter(None, kinds))) is not None
 
     def _value(
         self, words: Sequence[str], at: int, chunked: Chunked
@@ -222,6 +234,13 @@ _BARE = frozenset(("lower", "close", "lock", "unlock", "up", "down"))
 _DONE = frozenset(("did", "have", "has"))
 _SURE = frozenset(("sure", "ensure", "certain", "see"))
 _WANTS = frozenset(("want", "need", "would", "could", "can", "should", "must", "prefer", "may", "might"))
+
+
+def _are_two(words: Sequence[str], read: _Read) -> bool:
+    """Whether two things are wanted: "close the awning, heater off", "would you rather have it on or off"."""
+    if {"open", "close"} & read.cues and {"on", "off"} & {*words[1:]} and len(read.targets) > 1:
+        return True
+    return read.cues >= {"on", "off"} and not _SWITCHES & {*words}
 
 
 def _is_where(ahead: str, named: Sequence[Target]) -> bool:

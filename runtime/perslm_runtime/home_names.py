@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -23,6 +23,8 @@ _SHORT, _SPELLED_SHORT = 5, 0.65  # letters
 _CLEARLY = 0.08  # how much better the best has to be than the next
 
 
+Thing = Callable[[list[str], int], int]
+"""Where the thing of the home ends that begins at a word; the word itself where none begins there."""
 SEVERAL = 6
 """The rank of a plural that several names end in: "the night lights"."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from perslm_runtime.home_names import Entry, Hit, Kind
+from perslm_runtime.home_names import Entry, Hit, Kind, NameBook
 from perslm_runtime.home_synonyms import plain
 
 _KINDS = {
@@ -39,12 +39,24 @@ _SCENE_WORDS = 2
 _ENOUGH = frozenset(("front", "back", "side", "garage"))
 """Words of the language that are a name where they are the only thing called so: "lock the front"."""
 _ONES = frozenset(("one", "ones"))
-BESIDE_FURNITURE = re.compile(
+_BESIDE_FURNITURE = re.compile(
     r"\b(one|lights?|lamps?|pendants?|spots|blinds?|curtains?|shutters?|plug|fan|speaker|heater|radiator|sensor|"
     r"camera)"
     r" (?:that is |that are )?(?:over|above|by|near|beside|behind|under|next to|at) the (\w+)\b"
 )
 """A thing of the home by what it is beside: "the light over the workbench"."""
+_ONE_OF_A_ROOM = frozenset(("fan", "heater", "radiator", "speaker", "blind"))
+_FURNITURE = frozenset(
+    word
+    for line in (
+        "cooker stove hob sink table desk bed sofa couch window door bath mirror telly",
+        "fireplace counter worktop",
+    )
+    for word in line.split()
+)
+
+
+InPart = Callable[[list[str]], Mapping[int, Hit]]
 
 
 @dataclass(slots=True)
@@ -128,3 +140,25 @@ class PartNames:
             fits = [id_ for id_ in fits if self._known[id_].domain != "scene"]
         heads = [id_ for id_ in fits if words[-1] in self._known[id_].heads]
         return tuple(sorted(heads or fits))
+
+
+def by_furniture(spoken: str, book: NameBook, rooms: Container[str], in_part: InPart) -> str:
+    """ "The light over the workbench" as "the workbench light", where a device is called so in part.
+
+    `rooms` are the words for rooms, `in_part` finds the names that words hold in part.
+    """
+
+    def named(found: re.Match[str]) -> str:
+        noun, beside = found[1] if found[1] != "one" else "light", found[2]
+        if found[1] == "one" and not re.search(r"\b(?:lights?|lamps?)\b", found.string[: found.start()]):
+            return found[0]
+        turned = [*beside.split(), noun]
+        if any(word in rooms for word in turned) or book.find(turned[:1], 0, (Kind.AREA, Kind.FLOOR)):
+            return found[0]
+        hits = [*book.find(turned, 0, (Kind.DEVICE,))[:1], *in_part(turned).values()]
+        if any(hit.end == len(turned) and len(hit.ids) == 1 for hit in hits):
+            return f"{beside} {noun}"
+        unknown = noun in _ONE_OF_A_ROOM and beside in _FURNITURE and beside not in book.words
+        return noun if unknown else found[0]  # "the fan over the cooker": the only one there, or it is asked which
+
+    return _BESIDE_FURNITURE.sub(named, spoken)

@@ -7,11 +7,12 @@ two things. Gives the sentence with its pauses; whoever asks has to find a whole
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
-from perslm_runtime.home_amended import Thing
-from perslm_runtime.home_names import Kind, NameBook
+from perslm_runtime.home_ellipsis import said_out
+from perslm_runtime.home_names import Kind, NameBook, Thing
 from perslm_runtime.home_partial import PartNames
+from perslm_runtime.home_patterns import QUESTION, TENS, UNITS
 from perslm_runtime.home_requests import VERBS
 
 _MARKS = re.compile(r"[,;.!?]\s")
@@ -22,7 +23,7 @@ _BACK = (
     r"(?:no|nope|nah|wait|sorry|hang on|hold on|okay|ok|actually|oh|oops|whoops|i mean|i meant|i said|i "
     r"tell a lie|"
     r"you know what|you know|sod it|scratch that|strike that|what am i saying|or rather|rather|correction|"
-    r"my mistake|"
+    r"my mistake|(?:oh )?(?:my )?god|gosh|heck|blimey|"
     r"i am sorry|sweetie|love|dear|not that|not that one|(?:that|it) is (?:far |way |much )?too \w+)"
 )
 _NOT_BACK_AFTER = (
@@ -39,8 +40,9 @@ _NO_MORE = (
 _TAKEN_BACK = re.compile(
     rf"(?<=\w)(?<!\bsay)(?<!\bwith)(?: {_FILL})* (?P<no>(?:no|nope|nah)(?! {_NO_MORE}\b)|oops|whoops|i mean|"
     rf"i meant|"
-    rf"scratch that|strike that|what am i saying|i tell a lie|or rather|oh wait|hang on|hold on|"
+    rf"scratch that|scrap that|strike that|what am i saying|i tell a lie|or rather|oh wait|hang on|hold on|"
     rf"(?:that|it) is (?:far |way |much )?too \w+ (?:say|make it|make that|try)|"
+    rf"rather(?= (?:\d|\w+ty\b|(?:warm|cool|cold) white|red|blue|green|yellow|orange|purple|pink))|"
     rf"actually|wait(?! (?:for|until|till)\b)|sorry(?! (?:for|about|by)\b))(?: {_BACK})* (?=\w)"
 )
 _HALTING = re.compile(
@@ -48,6 +50,13 @@ _HALTING = re.compile(
     r"well|on|off|of|for)\b)"
     r"([\w']+) (?:er|erm|um|uh) (?=(?:the|my|our|\w+'s) )"
 )
+_DID_I = re.compile(r" did i (?:just )?say (?:[\w']+ ){1,3}?(?=(?:i meant|i mean|no)\b)")
+_ONLY = re.compile(
+    r"(?<=\w) only ((?:i|we|he|she|they|it|there) (?:heard|hear|think|thought|saw|see|have|has|need|want|am|"
+    r"are|is|"
+    r"cannot|can|smell|feel|know|was|were|do)\b)"
+)
+""" "Is the shed locked only I heard a noise": why it is asked."""
 _OPENS = re.compile(
     r"^(?:(?:oh|uh|um|er|erm|ah|hey|right|okay|ok|well|so|listen|excuse me|sorry|actually|wait|hang on|hold "
     r"on|no|"
@@ -79,7 +88,8 @@ _BE = (
 )
 _PERSON = (
     rf"(?:i|we|he|she|they|(?:somebody|someone|nobody|no one|everybody|everyone) {_BE}|"
-    r"you (?:are|were|have|know|will))"
+    r"you (?:are|were|have|know|will)|(?:next door|the neighbou?rs|people|anyone|anybody) "
+    r"(?:can|could|are|is|will|have|has|keeps?)\b)"
 )
 _AFTER_THERE = (
     r"(?:there (?:is|are|was|were)|it (?:is|has|was|will|does|did|looks|feels|gets|got|smells|"
@@ -100,7 +110,8 @@ _PREPOSED = (
     r"where|since|"
     r"what|which|who|how|why|can|could|would|will|did|do|does|has|have|had|not|make|let|give|get|set|put|"
     r"see|check|"
-    r"says|said|say|know|think|sure|hope|told|tell|except|bar|apart|without|near|over|under|behind|beside|"
+    r"says|said|say|know|think|sure|hope|told|tell|noticed|notice|realized|realised|remembered|except|bar|"
+    r"apart|without|near|over|under|behind|beside|"
     r"only|just|"
     r"that|no|all|both|every|turn|switch|open|close|shut|lock|unlock|dim|raise|lower|start|stop|pause|play|"
     r"skip|find|"
@@ -108,7 +119,8 @@ _PREPOSED = (
 )
 _NO_NOUN = r"(?:on|off|up|down|again|to|at|in|for|by|and|or|please|now|a|so|not|is|are|only)"
 _SUBJECT = re.compile(
-    rf"(?<!\w)(?!{_PREPOSED}\b)([\w']+) (?=(?:the|my|our|his|her|their|your) (?:(?!{_NO_NOUN}\b)[\w']+ "
+    rf"(?<!\w)(?!{_PREPOSED}\b)([\w']+) (?=(?:the|my|our|his|her|their|your|these|those) "
+    rf"(?:(?!{_NO_NOUN}\b)[\w']+ "
     rf"){{1,2}}?{_BE}\b|"
     r"(?:the|my|our|his|her|their|your) (?:[\w']+ )?\w+'s (?:in|at|on|off|so|too|here|there|all|not|still|"
     r"only|just|right|"
@@ -123,10 +135,7 @@ _NAME = re.compile(
 )
 _ENDS = re.compile(
     r"\b(?:on|off|up|down|open|closed|shut|locked|percent|degrees|please|now|again|too|out|in|warmer|"
-    r"cooler|louder|quieter|brighter|dimmer)$"
-)
-_QUESTION = re.compile(
-    r"^(?:and |so |um |uh |oh |hey )*(?:is|are|was|were|which|what|how|who|where|did|does|do|has|have|any|why)\b"
+    r"cooler|louder|quieter|brighter|dimmer|one|brightness|volume)$"
 )
 # Somebody asks behind what was told.
 _VERB = (
@@ -138,11 +147,12 @@ _OBJECT = r"(?:the|my|our|off|on|up|down|it|that|them|all|both|every|everything|
 _ASKS = (
     rf"(?:(?:just |please |then )*(?!play on\b){_VERB} {_OBJECT}\b|(?:can|could|would|will) (?:you|somebody|"
     rf"someone|we) (?=\w)|"
-    r"please \w+|let us (?:have|get|turn|put|switch|do|start|set)\b|may i have\b|(?:i|we) (?:would like|"
+    r"please (?!and\b)\w+|let us (?:have|get|turn|put|switch|do|start|set)\b|may i have\b|(?:i|we) (?:would "
+    r"like|"
     r"want|need) (?:the|my|our|[\w']+'s)\b)"
 )
 _JOINED = (
-    r"to|and|you|please|not|just|i|we|can|could|would|will|the|a|an|my|our|then|or|never|going|gonna|who|"
+    r"to|and|you|please|not|just|i|we|can|could|would|will|the|a|an|my|our|then|or|never|gonna|who|"
     r"somebody|"
     r"someone|he|she|they|it|that|if|when|said|says|told|tell|asked|ask|him|her|them|of|for|in|at|with|is|are|"
     r"was|were|let|us|me|do|does|did|but|so|maybe|go|mind|no|be|this|his|their|your|help|ever|always|only|also|"
@@ -152,9 +162,21 @@ _JOINED = (
     r"erm|well|right|okay|ok|hey|yeah|yes|now|"
     r"may|perhaps|why|how|what|where|have|has|had"
 )
+_AND_ASKS = re.compile(rf" and (?={_VERB} {_OBJECT}\b)")
+_IS_TO = re.compile(r"\b(?:to|can|will|would|and) \w+\b.* and\b")
 _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
 _SENSED = re.compile(r"\b(?:i|we) (?:can )?(?:hear|see|smell|feel)$")
-_REQUEST_IN = re.compile(rf"\b(\w+ing (?:in|out|up|down|off|over|home|back)) (?={_ASKS})")
+_QUESTION_IN = re.compile(
+    r"^((?:i (?:think|feel)|it|that|this|we|i)\b.*? (?:cold|hot|warm|dark|bright|stuffy|chilly|freezing|"
+    r"humid|late)) "
+    r"(?=(?:what|which|how|is the|are the|is my)\b)"
+)
+""" "I think it's cold what does the thermometer say"."""
+_REQUEST_IN = re.compile(
+    r"\b(\w+ing (?:in|out|up|down|off|over|home|back)|bless (?:him|her|them|it)|"
+    r"(?:hear|stand|bear|take|find|see|read|like|hate|reach|feel|do) (?:it|this|that|them|him|her)|at it) "
+    rf"(?={_ASKS})"
+)
 _TELLS_FIRST = re.compile(
     rf"^(?:and |so |but |well |oh |hey |hi |hello )*(?:{_PERSON}|{_AFTER_THERE}|that is)\b(?! (?:would like|"
     rf"want|need))"
@@ -195,18 +217,6 @@ _STATE = frozenset(
 _STATED = _STATE | frozenset(("to", "at", "a", "all", "by", "please", "volume", "full"))
 
 
-def with_ends(spoken: str, names: Collection[str]) -> str:
-    """With what hangs on made whole: "next song and louder". `names` are all words of the home's names."""
-    spoken = _SAME.sub(r"\1", spoken).replace(" sorry by ", " by ")
-    for pattern, instead in () if _QUESTION.match(spoken) else _ENDINGS:
-        spoken = pattern.sub(instead, spoken)
-    if "right" in names:  # which is no courtesy then
-        spoken = _RIGHT.sub("the right ", spoken)
-    if "ceiling" not in names:
-        spoken = _CEILING.sub(r"\1", spoken)
-    return spoken
-
-
 def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: PartNames) -> Thing:
     """What tells where a thing of this home ends: one of its names, whole or in part, or a class of things."""
 
@@ -219,7 +229,17 @@ def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: Pa
     return thing
 
 
-def paused_ways(spoken: str, thing: Thing) -> tuple[str, str]:
+def rooms_of(book: NameBook) -> Thing:
+    """What tells where the name of a room or a floor of this home ends."""
+
+    def room(words: list[str], at: int) -> int:
+        hits = book.find(words, at, (Kind.AREA, Kind.FLOOR))
+        return hits[0].end if hits else at
+
+    return room
+
+
+def paused_ways(spoken: str, thing: Thing, room: Thing) -> tuple[str, str]:
     """The sentence (lower case, written out) without what is told behind a command, and whole, with their pauses.
 
     Itself, twice, where it has commas of its own.
@@ -227,7 +247,7 @@ def paused_ways(spoken: str, thing: Thing) -> tuple[str, str]:
     plain = spoken.strip(" .!?")
     if "," in plain or _MARKS.search(plain):
         return spoken, spoken
-    paused = _paused(plain, thing)
+    paused = _paused(said_out(plain, thing, room), thing)
     return ", ".join(map(_left, paused.split(", "))), paused.replace(";", ",")
 
 
@@ -248,7 +268,7 @@ def _paused(plain: str, thing: Thing) -> str:
 
 def _corrections(plain: str) -> str:
     """With what takes something back between commas: "to fifty, no, forty"."""
-    plain = _HALTING.sub(r"\1, no, ", plain)
+    plain = _ONLY.sub(r" because \1", _HALTING.sub(r"\1, no, ", _DID_I.sub(" ", plain)))
     at, made = 0, ""
     for found in _TAKEN_BACK.finditer(plain):
         if found.start() < at:
@@ -266,12 +286,14 @@ def _corrections(plain: str) -> str:
 
 
 def _clauses(plain: str, thing: Thing) -> str:
-    asks = _QUESTION.match(plain)
+    asks = QUESTION.match(plain)
     cut = plain if asks and _SENSED.search(plain) else _TELLS.sub(_after, plain)
     if not asks:
         cut = _SUBJECT.sub(lambda found: _subject(found, thing), cut)
+    told, *rest = cut.split("; ")
+    cut = "; ".join((told, *(one if _IS_TO.search(one) else _AND_ASKS.sub(", ", one) for one in rest)))
     cut = _NAME.sub(lambda found: _named(found, thing), cut)
-    cut = _REQUEST_IN.sub(r"\1, ", _REQUEST.sub(_before_request, cut))
+    cut = _REQUEST_IN.sub(r"\1, ", _REQUEST.sub(_before_request, _QUESTION_IN.sub(r"\1, ", cut)))
     return ", ".join("; ".join(_chained(one, thing) for one in part.split("; ")) for part in cut.split(", "))
 
 
@@ -304,8 +326,9 @@ def _named(found: re.Match[str], thing: Thing) -> str:
         return found[0]
     rest = found[0][len(before) + 1 :]
     if "'s" in rest and not re.match(
-        r"(?:in|at|so|too|here|there|all|not|still|only|just|asleep|up|down|out|gone|\w+ing|awake|back|home|"
-        r"late|away)\b",
+        r"(?:in|at|so|too|here|there|all|not|still|only|just|asleep|up|down|out|gone|\w+ing|\w+ed|been|got|"
+        r"left|lost|awake|back|home|"
+        r"late|away|over|done|finished|ready)\b",
         found.string[found.end() :],
     ):
         return found[0]
@@ -338,75 +361,9 @@ def _chained(plain: str, thing: Thing) -> str:
     return " ".join(made)
 
 
-_SAME = re.compile(r"\b([a-z]+ (?:it|them|that))(?: \1)+\b")
-_RIGHT = re.compile(
-    r"(?<!the )(?<!my )(?<!all )\bright (?=(?:blind|curtain|lamp|light|shutter|door|window|"
-    r"speaker)s?\b)"
-)
-_CEILING = re.compile(r"\bceiling (fan|light)(?=s?\b)")
-_A_BIT = r"(?:(?:a (?:bit|little|touch|tad)|slightly|much|way) )?"
-_ENDINGS = tuple(
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (rf"(?<=\w) and {_A_BIT}louder(?= please$|$)", " and turn it up"),
-        (rf"(?<=\w) and {_A_BIT}(?:quieter|softer)(?= please$|$)", " and turn it down"),
-        (r"(?<=\w) and (?:the |its |set its |turn its )?volume (?:up |down )?(?=to \w)", " and set the volume "),
-        (
-            r"^(.*?\b(?:the )?((?:[\w']+ )?(?:telly|tv|television|radio|speaker|stereo))\b.*?) and (?:set |"
-            r"put |turn )?"
-            r"(?:the |its )?volume (?:up |down )?to (?=\w)",
-            r"\1 and set the \2 volume to ",
-        ),
-        (r"\b([\w']+'s) (\w+)( (?:on|off|up|down))? and ([\w']+'s)(?= please$|$)", r"\1 \2\3 and \4 \2\3"),
-        (r" and leave (?:it|them) (?:there|at that|like that|that way|be)$", ""),
-        (
-            r"^(?:please |can you |could you )?(?:do|have|get) (.+?) in (red|blue|green|yellow|orange|purple|"
-            r"pink)$",
-            r"make \1 \2",
-        ),
-        (
-            r"^let (?:a bit of|a little|some|the) (?:sun|light|air|fresh air|daylight)(?: in)?(?: here)? "
-            r"(?=open|pull|raise)",
-            "",
-        ),
-        (r"\blower ((?:the |my )?(?:\w+ )?(?:thermostat|heating|heater|radiator)) to ", r"set \1 to "),
-        (r"\bfor (?:st|saint) \w+(?:'s)? day$", ""),
-        (r"(?<=\w) sorry$", ""),
-        (r"\bput ((?:the |my )?(?:[\w']+ )*?[\w']+) on volume (?:to )?(?=\w)", r"set the volume of \1 to "),
-        (r"\bput it on (?=\d|(?:\w+ty|ten|\w+teen)\b)", "set it to "),
-        (r"^(?:from now on )?((?:my|the|our) [\w']+(?: \w+)?) is called (\w+)$", r"call \1 \2"),
-        (r"\balarm (?:for|to|on) (?:the )?night ?time\b", "alarm to night"),
-        (r"\bnext (?:story|episode|chapter)\b", "next track"),
-        (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
-        (r"\b(?:get|have|set) (.+?) (?:spinning|going|running|blowing)(?= in the| in my|$)", r"turn on \1"),
-        (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),
-        (r"\bstart the music(?: up)? again$", "play the music"),
-        (r"\b(?:pull|draw) (.+?) across$", r"close \1"),
-        (r"\blift (.+?) by (?=\w)", r"increase \1 by "),
-        (r"\b((?:the |my |our )?(?:\w+ )?awning) out\b", r"open \1"),
-        (r"\bbring ((?:the |my |our )?(?:\w+ )?awning) (?:back )?in\b", r"close \1"),
-        (r"\b((?:the |my |our )?(?:\w+ )?awning) (?:back )?in\b(?! the)", r"close \1"),
-        (r"(?:put|wind|roll|let us have|have|get|bring|let) open (?=the|my|our)", "open "),
-        (r"(?:put|wind|roll|let us have|have|get|bring) close (?=the|my|our)", "close "),
-        (r"\b(shut|closed|locked) (?:properly|tight|tightly|right)$", r"\1"),
-        (
-            r"\b(?:awful|awfully|fierce|terrible|terribly|wild|dead) (?=(?:dark|bright|cold|hot|warm|loud|"
-            r"stuffy)\b)",
-            "very ",
-        ),
-    )
-)
 _PROPERTIES = frozenset(("volume", "brightness", "temperature", "heat", "sound", "color", "speed", "position"))
 _JOINS = frozenset(
     ("the", "my", "our", "a", "to", "and", "turn", "switch", "put", "for", "of", "with", "is", "his", "her")
 )
 _VERB_WORDS = frozenset(VERBS.split("|"))
-_NUMBERS = frozenset(
-    word
-    for line in (
-        "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty "
-        "forty fifty sixty",
-        "seventy eighty ninety hundred one two three four five six seven eight nine",
-    )
-    for word in line.split()
-)
+_NUMBERS = frozenset(re.findall(r"[a-z]+", f"{UNITS} {TENS} hundred"))

@@ -59,6 +59,7 @@ _CONTRACTIONS = (
         " is ",
     ),
     (re.compile(r"\bgonna\b"), "going to"),
+    (re.compile(r"\b(where|what|who|how) (?:on earth|the (?:hell|heck|devil)|in the world)\b"), r"\1"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\blet is\b"), "let us"),
     (
@@ -70,7 +71,7 @@ _CONTRACTIONS = (
     (
         re.compile(
             r"(?<=[a-z])'s (?=(?:(?:far|way|much|still|really|so) )?"
-            r"(too|on|off|open|closed|shut|locked|unlocked)\b)"
+            r"(too|on|off|open|closed|shut|locked|unlocked|still (?:up|down))\b)"
         ),
         " is ",
     ),
@@ -165,7 +166,7 @@ _FORMS = (
     r"would it (?:trouble|bother|inconvenience) you (?:too much )?(?:to|if)",
     r"(?:may|might|could|can) i (?:ask|request|trouble|get|have) {you} to",
     r"would it be (?:okay|ok|alright|all right|possible) (?:for you )?to",
-    r"(?:hey|hi|hello|okay|ok|alright|right|so|well|oh|listen)",
+    r"(?:hey|hi(?! fi\b)|hello|okay|ok|alright|right|so|well|oh|listen)",
 )
 _BEFORE = tuple(
     re.compile(f"^(?:{form.replace('{you}', _YOU).replace('{could}', _COULD)})[ ,]+") for form in _FORMS

@@ -36,7 +36,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\2 \1 \3",
         ),
         (
-            rf"^(?:and )?(?!(?:what|who|how|why|where|is|are|i|we)\b)((?:the |my |our )?[^,]+?), (is|are) (?:it|"
+            rf"^(?:and )?(?!(?:what|who|how|why|where|is|are|i|we)\b)((?:the |my |our )?[^,]+?),? (is|are) "
+            rf"(?:it|"
             rf"they) {ADVERB}({S})(?: or (?:not|{S}))?$",
             r"\2 \1 \3",
         ),
@@ -94,7 +95,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\block up at the (front|back|side)$", r"lock the \1 door"),
         # that it has been left so
         (
-            rf"^((?:which|what)(?: \w+)*?) (?:have|has) (?:\w+ )?(?:been )?(?:left|forgotten)? ?({S})({PLACED})?$",
+            rf"^((?:which|what)(?: \w+)*?) (?:have|has) (?:\w+ )?(?:been )?(?:left|forgotten)? "
+            rf"?({S})({PLACED})?$",
             r"\1 are \2\3",
         ),
         (
@@ -136,19 +138,22 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"is \1 off",
         ),
         (
-            rf"^has {NOT_IT}(?!.*\balarm\b)(.+?) (?:started|come on|kicked in|turned itself on)(?: yet| again)*$",
+            rf"^has {NOT_IT}(?!.*\balarm\b)(.+?) (?:started|come on|kicked in|turned itself on)(?: yet| "
+            rf"again)*$",
             r"is \1 on",
         ),
         (rf"^(?:did|does) {NOT_IT}(?!.*\balarm\b)(.+?) (?:come|turn|switch) (on|off)$", r"is \1 \2"),
         (rf"^(?:is|are) (.+?) (?:being )?(?:left )?({S}) for (?:some|any) reason$", r"is \1 \2"),
         # what the vacuum does
         (
-            rf"^(?:is|has) {NOT_IT}(.+?) (?:gone |got |been |made it )?(?:back )?(?:on|at|in|to|onto) (?:its|his|"
+            rf"^(?:is|has) {NOT_IT}(.+?) (?:gone |got |been |made it )?(?:back )?(?:on|at|in|to|onto) "
+            rf"(?:its|his|"
             rf"her|the) {DOCK}(?: yet)?$",
             r"what is \1 doing",
         ),
         (
-            rf"^(?:is|has) {NOT_IT}((?:the )?[^ ]+(?: vacuum| hoover)?) (?:still |already |got |gone )*(?:docked|"
+            rf"^(?:is|has) {NOT_IT}((?:the )?[^ ]+(?: vacuum| hoover)?) (?:still |already |got |gone "
+            rf")*(?:docked|"
             rf"stuck|parked|"
             r"back home|out and about|gone home|doing the floors|on the go)(?: yet| again| somewhere)*$",
             r"what is \1 doing",
@@ -223,7 +228,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\1 \2 are open",
         ),
         (
-            rf"^(which|what) (.+?) (?:did|have|has) {SUBJECT} (?:forget|forgotten|forgot) to (?:turn|switch) off$",
+            rf"^(which|what) (.+?) (?:did|have|has) {SUBJECT} (?:forget|forgotten|forgot) to (?:turn|"
+            rf"switch) off$",
             r"\1 \2 are on",
         ),
         (
@@ -241,7 +247,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\1 \2 are \3\4",
         ),
         (
-            rf"^(?:which|what) rooms? (?:still )?(?:have|has|have got|has got) (?:still )?(?:any |the |a |their |"
+            rf"^(?:which|what) rooms? (?:still )?(?:have|has|have got|has got) (?:still )?(?:any |the |a |"
+            rf"their |"
             rf"got )*(\w+?)s? (?:still )?({S})$",
             r"which \1s are \2",
         ),
@@ -280,9 +287,32 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"is \1 \2",
         ),
         (
-            r"^(is|are) (.+?) (?:playing anything|making noise|blaring away|blaring out|still playing|"
+            r"^(is|are) (.+?) (?:playing anything|making noise|blaring away|blaring out|"
             r"chugging away|churning away)$",
             r"\1 \2 on",
+        ),
+        (
+            r"^what (?:has|have) \w+ (?:got )?((?:the |\w+'s )[\w ]*(?:heater|heating|radiator|thermostat|"
+            r"fire|conditioner))"
+            r" (?:set )?(?:to|at|on)$",
+            r"what is \1 set to",
+        ),
+        (r"^(is|are) (.+?) still playing$", r"\1 \2 playing"),
+        (
+            r"^how far (?:out|along|across|in|down|up) (is|are) (?:the |my |our )?([\w' ]+)$",
+            r"how open \1 "
+            r"the \2",
+        ),
+        (
+            rf"^(?:are there |is there )?any (\w+) (?:still )?({S})({PLACED})? and if so (?:which|what)(?: "
+            rf"ones?)?"
+            r"(?: are they| is it)?$",
+            r"which \1 are \2\3",
+        ),
+        (
+            r"^what (?:does|do) (?:the |our )?(?:thermometer|temperature sensor) (?:say|read|show)((?: "
+            r"(?:in|on|at) .+)?)$",
+            r"what is the temperature\1",
         ),
         (r"^what shade (?:is|are|of \w+ (?:is|are)) ", "what color is "),
         (
@@ -295,7 +325,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"what color is \1",
         ),
         (
-            rf"^(?:how far|how much) (?:are|is|have we got|did i leave|did we leave) {DEVICE_AT} (?:down|up|open|"
+            rf"^(?:how far|how much) (?:are|is|have we got|did i leave|did we leave) {DEVICE_AT} (?:down|up|"
+            rf"open|"
             rf"closed|shut|drawn|raised|lowered)$",
             r"how far open is \1",
         ),
@@ -311,12 +342,14 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"how loud is \1",
         ),
         (
-            r"^how (?:bright|dim) (?:have|has|did) (?:we|i|you|\w+) (?:got |get |put |set )?(.+?)(?: on| at| set|"
+            r"^how (?:bright|dim) (?:have|has|did) (?:we|i|you|\w+) (?:got |get |put |set )?(.+?)(?: on| at|"
+            r" set|"
             r" turned)?$",
             r"how bright is \1",
         ),
         (
-            r"^how hot (?:have|has|did) (?:we|i|you|\w+) (?:got |get |put |set )?(.+?)(?: on| at| set| turned)?$",
+            r"^how hot (?:have|has|did) (?:we|i|you|\w+) (?:got |get |put |set )?(.+?)(?: on| at| set| "
+            r"turned)?$",
             r"what is \1 set to",
         ),
     )

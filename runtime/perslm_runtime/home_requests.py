@@ -32,14 +32,17 @@ _CUT = re.compile(
     r"\s+(?:so|and so)\s+(?:then |now |please |just |perhaps |maybe )*(?=(?:let us|you (?:can|could|may|"
     r"might)|please)\b)|"
     r"\s+so\s+(?=\w)|"
-    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:the|my|our|his|her|your|their|"
+    r"\s+(?=(?:before|while|because|cause|cos|since|as) (?:next door|the|my|our|his|her|your|their|"
     r"i|we|you|he|she|they|it|somebody|"
     r"someone|everyone|everybody|people|\w+'s)\b)|"
+    r"\s+(?=before \w+ (?:gets|comes|goes|is|wakes|has|starts|sees|notices|escapes|runs|arrives)\b)|"
     rf"\s+and\s+(?=(?:{VERBS}|go|come|have|we|i|you|then)\b)"
 )
 _LEAD = (
-    r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|erm|but|"
-    r"sorry|only|(?:very )?(?:quietly|gently|carefully|slowly)|tell me|let me think(?: now)?|go on|if you (?:can|"
+    r"(?:(?:oh|ah|well|so|and|then|now|also|okay|ok|right|hey|please|just|maybe|perhaps|anyway|hmm|er|um|"
+    r"erm|but|"
+    r"sorry|only|(?:very )?(?:quietly|gently|carefully|slowly)|tell me|let me think(?: now)?|go on|if you "
+    r"(?:can|"
     r"could|would|like)|quickly|go ahead and|"
     r"you know what|"
     r"i (?:think|reckon|suppose|guess)(?: that)?|i tell you what|tell you what|let me think|let us see)[ ,]+)*"
@@ -60,7 +63,7 @@ _ASKING = re.compile(
     rf"^{_LEAD}(?:{_COULD} (?:you|someone|somebody|anyone|we|i)|you (?:can|could|may|might)|let us|"
     r"(?:would you )?mind(?= \w+ing\b)|(?:it is|it might be) time to|go ahead and)\b,? ?"
     r"(?:please |just |maybe |kindly |perhaps |"
-    r"go ahead and |be a \w+ and )*"
+    r"go ahead and |be an? \w+ and )*"
 )
 _BEHIND_IT = re.compile(
     r"(?:[, ]+(?:please|would you|will you|could you|can you|yeah|ok|okay|thanks|thank you|"
@@ -82,7 +85,8 @@ _ASKED_WHOLE = re.compile(
     rf"^(?:{_LEAD})(?:is|are|was|were|did|do|does|has|have|can|could|would|will|mind|fancy|what|which|who|where|"
     rf"when|how|"
     rf"why|any|"
-    r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|keep|get|"
+    r"anything|anyone|tell|show|check|see|say|find|list|give|report|read|know|turn|switch|put|set|leave|"
+    r"keep|get|"
     r"pop|"
     r"stick|make|open|close|shut|lock|unlock|let us)\b"
 )
@@ -96,7 +100,8 @@ _HOUR = re.compile(
     r"us)))*(?:[.!?]*$|(?=[,;] ))"
 )
 _SWITCHED = re.compile(
-    r"\b(?:on|off|open|close|shut|lock|unlock|start|stop|activate|warmer|cooler|brighter|dimmer|louder|quieter)\b"
+    r"\b(?:on|off|open|close|shut|lock|unlock|start|stop|activate|warmer|cooler|brighter|dimmer|louder|"
+    r"quieter)\b"
 )
 _UNSURE = re.compile(
     r"^(?:i (?:thought i |think i |just )?(?:heard|hear|saw|smell|smelled)|i am not sure|i do not know|not sure|"
@@ -110,9 +115,12 @@ _NO_MATTER = re.compile(
 _CONDITION = re.compile(
     r"^(?:(?:oh|well|so|and|then|okay|right|but|only|just|please|or) )*"
     r"(?:if|unless|when|whenever|once|as soon as|until|till|while|before (?!(?:i|we) )|after|in case|"
-    r"in (?:a|an|\d+|\w+) (?:minutes?|hours?|seconds?)|at \w+|from|tomorrow|tonight|later|every|"
+    r"in (?:a|an|\d+|\w+|half an|an? \w+ of an) (?:minutes?|hours?|seconds?)|at \w+|from|tomorrow|tonight|"
+    r"later|every|"
     r"on (?:mon|tues|wednes|thurs|fri|satur|sun)day)\b"
 )
+_AND_THEN = re.compile(r"\band (?:then )?in [\w ]+ (?:minutes?|hours?|seconds?)$")
+""" "Hall light off and in half an hour": what comes behind is to be done then."""
 _ELSEWHERE = re.compile(
     r"\b(?:if|unless|until|till|otherwise|tomorrow|later|whether|"
     r"said|says|say|saying|told|tell|tells|asked|asks|asking|wrote|writes|heard|sang|sings|wish|wished|wonder|"
@@ -124,7 +132,8 @@ _DENIED = re.compile(r"\b(?:not|never|no longer|without|stop)\b")
 _OTHERS_NEVER = re.compile(r"\b(?:he|she|they|it|nobody|people|kids) never\b")
 _SEES = re.compile(
     r"\b(?:can|could|do|does|did|is|are|was|were|has|have|am) ?not (?:really |even |quite )?"
-    r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|much|"
+    r"(?:see|hear|sleep|concentrate|read|feel|find|think|work|want to (?:fall|trip|wake)|too|so|very|enough|"
+    r"much|"
     r"that|warm|cold|bright|dark|a|the|anyone|anybody|any|need)\b(?: without\b)?"
 )
 
@@ -161,7 +170,7 @@ _QUOTING = re.compile(
 _GOES = frozenset(("go", "come", "have", "let"))
 _WHILE = re.compile(
     r"^(?:before|while|as|since) (?:(?:the|my|our|his|her) \w+|i|we|he|she|they|it|somebody|someone|everyone|"
-    r"everybody|people|\w+'s?|\w+)(?: \w+)? (?:\w+ )*\w+$"
+    r"everybody|people|\w+'s?|\w+)(?: [\w']+)? (?:[\w']+ )*\w+$"
 )
 """What is done at once all the same: "before the kids get in there", "while I clean it"."""
 _WOULD = re.compile(r"^(?:i|we|he|she|they|it|somebody|someone|everybody|\w+) (?:will|would)\b")
@@ -307,12 +316,14 @@ def may_be_left(
         return follows or behind or not _ELSEWHERE.search(re.sub(r"\b(?:if|whether|tell|wonder)\b", " ", plain))
     if _NO_MATTER.search(plain) or _UNSURE.search(plain) or (behind and _WHILE.search(plain)):
         return True
+    if not behind and _AND_THEN.search(plain):
+        return False
     if _CONDITION.search(plain) or follows or (behind and _WOULD.search(plain)):
         return not _CONDITION.search(plain)
     return not (_ANOTHER if behind else _ELSEWHERE).search(plain) and _tells_only(plain, names)
 
 
-def is_stated(clause: str) -> bool:
+def is_in_state(clause: str) -> bool:
     """Whether a clause may want a state without a verb: "printer off"."""
     return bool(_LEFT_SO.search(clause)) and not _TELLS.search(clause)
 
@@ -320,7 +331,7 @@ def is_stated(clause: str) -> bool:
 def _tells_only(plain: str, names: Names) -> bool:
     """Whether a clause neither commands nor denies anything of the home."""
     words = plain.split()
-    if is_stated(plain) and names(plain):
+    if is_in_state(plain) and names(plain):
         return False  # "printer off, desk lamp off": neither is told only
     if (words and (words[0] in _VERBS or words[0] in _GOES)) or _FRAME.search(plain):
         return not names(plain)  # "get the popcorn", "let us calm things down"

@@ -12,35 +12,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from perslm_runtime.home_amended import Thing, anew
+from perslm_runtime.home_amended import anew
+from perslm_runtime.home_chain import chained
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
 from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, is_let_be
+from perslm_runtime.home_endings import with_ends
 from perslm_runtime.home_hints import hinted
-from perslm_runtime.home_idioms import never_was, plain_verbs, without_idioms
-from perslm_runtime.home_later import (
-    Later,
-    by_the_clock,
-    is_for_then,
-    is_later,
-    is_stated,
-    of_the_sun,
-    planned,
-    timed,
-)
-from perslm_runtime.home_names import Hit, Kind, NameBook
+from perslm_runtime.home_idioms import plain_verbs, without_idioms
+from perslm_runtime.home_later import Later, by_the_clock, is_later, is_stated, of_the_sun, planned, timed
+from perslm_runtime.home_names import Hit, Kind, NameBook, Thing
 from perslm_runtime.home_owners import with_owners
-from perslm_runtime.home_partial import BESIDE_FURNITURE, PartNames
+from perslm_runtime.home_partial import PartNames, by_furniture
 from perslm_runtime.home_parts import HomeParts, paused
-from perslm_runtime.home_pauses import paused_ways, things_of, with_ends
+from perslm_runtime.home_pauses import paused_ways, rooms_of, things_of
 from perslm_runtime.home_played import played
 from perslm_runtime.home_polite import without_courtesy, written_out
 from perslm_runtime.home_questions import plain_question
+from perslm_runtime.home_refused import is_no_command, is_refused
 from perslm_runtime.home_repairs import repairs
 from perslm_runtime.home_requests import (
     asked,
-    at_a_time,
     is_at_an_hour,
+    is_in_state,
     may_be_left,
     plainly,
     requests,
@@ -51,12 +45,12 @@ from perslm_runtime.home_strange import Strangers, called, is_about
 from perslm_runtime.home_told import as_told
 from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import before_requests, set_apart
-from perslm_runtime.home_unwanted import is_unwanted
 from perslm_runtime.home_whole import (
     TELLING,
     completed,
     is_alone,
     is_command,
+    is_named,
     is_of_scene,
     is_open,
     is_question,
@@ -67,7 +61,7 @@ from perslm_runtime.home_whole import (
     with_percent,
 )
 from perslm_runtime.home_wish import Target, Wish
-from perslm_runtime.home_wordings import is_called_off, is_cut_short, plainer
+from perslm_runtime.home_wordings import plainer
 from perslm_runtime.sentence_layer import EMPTY, Layer
 from perslm_runtime.time_words import words_of
 
@@ -84,7 +78,10 @@ _LEFT_ALONE = re.compile(
 _SCENE_AROUND = re.compile(
     r"^(?:(?:so|and|then|now|right|okay|it is|let us have) )+| (?:please|now|then|everyone|everybody|for us)$"
 )
-_NO_COMMAND = (is_called_off, is_cut_short, never_was)
+_AND_TELL = re.compile(
+    r"^(.+\w),? and (?:then )?((?:tell me|let me know) (?:if|whether|what|which|how) .+)$", re.IGNORECASE
+)
+_PAUSES = re.compile(r"[,;.]+ ")
 
 
 class HomeSentences:
@@ -107,11 +104,33 @@ class HomeSentences:
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in TELLING for wish in found) else ()
-        return next(filter(None, (self._wishes(said, book) for said in self._ways_said(text, book))), ())
+        if found := self._with_question(text, book) or self._each(text, book):
+            return found
+        for said in self._ways_said(text, book):
+            spoken = self._spoken(said, book)
+            if is_let_be(spoken):
+                break
+            if found := self._wishes(spoken, book):
+                return found
+        return ()
 
-    def _wishes(self, said: str, book: NameBook) -> tuple[Wish, ...]:
-        spoken = self._spoken(said, book)
-        if any(none(spoken) for none in (is_unwanted, at_a_time, is_for_then, is_let_be, *_NO_COMMAND)):
+    def _with_question(self, text: str, book: NameBook) -> tuple[Wish, ...]:
+        """ "Turn it on and tell me if the window is open": what is wanted, and what is asked."""
+        if (both := _AND_TELL.match(text)) is None:
+            return ()
+        works, asks = self.recognize(both[1], book), self.recognize(both[2], book)
+        of_both = asks and all(is_command(wish, book.domains) for wish in works)
+        return (*works, *asks) if works and of_both and all(wish.name in TELLING for wish in asks) else ()
+
+    def _each(self, text: str, book: NameBook) -> tuple[Wish, ...]:
+        """What is wanted of each of several things with a state each; none where one of them is not understood."""
+        plain = _PAUSES.sub(" ", written_out(text)).strip(" .!?")
+        found = [self.recognize(one, book) for one in chained(plain, self._things(book), rooms_of(book))]
+        works = all(one and all(is_command(wish, book.domains) for wish in one) for one in found)
+        return tuple(wish for one in found for wish in one) if works else ()
+
+    def _wishes(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
+        if is_refused(spoken, book.words):
             return ()
         found = self._recognized(spoken, book)
         if is_question(spoken) and not all(wish.name in TELLING for wish in found):
@@ -128,7 +147,7 @@ class HomeSentences:
     def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
         """The sentence with the pauses that it came without, and as it came."""
         said = with_ends(written_out(text), book.words)
-        alone, paused_said = paused_ways(said, self._things(book))
+        alone, paused_said = paused_ways(said, self._things(book), rooms_of(book))
         return tuple(dict.fromkeys((self._undressed(alone, book), paused_said, said)))
 
     def _things(self, book: NameBook) -> Thing:
@@ -136,7 +155,7 @@ class HomeSentences:
 
     def _recognized(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         spoken = spared(spoken)
-        spoken = BESIDE_FURNITURE.sub(lambda found: self._by_furniture(found, book), spoken)
+        spoken = by_furniture(spoken, book, self._read.known.rooms, lambda words: self._in_part(words, book))
         ways = (
             *(self._called, self._taken_back, self._valued, self._plainly, self._left_alone, self._told_only),
             *(self._of_it, self._behind, self._shortened, self._requested, self._scene_behind),
@@ -297,7 +316,9 @@ class HomeSentences:
                     continue
                 for loose in (False, True):
                     found = self._read.parts(said, book, repaired, loose=loose)
-                    if found and all(is_whole(wish) or is_scene(wish, book.domains) for wish in found):
+                    if found and all(
+                        is_whole(wish) or is_scene(wish, book.domains) or is_named(wish) for wish in found
+                    ):
                         return found
         return ()
 
@@ -377,24 +398,9 @@ class HomeSentences:
             if found.places or found.values or any(one.ids or one.noun or one.placed for one in of_home):
                 return True
             words = words_of(clause)  # "close the garage" is a command of its own, though it names it in part
-            return words[:1] in _WORKED and bool(self._in_part(words, book))
+            return (words[:1] in _WORKED or is_in_state(clause)) and bool(self._in_part(words, book))
 
         return names
-
-    def _by_furniture(self, found: re.Match[str], book: NameBook) -> str:
-        """ "The light over the workbench" as "the workbench light", where a device is called so in part."""
-        noun, beside = found[1] if found[1] != "one" else "light", found[2]
-        if found[1] == "one" and not re.search(r"\b(?:lights?|lamps?)\b", found.string[: found.start()]):
-            return found[0]
-        turned = [*beside.split(), noun]
-        if any(word in self._read.known.rooms for word in turned) or book.find(
-            turned[:1], 0, (Kind.AREA, Kind.FLOOR)
-        ):
-            return found[0]
-        hits = [*book.find(turned, 0, (Kind.DEVICE,))[:1], *self._in_part(turned, book).values()]
-        return (
-            f"{beside} {noun}" if any(hit.end == len(turned) and len(hit.ids) == 1 for hit in hits) else found[0]
-        )
 
     def later(self, text: str, book: NameBook) -> Later | None:
         """What it would command but for a time ("in ten minutes", "at seven"); None for any other sentence."""
@@ -406,14 +412,14 @@ class HomeSentences:
         return next((found for way in ways if (found := self._later(text, way, book)) is not None), None)
 
     def _later(self, text: str, spoken: str, book: NameBook) -> Later | None:
-        if any(none(spoken) for none in _NO_COMMAND):
+        if is_no_command(spoken, book.words):
             return None
         parts = (*without_reason(spoken), *(one.wanted for one in requests(spoken, self._names(book))))
         texts = dict.fromkeys((spoken, *(one.strip(" ,;.!?-") for one in parts)))
 
         def works(command: str) -> bool:
             found = self.recognize(command, book)
-            return bool(found) and all(is_command(wish, book.domains) for wish in found)
+            return bool(found) and all(is_command(wish, book.domains) or wish.name == "lock" for wish in found)
 
         def fits(words: list[str]) -> bool:
             found = self._read.parts(words, book, {}, loose=True) if len(words) <= _LONGEST_WORDS else ()

@@ -8,8 +8,10 @@ of words; what is left has to be a whole command all the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from perslm_runtime.home_names import Kind, NameBook
+from perslm_runtime.home_patterns import NUMBER, SHADE
 from perslm_runtime.home_requests import VERBS
 
 _FALSE_START = re.compile(
@@ -34,7 +36,13 @@ _WANTS_YOU = re.compile(
     rf"^(?:the |my |our )?\w+ (?:wants|would like|needs|is asking|asks|says she wants|"
     rf"says he wants) you to (?=(?:{VERBS})\b)"
 )
-_ASIDES = tuple(
+
+
+def _full(found: re.Match[str]) -> str:
+    return "to full brightness" if found[1] == "bright" else "to full volume"
+
+
+_ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
         (r"^(?:(?:look|listen|sorry|and|oh),? )*i know [^,;]{3,70}?,? but (?=\w)", ""),
@@ -50,6 +58,137 @@ _ASIDES = tuple(
             "to ",
         ),
         (r"\b(?:upstairs|downstairs|outside|through) in (?=(?:the|my|our|\w+'s) \w+)", "in "),
+        (
+            r"(?<=\w) and (?:then )?(?:we|i|you) (?:will|shall|can) (?:see|say|know|be|go|talk|find out|"
+            r"start|eat|sit|"
+            r"leave it)\b(?:(?! so | and )[^,;])*$",
+            "",
+        ),
+        (rf"\b((?:{VERBS}) .*\w),? and (?:then )?(?:let us )?see (?:how|what) [^,;]+$", r"\1"),
+        (rf"^((?:.* )?(?:{VERBS})\b.*\w) instead$", r"\1"),
+        (r"\bfrom (?:(?:up|down|in|out|over) )?here(?= please$| will you$|$)", ""),
+        (r" (?:then )?shall we$", ""),
+        (
+            r"\bthe (machine|lamp|light|fan|heater|blind|curtain|speaker|one|radiator|thing|door)\b([^,;]*?)"
+            r"(?: for me| please)?,? (?:the|that) (\w+(?: \w+)?) one$",
+            r"the \3 \1\2",
+        ),
+        (
+            rf"\b((?:{VERBS})(?: on| off| up| down)?) (?:the|my|our) [\w']+(?: \w+)?,? (?:what is it called|"
+            r"what do you call (?:it|that)|what is (?:its|the) name|what am i saying|what is the word),? "
+            r"(?=(?:the|my|our) )",
+            r"\1 ",
+        ),
+        (
+            r"(?:^|(?<=um )|(?<=uh )|(?<=think )|(?<=think, )|(?<=no, ))(?:the|my|our) [\w']+(?: [\w']+)?,? "
+            rf"(?:yeah|yes|yep|that is it|right),? (?=(?:{VERBS})\b)",
+            "",
+        ),
+        (
+            r"\b(?:a (?:bit|little) )?(?:warmer|cooler|softer|colder),? (?:like |say |maybe |to |so )?"
+            r"((?:warm|cool|cold) white)\b",
+            r"\1",
+        ),
+        (r" but not (?:the |my |our )?[\w ]+? (?:that|that one|it) stays(?: [\w ]+)?$", ""),
+        (
+            r"^(?:the |our )?alarm (?:on |set )?(?:for |to )(?:the )?(night|home|away)(?: mode)?\b",
+            r"set the alarm to \1",
+        ),
+        (r"\beverywhere (?=(?:upstairs|downstairs|outside)\b)", ""),
+        (
+            rf"\b(?:make|have|get|put) ((?:the |my |our )[^,;]+?) (?:nice and )?(?:dim|low|bright),? (?:say|"
+            rf"like|maybe|"
+            rf"about|around|at) ({NUMBER} percent)\b",
+            r"set \1 to \2",
+        ),
+        (r" nice and (?:quiet|low|dim|soft|gentle)$", ""),
+        (r"^(?:(?:now then|right|so|well|oh),? )*how do i (?:say|put|do) (?:this|it),? ", ""),
+        (r"(, no, [^,]+)\1", r"\1"),
+        (
+            rf"^(?:turn |switch |put )?((?:the |my |our )?[\w' ]+?) (?:back )?on and (?:up |down )?to ({NUMBER})"
+            r"(?: degrees)?$",
+            r"turn \1 on and set it to \2",
+        ),
+        (
+            rf"^(?:set |make |turn |put )?((?:the |my |our )?(?:(?!dim|bring|drop|set|and|the)[\w']+ ?){{1,3}}?) "
+            rf"(?:at|to) ({NUMBER} percent) and (?:make it )?({SHADE})$",
+            r"set \1 to \2 and make \1 \3",
+        ),
+        (
+            r"^(?:put |set )?(?:(?:the|my|our) )?((?:(?!put|set|turn|and)[\w']+ ?){1,3}?) on (pause|mute)"
+            r"(?= please\b|,|$)",
+            r"\2 the \1",
+        ),
+        (r"^(?:go |skip )?back (?:one|a (?:song|track))(?= on the|$)", "previous song"),
+        (r"^skip back\b", "previous song"),
+        (r"\bthat (?:flipping|ruddy|blinking|blooming|stupid|bloody|blasted|wretched|damn|daft) ", "the "),
+        (r"\bon (full (?:volume|brightness|power))\b", r"to \1"),
+        (r"^(call .+) (?:from now on|from today(?: on)?)$", r"\1"),
+        (
+            r"^(?:i know [^,]+? but )?i (?:\w+ly )?(?:cannot|do not)(?: for the life of me)? (?:remember|"
+            r"recall|know),? "
+            r"(?=(?:did|is|are|have|has)\b)",
+            "",
+        ),
+        (r"\bmake it (?:nice and )?light(?= in here\b|$|,| i | so )", "turn on the lights"),
+        (r"\b(?:a (?:bit|little) )?less bright\b", "dimmer"),
+        (
+            r"^(?:can|could|may|let) (?:we|i|us) (?:please )?(?:have|get) (?:some|a (?:bit|little) of|a bit "
+            r"more|some more) "
+            r"light (?=in\b)",
+            "turn on the lights ",
+        ),
+        (
+            r"^(?:(?:hi|hello|hey|yes|yeah|oh|um|well)[ ,]+)*it is (?:only |just )?me(?: again| here)*,? "
+            r"(?:um |uh )?"
+            r"(?=\w)",
+            "",
+        ),
+        (r"^(?:so )?i was (?:just )?wondering,? (?:(?:if|whether) )?(?=(?:you|we|i) )", "could "),
+        (r"^(?:so )?i was (?:just )?wondering,? (?=(?:could|can|would|will)\b)", ""),
+        (r"\bcould ((?:the|my|our) [^,;]+?) (?:maybe|perhaps|possibly) be (?:a )?(?:nice )?", r"could \1 be "),
+        (r"\b(a word|a thing|anything|what) (?:he|she|they|it|people) (?:is|are|was|were) saying\b", r"\1"),
+        (
+            r"^(?:can|could|will|would) you stop ((?:the|that|my|our) [\w']+(?: \w+)?) \w+ing[, ]+(?:and )?"
+            r"(?:turn|switch) it off$",
+            r"turn off \1",
+        ),
+        (
+            r"(?<=\w )as (bright|loud) as (?:it|they) (?:goes|go|will go|can go|can be|gets|get)"
+            r"(?: at)?(?: (?:a|one) hundred percent| 100 percent)?",
+            _full,
+        ),
+        (
+            r"\b(to full (?:brightness|volume|power)) (?:at |so |that is )?(?:(?:a|one) hundred|100) percent\b",
+            r"\1",
+        ),
+        (
+            r"^where (?:is|has) ([\w ]+?) (?:hiding|hidden|gone|got to|gone to)[, ]+"
+            r"(?:find (?:him|her|it)|locate (?:him|her|it)|make (?:him|her|it) (?:beep|chirp|sing|make a "
+            r"noise))$",
+            r"find \1",
+        ),
+        (r"\bboth (?:lots|sets|pairs) of\b", "both"),
+        (r"\bupstairs and down(?:stairs)?$", "in the whole house"),
+        (r"\b(?:to|in|into|on) heating(?: mode)?$", "to heat mode"),
+        (r"\b(?:to|in|into|on) cooling(?: mode)?$", "to cool mode"),
+        (r"^(?:go )?back to the (?:song|track|one|tune) before(?= (?:on|in) the\b|$)", "previous song"),
+        (
+            r"^(?:not|i hate|oh not|ugh) (?:this|that) (?:song|one|track|tune)(?: again)?,? (?:next|"
+            r"skip)(?: one| song| it)?"
+            r"(?: please)?$",
+            "next song",
+        ),
+        (r" and (?:be )?(?:quick|quickly)(?: about it)?(?: please)?$", ""),
+        (r" and (?:then )?(?:that is (?:all|it|that|everything)|leave me (?:alone|be|in peace))$", ""),
+        (r" (?:and )?(?:no|not any) (?:more|further|less|higher|lower)(?: than that)?$", ""),
+        (r"\bdo not (?:ask|judge me|judge|laugh)(?: why)?,? (?:but |and )?(?=(?:just|please)\b)", ""),
+        (r"^(?:would|will|is) it (?:be )?possible (?:for you )?to ", "could you "),
+        (
+            rf"\b((?:make|set|turn) ((?:the|my|our) [^,;]+?) (?:to )?{SHADE}) (?:and|at|with)(?: at| to)? "
+            rf"({NUMBER} percent)\b",
+            r"\1 and set \2 to \3",
+        ),
         (r"^it is not that [^,;]{3,60}?,? but (?=(?:can|could|would|will|please|i would)\b)", ""),
         (
             r"\b(?:the|that) (?:\w+ )?(?:thing|thingy|whatsit|yoke|doodah|thingamajig|thingummy|gizmo|"
@@ -67,8 +206,9 @@ _ASIDES = tuple(
         ),
         (r"(?<=, )(up|down), (?=by (?:\d|one|two|three|a))", r"\1 "),
         (
-            r"^i (?:hate|do not like|do not want|am sorry) to (?:be (?:a |an )?\w+|bother|trouble|nag|"
-            r"ask)(?: you)?(?: again)?,? but ",
+            r"^(?:(?:listen|look|so|well|and),? )*(?:i (?:hate|do not like|do not want|am sorry) to|sorry "
+            r"to) (?:be (?:a |an |that )?\w+|bother|trouble|"
+            r"nag|ask)(?: you)?(?: again)?,? but ",
             "",
         ),
         (
@@ -77,7 +217,8 @@ _ASIDES = tuple(
             "i would like ",
         ),
         (
-            r"^(?:i think |maybe |perhaps )?it (?:is|would be|might be) (?:best|better|a good idea|handy|as well|"
+            r"^(?:i think |maybe |perhaps )?it (?:is|would be|might be) (?:best|better|a good idea|handy|as "
+            r"well|"
             r"just as well) if you "
             rf"(?:could |would )?(?=(?:{VERBS})\b)",
             "",
@@ -148,8 +289,9 @@ _OFF_CLEANING = (
     r"on (?:its|his|her) way|to work|away|round|around|out|over|for a (?:run|spin|clean|lap|go))"
 )
 _SENT = re.compile(
-    rf"\b(?:set|send|get|let|have|put) ((?:the )?\w+(?: vacuum| hoover)?|it|him|her) {_OFF_CLEANING}"
-    r"(?: (?:the|this|our) (?:floors?|house|place|carpets?|lawn|grass))?(?=$|[,;.!?]| (?:please|would|will|could|"
+    rf"\b(?:set|send|get|let|have|put|start) ((?:the )?\w+(?: vacuum| hoover)?|it|him|her) {_OFF_CLEANING}"
+    r"(?: (?:the|this|our) (?:floors?|house|place|carpets?|lawn|grass))?(?=$|[,;.!?]| (?:please|would|will|"
+    r"could|"
     r"can|now|then|for|again|and)\b)"
 )
 _CLEANING = r"(?:cleaning|hoovering|vacuuming|mowing|sweeping|to work|going|moving|busy)"
@@ -158,7 +300,14 @@ _BETTER = re.compile(
     rf"please |just )?"
     rf"(?:get|start|go|be|get on with|off) {_CLEANING}(?: please| now)*"
 )
-_GIVEN = re.compile(r"\bgive ((?:the )?\w+) (?:a|another) (?:run|spin|go|whirl)(?: round| around)?(?=$|[,;.!?]| )")
+_GIVEN = re.compile(
+    r"\bgive ((?:the )?\w+) (?:a|another) (?:run|spin|go|whirl)(?: round| around)?(?=$|"
+    r"[,;.!?]| )"
+)
+_CHARGING = re.compile(r"^(?:please )?(start|stop) charging (?:the |my |our )?(\w+)\b")
+_WHAT_FOR = re.compile(
+    r"^(?:get|start) ([\w' ]+?) (?:to start )?(?:cleaning|hoovering|vacuuming|sweeping|mowing)(?: [^,;]*)?$"
+)
 _ROBOTS = ("vacuum", "lawn_mower")
 _ROBOT_WORDS = frozenset(("hoover", "vacuum", "robot", "mower", "cleaner"))
 
@@ -186,7 +335,11 @@ def as_told(spoken: str, book: NameBook) -> str:
     if robots:
         for form in (_SENT, _GIVEN, _BETTER):
             spoken = form.sub(lambda found: _started(found, book), spoken)
-    return spoken
+    if (found := _CHARGING.match(spoken)) is not None and book.find([found[2], "charger"], 0, (Kind.DEVICE,)):
+        rest = spoken[found.end() :]
+        return f"turn {'on' if found[1] == 'start' else 'off'} the {found[2]} charger{rest}"
+    found = _WHAT_FOR.match(spoken)
+    return f"start {found[1]}" if found is not None and _sent(found[1], book) else spoken
 
 
 def _started(found: re.Match[str], book: NameBook) -> str:
@@ -198,6 +351,8 @@ def _sent(name: str, book: NameBook) -> str:
     """What is sent, where it is a robot: a name of one, a word for one, or "it" beside one that was named."""
     words = name.split()
     bare = words[1:] if words[0] == "the" else words
+    if not bare:
+        return ""
     if bare[0] in ("it", "him", "her"):
         return "it" if any(domain in _ROBOTS for domain in book.domains.values()) else ""
     ids = [id_ for hit in book.find(bare, 0, (Kind.DEVICE,)) for id_ in hit.ids]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from perslm_runtime.home_patterns import NUMBER, SHADE
+
 _SOUND = r"(?:u+h*m+|u+h+|e+r+m*|h+m+|mm+)"
 _EMPTY = (
     rf"(?:{_SOUND}|you know|you see|like|let me think|let me see|let us see|what is it called|what's it called)"
@@ -36,7 +38,7 @@ _AHEAD = re.compile(
     r"^(?:oh,? and,?\s+|"
     rf"(?:{_SOUND}|ok(?:ay)?(?:,? (?:so|then|now|right))?|right(?:,? (?:so|then))?|all? ?right(?: then)?|"
     r"well(?:,? then)?|now(?:,? then)?|so|look|listen|actually|anyway|ah|oh|and|also|yeah|"
-    r"(?:hey|hi|hello)(?: there)?|hiya|sorry|excuse me|pardon me|quick question|quick one|what else|"
+    r"(?:hey|hi(?! fi\b)|hello)(?: there)?|hiya|sorry|excuse me|pardon me|quick question|quick one|what else|"
     r"what was it|oh yes|yes|(?:oh )?let me (?:think|see)|"
     r"oh yeah|(?:one (?:more|other)|another) thing|before i forget|while i (?:remember|think of it)|by the way|"
     r"if you would|if you please|please)\s*[,.!:;-]+\s*"
@@ -108,6 +110,11 @@ _TWICE = re.compile(r"\b([a-z]+(?:'[a-z]+)?)[ ,]+(?=\1\b(?!['-]))", re.IGNORECAS
 _TWO_TWICE = re.compile(r"\b([a-z']+ [a-z']+)[ ,]+(?=\1\b)", re.IGNORECASE)
 
 
+_VALUE = rf"(?:{NUMBER}|{SHADE}|on|off|up|down)"
+_ANOTHER = re.compile(rf"\b({_VALUE}(?: percent| degrees)?) {_SOUND} (?={_VALUE}\b)", re.IGNORECASE)
+""" "To fifty er sixty percent"."""
+
+
 def undressed(text: str, is_name: Callable[[list[str]], bool]) -> str:
     """The sentence without what stands around it; itself where nothing would be left.
 
@@ -116,6 +123,7 @@ def undressed(text: str, is_name: Callable[[list[str]], bool]) -> str:
     left = _said_once(
         _DOTS.sub(lambda found: f", {found['more']}" if found["more"] else "", text.strip()), is_name
     )
+    left = _ANOTHER.sub(r"\1, no, ", left)
     left = _BETWEEN.sub(lambda found: f"{found['first'] or found['begun']} ", left)
     left = _ASIDE.sub(r"\1 ", left)
     for pattern, instead in (

@@ -48,6 +48,13 @@ _LEFT_SO = re.compile(
     r"(?:i am|we are|he is|she is|they are|i have not|we have not)\b"
 )
 """What is to stay as it is, for somebody needs it so: "leave the garage door open, I'm still shovelling"."""
+_FOR_NOW = re.compile(r"^(?:keep|leave) [^,;]+ (?:on|off|open|closed|shut|up|down) for now[.!]*$")
+_DONE_THEN = re.compile(
+    r"\b(?:last night|yesterday|earlier|this morning)\b[^,;]* so (?!please|can|could|you|i|we|let|just|will|"
+    r"would)"
+    r"\w+,? (?:put|set|shut|cut|left|turned|switched|opened|closed) [^,;]+$"
+)
+""" "The den was freezing last night so Pete put the heater on"."""
 _LATER = re.compile(rf"^[^,;]*\b{_VERB}\b[^,;]* {_AT}[.!?]*$")
 _ASKS_ON = re.compile(r" so (?!that\b|much\b)|\b(?:can|could|would|will) (?:you|somebody|someone)\b")
 """What goes on to ask without a pause: "I can't find my glasses so bedroom light on full"."""
@@ -62,6 +69,8 @@ def is_unwanted(spoken: str) -> bool:
     plain = spoken.strip()
     if (
         _LEFT_SO.match(plain)
+        or _FOR_NOW.match(plain)
+        or _DONE_THEN.search(plain)
         or _TAKEN_BACK.search(plain)
         or (_UNWANTED.search(plain) and not _ASKS_ON.search(plain))
     ):

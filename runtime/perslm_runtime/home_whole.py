@@ -63,6 +63,11 @@ def is_command(wish: Wish, domains: Mapping[str, str]) -> bool:
     return bool(wish.targets and wish.name not in TELLING and not wish.hint) or is_scene(wish, domains)
 
 
+def is_named(wish: Wish) -> bool:
+    """Whether a thing is given a name: "call my rocket Zoom"."""
+    return wish.name == "name" and bool(wish.word) and any(target.ids for target in wish.targets)
+
+
 def is_of_scene(wish: Wish, domains: Mapping[str, str]) -> bool:
     """Whether a number is wanted of what has none: a scene."""
     ids = [id_ for target in wish.targets for id_ in target.ids]
@@ -86,10 +91,21 @@ def is_open(found: tuple[Wish, ...]) -> bool:
     return any(
         not wish.targets and wish.name in _PLAYED | _MEASURED and wish.place is None for wish in found
     ) or any(
-        (target.it or target.noun) and not (target.ids or target.placed)
+        (target.it or target.noun or _is_it_all(target)) and not (target.ids or target.placed)
         for wish in found
         for target in wish.targets
     )
+
+
+def _is_it_all(target: Target) -> bool:
+    return target.every and target.said.startswith("it ")
+
+
+def _all_there(wish: Wish, where: Target) -> Wish:
+    """ "Everything is on in the bar, turn it all off": all that is there."""
+    said = wish.targets and all(_is_it_all(target) and not target.placed for target in wish.targets)
+    there = (replace(one, areas=where.areas, floors=where.floors) for one in wish.targets)
+    return replace(wish, targets=tuple(there)) if said else wish
 
 
 def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
@@ -109,6 +125,8 @@ def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
         if not own & {*one.areas, *one.floors}  # "is the garage closed and are the doors locked"
     ]
     places = {(*one.areas, *one.floors): one for one in said if one.areas or one.floors}
+    if len(places) == 1:
+        found = tuple(_all_there(one, next(iter(places.values()))) for one in found)
     if any(target.it for target in bare) and len(about) == 1:
         if not about[0].ids and len(places) == 1:  # "nobody's in the kitchen, no need for lights, turn them off"
             about = [_put(about[0], next(iter(places.values())), "")]
@@ -172,9 +190,17 @@ def said_once(wishes: Iterable[Wish]) -> tuple[Wish, ...]:
     """Wishes without one that the next says more exactly of the same: "put some heat on, set it to 18"."""
     found: list[Wish] = []
     for wish in wishes:
+        if found and _is_twice(found[-1], wish):
+            continue
         exactly = _said_of(found[-1], wish) if found else None
         found[len(found) - (exactly is not None) :] = [exactly or wish]
     return tuple(found)
+
+
+def _is_twice(before: Wish, wish: Wish) -> bool:
+    """ "Everything off in the bar, turn it all off"."""
+    every = all(target.every for target in before.targets) and wish.name == before.name
+    return every and bool(wish.targets) and all(map(_is_it_all, wish.targets))
 
 
 def _said_of(before: Wish, wish: Wish) -> Wish | None:

@@ -16,8 +16,17 @@ from transformers import LlamaForCausalLM
 
 from perslm_runtime.llama import LlamaOptions
 from perslm_runtime.model import ChatModel
-from perslm_training_host import base_model, chat_replies, ggml_blocks, gguf_file, student_files, weights
+from perslm_training_host import (
+    base_model,
+    chat_replies,
+    ggml_blocks,
+    gguf_file,
+    student_files,
+    student_training,
+    weights,
+)
 from perslm_training_host.base_model import AnswerModel
+from perslm_training_host.grid_distilling import fast_bf16
 from perslm_training_host.group import Group
 from perslm_training_host.held_out import TOO_LIKE, is_held_out, likeness, words_of
 from perslm_training_host.home_made import data
@@ -148,6 +157,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_cpu_without_bfloat16_multiplies_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a step in bfloat16 takes seven minutes instead of seconds."""
+    monkeypatch.setattr(student_training, "fast_bf16", lambda: False)
+    assert not prepared_recipe("cpu").bf16
+    assert prepared_recipe("cpu", bf16=True).bf16, "who asks for it has it"
+    assert prepared_recipe("cuda").bf16
+    monkeypatch.setattr(student_training, "fast_bf16", lambda: True)
+    assert prepared_recipe("cpu").bf16
+    assert not prepared_recipe("cpu", bf16=False).bf16
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "changes",
@@ -165,7 +185,7 @@ def test_one_recipe_ends_in_files_that_the_boards_engine_runs(
     replies = tmp_path / "replies.jsonl"
     replies.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     recipe = prepared_recipe(**changes, steps=1, grid_steps=1, homes=1, sentences=2)
-    assert recipe.bf16
+    assert recipe.bf16 is (changes["device"] == "cuda" or fast_bf16())
     if recipe.workers:
         chat_replies.make_on_device(base_model.load(small), replies, 5, 0, rows=2)
         assert len(chat_replies.read(replies)) >= len(pairs)

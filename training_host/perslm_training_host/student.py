@@ -28,6 +28,7 @@ _ASKED: dict[str, tuple[Any, Any]] = {
     "rate": (float, typer.Option(help="The highest learning rate at full precision.")),
     "grid_rate": (float, typer.Option(help="The highest learning rate on the grid.")),
     "low_rank": (int, typer.Option("--lora", help="Train a change of this rank instead of all weights.")),
+    "bf16": (bool, typer.Option(help="Multiply in bfloat16; by itself on a GPU and where the CPU can.")),
     "seed": (int, typer.Option(help="Draws homes and sentences; another seed is another run.")),
     "workers": (int, typer.Option(help="Processes that make batches ahead.")),
     "rows": (int, typer.Option(help="Sequences in a micro-batch.")),
