@@ -33,6 +33,7 @@ from perslm_daemon.home_tongue import answer_in, outcomes_in, question_in, stock
 from perslm_daemon.turn import GUEST, Answered, Ask, Done
 from perslm_runtime.completeness import Ending, ends_in_a_number
 from perslm_runtime.errors import InputError, PersLMError
+from perslm_runtime.home_later import now_and_then
 from perslm_runtime.home_names import Entry
 from perslm_runtime.home_wish import Target, Wish
 from perslm_runtime.intent import Intent
@@ -82,6 +83,27 @@ class HomeIntents:
 
     async def __call__(self, ask: Ask) -> Answered | None:
         """Do or tell what is wanted of the home."""
+        return await self._now_and_then(ask) or await self._all_at_once(ask)
+
+    async def _now_and_then(self, ask: Ask) -> Answered | None:
+        """ "The lamp off now and the heater off at ten": one is done, and the other planned."""
+        if self.plans is None or self.tongue is not None or (both := now_and_then(ask.text)) is None:
+            return None
+        names, entries = self._names()
+        try:
+            at_once = await self.recognizer.call(engine_calls.wishes, both[0], names, entries)
+            later = await self.recognizer.call(engine_calls.later, both[1])
+        except PersLMError:
+            return None
+        if not at_once or later is None:
+            return None
+        first = await self._all_at_once(replace(ask, text=both[0]))
+        second = await self._all_at_once(replace(ask, text=both[1])) if first is not None else None
+        if first is None or second is None:
+            return first
+        return Answered(first.intent, f"{first.text} {second.text}", (*first.done, *second.done))
+
+    async def _all_at_once(self, ask: Ask) -> Answered | None:
         names, entries = self._names()
         talk = self._talk(ask)
         came, ask = ask, self._said_out(ask, talk)

@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 
 from perslm_daemon.home_colors import color_named
 from perslm_daemon.home_device import Device
-from perslm_runtime.home_patterns import NUMBER
+from perslm_runtime.home_patterns import NUMBER, SHADE
 from perslm_runtime.home_wish import Wish
 
 _BEFORE = re.compile(
     r"^(?:(?:oh|no|nah|nope|sorry|wait|oops|actually|never mind|nevermind|hang on|hold on)[ ,]+)+"
     r"(?=(?:i (?:meant|mean|said|do not like)|not that one|make|turn|switch|put|set|open|close|shut|stop|just|"
     r"the other)\b|"
-    rf"(?:on|off)(?: again)?$|{NUMBER}(?: percent| degrees)?$|(?:(?:half ?way|half)$))|^(?=not that one\b)|"
-    rf"^(?:only|just) (?=half ?way$)"
+    rf"(?:on|off)(?: again)?$|{NUMBER}(?: percent| degrees)?$|{SHADE}$|(?:(?:half ?way|half)$))|^(?=not "
+    rf"that one\b)|"
+    rf"^(?:(?:oh )?not (?:that|so) much[ ,]+)?(?:only|just) (?=half(?: ?way)?$)"
 )
 _MEANT = re.compile(
     r"^(?:(?:i (?:meant|mean|said)|make (?:it|that)(?! one\b)|just|do|try|(?:i|we) do not like (?:it|that|this))"
@@ -164,7 +165,9 @@ def _valued(meant: str, before: Wish, it: Sequence[Device]) -> str | None:
         return f"set {_all(it)} to {meant} {unit}{scale}"
     if before.name == "set_color" and color_named(meant) is not None:
         return f"make {_all(it)} {meant}"
-    return f"open {_all(it)} halfway" if meant in ("halfway", "half way") and before.name in _MOVES else None
+    return (
+        f"open {_all(it)} halfway" if meant in ("halfway", "half way", "half") and before.name in _MOVES else None
+    )
 
 
 def _beside(word: str, it: Sequence[Device], devices: Sequence[Device]) -> Device | None:

@@ -77,6 +77,8 @@ def halves(spoken: str) -> tuple[str, str] | None:
     after = re.sub(r",? (?:sorry|please|instead|then)$", "", after.rstrip(" .!?"))
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
+    after = re.sub(r",? not (?:ours|mine|hers|his|theirs|that one|the other one)$", "", after)
+    after = re.sub(r"^do not \w+ (?:it|that|them),? (?:just|but|only) ", "", after)
     after = re.sub(r"^(?:leave|keep) (?:the |my |our |\w+'s )[^,;]+[,;] ?(?=\w)", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 

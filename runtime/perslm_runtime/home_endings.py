@@ -77,6 +77,11 @@ _ENDINGS = tuple(
             r"(?:in|home|at home|put|inside)(?: tonight| today| now)?$",
             "set the alarm to home",
         ),
+        (
+            r"\b((?:turn|switch|put) (?:on |off )?[\w']+'s (\w+)(?: on| off)?) and (?:turn |switch |put "
+            r")(\w+) is (on|off)$",
+            r"\1 and turn \3's \2 \4",
+        ),
         (r"\ball the way (up|down) to (?=\w)", r"\1 to "),
         (r"\bput ((?:the |my )?(?:[\w']+ )*?[\w']+) on volume (?:to )?(?=\w)", r"set the volume of \1 to "),
         (r"\bput it on (?=\d|(?:\w+ty|ten|\w+teen)\b)", "set it to "),
@@ -84,7 +89,12 @@ _ENDINGS = tuple(
         (r"\balarm (?:for|to|on) (?:the )?night ?time\b", "alarm to night"),
         (r"\bnext (?:story|episode|chapter)\b", "next track"),
         (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
-        (r"\b(?:get|have|set) (.+?) (?:spinning|going|running|blowing)(?= in the| in my|$)", r"turn on \1"),
+        (
+            r"\b(?:get|have|set) ((?!rid\b)[^,]+?) (?:spinning|going|running|blowing|warming(?: up)?|"
+            r"heating(?: up)?|"
+            r"brewing|boiling)(?= in the| in my|$)",
+            r"turn on \1",
+        ),
         (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),
         (r"\bstart the music(?: up)? again$", "play the music"),
         (r"\b(?:pull|draw) (.+?) across$", r"close \1"),

@@ -34,6 +34,9 @@ _PRAISED = re.compile(
 )
 
 
+_ASKS_BEHIND = re.compile(r" so (?:please|can you|could you|would you|will you) ")
+
+
 def plain_verbs(spoken: str) -> str:
     """With "would you mind opening the gate" as "could you open the gate", which is what it asks for."""
 
@@ -52,7 +55,8 @@ def without_idioms(spoken: str) -> str:
 
 def never_was(spoken: str) -> bool:
     """Whether it tells only what would have been, or how nice it is: "I would have opened the gate"."""
-    return "," not in spoken and bool(_NEVER_WAS.search(spoken) or _PRAISED.match(spoken))
+    told = "," not in spoken and not _ASKS_BEHIND.search(spoken)
+    return told and bool(_NEVER_WAS.search(spoken) or _PRAISED.match(spoken))
 
 
 @cache

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from perslm_runtime.home_patterns import NUMBER
 from perslm_runtime.home_requests import without_hour
 from perslm_runtime.time_words import Found, find, words_of
 from perslm_runtime.when import When
@@ -43,18 +44,21 @@ _STATED = re.compile(
     r"\b(?:goes|comes|turns|switches|will (?:go|come|be|turn|switch|open|close|start|stop)|"
     r"(?:is|are) (?:going|due|supposed|scheduled|set) to)\b|"
     r"^(?:wake|call|ring|tell|ask|remind|warn) (?:me|us|him|her|them)\b|"
-    r"\b(?:if (?!you (?:can|could|would|like|please|want|do not mind)|possible)|unless|whenever|when|once|in case|"
+    r"\b(?:if (?!you (?:can|could|would|like|please|want|do not mind)|possible)|unless|whenever|when|once|"
+    r"in case|"
     r"as soon as|provided|otherwise)\b"
 )
 """What tells or asks what happens, or makes it hang on something else than a time."""
 _ASKED = re.compile(
-    r"^\W*(?:(?:so|and|hey|well)\W+)*(?:will|should|do|does|did|is|are|was|were|has|have|had|why|when|what|which|who|"
+    r"^\W*(?:(?:so|and|hey|well)\W+)*(?:will|should|do|does|did|is|are|was|were|has|have|had|why|when|what|"
+    r"which|who|"
     r"how|would) (?!you\b|someone\b|somebody\b|anyone\b|it (?:be possible|kill)\b)(?!\w+ (?:you|to) )\w",
     re.IGNORECASE,
 )
 _ASKS = re.compile(r"^\W*(?:can|could|would|will|may|might|do you mind|mind|please)\b", re.IGNORECASE)
 _ONCE = re.compile(
-    r"\b(?:once|when|as soon as) it is (?=(?:half|quarter|noon|midday|midnight|one|two|three|four|five|six|seven|"
+    r"\b(?:once|when|as soon as) it is (?=(?:half|quarter|noon|midday|midnight|one|two|three|four|five|six|"
+    r"seven|"
     r"eight|nine|ten|eleven|twelve|\d)\b)"
 )
 _CLOCK_BEHIND = re.compile(
@@ -193,14 +197,21 @@ def is_stated(spoken: str, text: str) -> bool:
     return text.rstrip().endswith("?") and not _ASKS.search(text)
 
 
+_DEGREES = re.compile(
+    rf"(\b(?:heater|heating|radiator|thermostat|conditioner)\b[^,;]*? to {NUMBER}) "
+    r"(?=tomorrow|tonight|this (?:evening|afternoon|morning)|on \w+day)"
+)
 _BY_THEN = re.compile(
-    r"^(.*\b(?:at (?:half |quarter )?\w+(?: \w+)?|tomorrow(?: \w+)?|tonight|o'clock|in \w+ (?:minutes|hours?))),? "
-    r"(?:when|once|after|because|cause|as|so) (?:we|i|they|he|she|it|everyone|everybody|the \w+) [^,;]+$"
+    r"^(.*\b(?:at (?:half |quarter )?\w+(?: \w+)?|tomorrow(?: \w+)?|tonight|o'clock|in (?:half )?\w+ "
+    r"(?:minutes|hours?))),? "
+    r"(?:when|once|after|because|cause|as|so|in case),? (?:we|i|they|he|she|it|everyone|everybody|the \w+) "
+    r"[^,;]+$"
 )
 
 
 def by_the_clock(spoken: str) -> str:
     """ "Once it is ten" as "at ten", and without what is so by then: "at nine when we've gone"."""
+    spoken = _DEGREES.sub(r"\1 degrees ", spoken)  # "to 20 tomorrow" is no hour
     return _BY_THEN.sub(r"\1", _ONCE.sub("at ", spoken))
 
 
@@ -259,3 +270,30 @@ def is_later(spoken: str, words_in: Callable[[str], list[str]], fits: Callable[[
     lead = one.start > 0 and words[one.start - 1] in ("in", "for", "at", "after", "by", "until", "on")
     starts = (one.start, *([one.start - 1] if lead else []))
     return any(fits([*words[:start], *words[one.end :]]) for start in starts)
+
+
+def now_and_then(text: str) -> tuple[str, str] | None:
+    """A sentence that wants something now and something else later as its two; None for any other.
+
+    "Turn the lamp off now and the heater off at ten", "light off and in half an hour turn the fan off too".
+    """
+    found = _NOW_AND.match(text) or _AND_IN.match(text)
+    if found is None:
+        return None
+    first, second = found[1], found[2]
+    verb = _SWITCHES.match(first)
+    if verb is not None and _HAS_ITS_OWN.search(second) is None:
+        second = f"turn {verb[1]} {second}"  # "turn the kettle on now and the coffee machine in five minutes"
+    return first, second
+
+
+_NOW_AND = re.compile(r"^(.+?) (?:right )?now,? and (?:then )?(.+)$", re.IGNORECASE)
+_AND_IN = re.compile(
+    r"^(.+?),? and (?:then )?(in (?:half an|an?|\d+|\w+) (?:hours?|minutes?|seconds?),? \w.+)$", re.IGNORECASE
+)
+_SWITCHES = re.compile(r"^(?:please |can you |could you )?(?:turn|switch|put)\b.*?\b(on|off)\b", re.IGNORECASE)
+_HAS_ITS_OWN = re.compile(
+    r"^(?:turn|switch|put|set|open|close|shut|lock|dim|start|stop|play|pause|make|raise|lower|in|at)\b|"
+    r"\b(?:on|off|up|down|open|closed|shut)\b",
+    re.IGNORECASE,
+)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from perslm_runtime.home_ellipsis import said_out
 from perslm_runtime.home_names import Kind, NameBook, Thing
 from perslm_runtime.home_partial import PartNames
-from perslm_runtime.home_patterns import QUESTION, TENS, UNITS
+from perslm_runtime.home_patterns import NUMBER, QUESTION, TENS, UNITS
 from perslm_runtime.home_requests import VERBS
 
 _MARKS = re.compile(r"[,;.!?]\s")
@@ -135,7 +135,8 @@ _NAME = re.compile(
 )
 _ENDS = re.compile(
     r"\b(?:on|off|up|down|open|closed|shut|locked|percent|degrees|please|now|again|too|out|in|warmer|"
-    r"cooler|louder|quieter|brighter|dimmer|one|brightness|volume)$"
+    r"cooler|louder|quieter|brighter|dimmer|one|brightness|volume|"
+    rf"{NUMBER})$"
 )
 # Somebody asks behind what was told.
 _VERB = (
@@ -168,12 +169,12 @@ _REQUEST = re.compile(rf"(?<!\w)(?!(?:{_JOINED})\b)([\w']+) (?={_ASKS})")
 _SENSED = re.compile(r"\b(?:i|we) (?:can )?(?:hear|see|smell|feel)$")
 _QUESTION_IN = re.compile(
     r"^((?:i (?:think|feel)|it|that|this|we|i)\b.*? (?:cold|hot|warm|dark|bright|stuffy|chilly|freezing|"
-    r"humid|late)) "
+    r"humid|late|down|out|up|again|raining|pouring)) "
     r"(?=(?:what|which|how|is the|are the|is my)\b)"
 )
 """ "I think it's cold what does the thermometer say"."""
 _REQUEST_IN = re.compile(
-    r"\b(\w+ing (?:in|out|up|down|off|over|home|back)|bless (?:him|her|them|it)|"
+    r"\b(\w+ing (?:in|out|up|down|off|over|home|back)|bless (?:him|her|them|it)|let (?:the |my |our )?\w+ in|"
     r"(?:hear|stand|bear|take|find|see|read|like|hate|reach|feel|do) (?:it|this|that|them|him|her)|at it) "
     rf"(?={_ASKS})"
 )
@@ -214,7 +215,8 @@ _STATE = frozenset(
     )
     for word in line.split()
 )
-_STATED = _STATE | frozenset(("to", "at", "a", "all", "by", "please", "volume", "full"))
+_NOBODY = frozenset(("overnight", "tonight", "tomorrow", "today", "later", "thanks", "everything", "nothing"))
+_STATED = _STATE | _NOBODY | frozenset(("to", "at", "a", "all", "by", "please", "volume", "full"))
 
 
 def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: PartNames) -> Thing:
@@ -320,7 +322,7 @@ def _named(found: re.Match[str], thing: Thing) -> str:
     """Before somebody's name: "the heater, ravi is away"."""
     words = [found["who"]]
     before = found["before"]
-    if found["who"] in _STATED or thing(words, 0) or thing([before, *words], 0) > 1:
+    if found["who"] in _STATED | _NUMBERS or thing(words, 0) or thing([before, *words], 0) > 1:
         return found[0]
     if not (_ENDS.search(before) or thing([before], 0)):
         return found[0]

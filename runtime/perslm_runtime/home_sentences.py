@@ -16,7 +16,7 @@ from perslm_runtime.home_amended import anew
 from perslm_runtime.home_chain import chained
 from perslm_runtime.home_chunks import BREAK, chunk
 from perslm_runtime.home_clauses import shortened, spared, spelled_out, without_reason
-from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, corrected, halves, is_let_be
+from perslm_runtime.home_corrections import PERCENT_BEHIND, asks, halves, is_let_be
 from perslm_runtime.home_endings import with_ends
 from perslm_runtime.home_hints import hinted
 from perslm_runtime.home_idioms import plain_verbs, without_idioms
@@ -32,6 +32,7 @@ from perslm_runtime.home_questions import plain_question
 from perslm_runtime.home_refused import is_no_command, is_refused
 from perslm_runtime.home_repairs import repairs
 from perslm_runtime.home_requests import (
+    VERBS,
     asked,
     is_at_an_hour,
     is_in_state,
@@ -47,6 +48,7 @@ from perslm_runtime.home_undressed import undressed
 from perslm_runtime.home_unpunctuated import before_requests, set_apart
 from perslm_runtime.home_whole import (
     TELLING,
+    after_all,
     completed,
     is_alone,
     is_command,
@@ -68,7 +70,6 @@ from perslm_runtime.time_words import words_of
 _LONGEST_WORDS = 40
 _MOST_CALLED, _MOST_READINGS, _MOST_REPAIRED = 6, 10, 4
 _HALF = frozenset(("fragment", "yes", "no", "choose", "value_of"))
-_BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
 _WORKED = (["open"], ["close"], ["shut"], ["lock"], ["unlock"], ["turn"], ["switch"])
 _PLAYED = (["song"], ["track"], ["music"])
 _LEFT_ALONE = re.compile(
@@ -81,6 +82,7 @@ _SCENE_AROUND = re.compile(
 _AND_TELL = re.compile(
     r"^(.+\w),? and (?:then )?((?:tell me|let me know) (?:if|whether|what|which|how) .+)$", re.IGNORECASE
 )
+_SECOND = re.compile(rf"^(.+?\w),? and ((?:{VERBS}) .+)$")
 _PAUSES = re.compile(r"[,;.]+ ")
 
 
@@ -186,6 +188,9 @@ class HomeSentences:
         words_first = asks(both[0]) or both[1].endswith("'s") or " it " in f" {both[1]} "
         ways = (self._said_anew, self._corrected) if words_first else (self._corrected, self._said_anew)
         found = next(filter(None, (way(both[0], second, book) for way in ways for second in seconds)), ())
+        if not found and (two := _SECOND.match(both[0])) is not None:
+            kept, after = self.recognize(two[1], book), self._taken_back(f"{two[2]}, no, {both[1]}", book)
+            found = (*kept, *after) if kept and after else ()  # "close the blind and turn on the lamp, no, ..."
         return found if not asks(both[0]) or all(wish.name in TELLING for wish in found) else ()
 
     def _said_anew(self, first: str, second: str, book: NameBook) -> tuple[Wish, ...]:
@@ -241,24 +246,10 @@ class HomeSentences:
         if len(before) != 1 or not before[0].targets:
             return ()
         words = self._read.words(second.replace(",", " "))
-        chunked = chunk(words, self._read.known, book, self._in_part(words, book))
-        named = [target for targets in chunked.targets.values() for target in targets]
-        values = [value for one in chunked.values.values() for value in one.values()]
-        color = next(
-            (self._read.table["colors"][word] for word in words if word in self._read.table["colors"]), ""
-        )
-        marks = {*chunked.targets, *chunked.places, *(mark for one in chunked.values.values() for mark in one)}
-        rest = {
-            word
-            for word in chunked.words
-            if word not in marks and word not in self._read.fillers and word != color
-        }
+        told = chunk(words, self._read.known, book, self._in_part(words, book))
         whole = self.recognize(second, book)
-        if not named and chunked.places and not before[0].place and all(one.is_place for one in before[0].targets):
-            named = list(chunked.places.values())
-        wish = corrected(before[0], whole, named, values[0] if len(values) == 1 else None, color, " ".join(words))
-        known = bool(whole) or not rest - _BESIDE or (wish is not None and wish.name != before[0].name)
-        return (wish,) if wish is not None and known else ()
+        wish = after_all(before[0], whole, words, told, self._read.table["colors"], self._read.fillers)
+        return (wish,) if wish is not None else ()
 
     def _valued(self, spoken: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted to a percentage that is told apart: "on low, like ten percent"."""

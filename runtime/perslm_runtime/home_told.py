@@ -110,7 +110,8 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             r"turn \1 on and set it to \2",
         ),
         (
-            rf"^(?:set |make |turn |put )?((?:the |my |our )?(?:(?!dim|bring|drop|set|and|the)[\w']+ ?){{1,3}}?) "
+            rf"^(?:set |make |turn |put )?((?:the |my |our )?(?:(?!dim|bring|drop|set|and|the)[\w']+ "
+            rf"?){{1,3}}?) "
             rf"(?:at|to) ({NUMBER} percent) and (?:make it )?({SHADE})$",
             r"set \1 to \2 and make \1 \3",
         ),
@@ -122,6 +123,32 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"^(?:go |skip )?back (?:one|a (?:song|track))(?= on the|$)", "previous song"),
         (r"^skip back\b", "previous song"),
         (r"\bthat (?:flipping|ruddy|blinking|blooming|stupid|bloody|blasted|wretched|damn|daft) ", "the "),
+        (
+            rf"^((?:the |my |our )?(?:(?!make|set|turn|put|and|the)[\w']+ ?){{1,3}}?) (?:to )?({SHADE}) "
+            rf"(?:at|and) "
+            rf"({NUMBER} percent)$",
+            r"make \1 \2 and set \1 to \3",
+        ),
+        (rf"\byou (?:might|may) as well (?=(?:{VERBS})\b)", "so please "),
+        (r" and save (?:us|me|some|on|a bit)\b[^,;]*$", ""),
+        (rf"^if i am (?:ever |really )?going to [^;]+? so (?=(?:{VERBS}|can you|could you|please)\b)", ""),
+        (
+            r"\b(too (?:dark|dim|bright|cold|hot|noisy|loud)(?: in here)?) to (?:see|read|find|work|sew|"
+            r"sleep|do|cook|"
+            r"think|watch)\b[^,;]*$",
+            r"\1",
+        ),
+        (rf"\bmake (?:my|the|this) room ({SHADE})\b", r"make the lights in here \1"),
+        (
+            r"^(?:carry on|go on|continue)(?: with| playing)? the (?:film|movie|music|song|show|"
+            r"programme)$",
+            "keep playing",
+        ),
+        (
+            r"^(?:let me (?:think|see),? )?what was it(?: again)?,? (?:oh |ah )?(?:yes|yeah|right),? (?=\w)",
+            "",
+        ),
+        (r"^i wanted (?=(?:the|my|our)\b)", "i want "),
         (r"\bon (full (?:volume|brightness|power))\b", r"to \1"),
         (r"^(call .+) (?:from now on|from today(?: on)?)$", r"\1"),
         (
@@ -304,6 +331,11 @@ _GIVEN = re.compile(
     r"\bgive ((?:the )?\w+) (?:a|another) (?:run|spin|go|whirl)(?: round| around)?(?=$|"
     r"[,;.!?]| )"
 )
+_BACK_HOME = re.compile(
+    r"\b(?:get|send|put|have|tell) ((?:the )?\w+)(?: to)?(?: go)? back"
+    r"(?:,? and (?:charge|dock)| (?:to|on|in|onto) (?:his|her|its|the) (?:dock|base|charger|station|"
+    r"home))(?: to charge)?"
+)
 _CHARGING = re.compile(r"^(?:please )?(start|stop) charging (?:the |my |our )?(\w+)\b")
 _WHAT_FOR = re.compile(
     r"^(?:get|start) ([\w' ]+?) (?:to start )?(?:cleaning|hoovering|vacuuming|sweeping|mowing)(?: [^,;]*)?$"
@@ -335,6 +367,9 @@ def as_told(spoken: str, book: NameBook) -> str:
     if robots:
         for form in (_SENT, _GIVEN, _BETTER):
             spoken = form.sub(lambda found: _started(found, book), spoken)
+    spoken = _BACK_HOME.sub(
+        lambda found: f"send {found[1]} home" if _sent(found[1], book) not in ("", "it") else found[0], spoken
+    )
     if (found := _CHARGING.match(spoken)) is not None and book.find([found[2], "charger"], 0, (Kind.DEVICE,)):
         rest = spoken[found.end() :]
         return f"turn {'on' if found[1] == 'start' else 'off'} the {found[2]} charger{rest}"

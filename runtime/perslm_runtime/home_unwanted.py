@@ -48,7 +48,13 @@ _LEFT_SO = re.compile(
     r"(?:i am|we are|he is|she is|they are|i have not|we have not)\b"
 )
 """What is to stay as it is, for somebody needs it so: "leave the garage door open, I'm still shovelling"."""
-_FOR_NOW = re.compile(r"^(?:keep|leave) [^,;]+ (?:on|off|open|closed|shut|up|down) for now[.!]*$")
+_FOR_NOW = re.compile(r"^(?:keep|leave) [^,;]+ (?:on|off|open|closed|shut|up|down) for now(?:[.!]*$|,)")
+_CHORE = re.compile(
+    r"^(?:\w+,? )?(?:(?:can|could|will|would) you )?(?:please )?(?:take|put|bring) (?:out )?the (?:bins?|"
+    r"rubbish|trash|"
+    r"recycling|dogs?|kids|washing)(?: out| in)?(?: please)?[.!]*$"
+)
+""" "Can you take the bins out", said to somebody else."""
 _DONE_THEN = re.compile(
     r"\b(?:last night|yesterday|earlier|this morning)\b[^,;]* so (?!please|can|could|you|i|we|let|just|will|"
     r"would)"
@@ -70,6 +76,7 @@ def is_unwanted(spoken: str) -> bool:
     if (
         _LEFT_SO.match(plain)
         or _FOR_NOW.match(plain)
+        or _CHORE.match(plain)
         or _DONE_THEN.search(plain)
         or _TAKEN_BACK.search(plain)
         or (_UNWANTED.search(plain) and not _ASKS_ON.search(plain))

@@ -7,10 +7,11 @@ of the study's lights. Pure; knows no device but by its id and domain.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_chunks import Chunked
+from perslm_runtime.home_corrections import corrected
 from perslm_runtime.home_wish import Target, Wish
 
 _NO_WHOLE = frozenset(
@@ -106,6 +107,33 @@ def _all_there(wish: Wish, where: Target) -> Wish:
     said = wish.targets and all(_is_it_all(target) and not target.placed for target in wish.targets)
     there = (replace(one, areas=where.areas, floors=where.floors) for one in wish.targets)
     return replace(wish, targets=tuple(there)) if said else wish
+
+
+_BESIDE = frozenset(("to", "on", "in", "at", "one", "it", "that", "make", "percent", "degrees"))
+
+
+def after_all(
+    before: Wish,
+    whole: Sequence[Wish],
+    words: Sequence[str],
+    told: Chunked,
+    colors: Mapping[str, str],
+    fillers: Container[str],
+) -> Wish | None:
+    """What is wanted in place of a wish, where somebody takes back a part of it; None where it is not understood.
+
+    `words` and `told` are what was said instead, `whole` the wishes of it where it is a sentence by itself.
+    """
+    named = [target for targets in told.targets.values() for target in targets]
+    values = [value for one in told.values.values() for value in one.values()]
+    color = next((colors[word] for word in words if word in colors), "")
+    marks = {*told.targets, *told.places, *(mark for one in told.values.values() for mark in one)}
+    rest = {word for word in told.words if word not in marks and word not in fillers and word != color}
+    if not named and told.places and not before.place and all(one.is_place for one in before.targets):
+        named = list(told.places.values())
+    wish = corrected(before, whole, named, values[0] if len(values) == 1 else None, color, " ".join(words))
+    known = bool(whole) or not rest - _BESIDE or (wish is not None and wish.name != before.name)
+    return wish if known else None
 
 
 def completed(found: tuple[Wish, ...], told: Chunked) -> tuple[Wish, ...]:
