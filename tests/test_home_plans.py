@@ -75,6 +75,23 @@ async def test_a_command_waits_for_the_wall_clock_in_the_room_where_it_was_said(
         assert here.house.topics() == ["c/set", "d/set"]
 
 
+async def test_what_is_wanted_now_is_done_and_what_is_wanted_later_planned(tmp_path: Path) -> None:
+    async with room(tmp_path) as here:
+        await here.say("turn on the radio")
+        here.house.topics()
+        answered = await here.ask("turn the kettle on now and the radio off in half an hour")
+        assert answered is not None
+        assert answered.text == "The kettle is on. I will turn off the radio at 8:40 PM."
+        assert [one.outcome for one in answered.done] == ["done", "planned"]
+        assert here.house.topics() == ["e/set"]
+        assert await here.say("turn the kettle off right now and the radio in ten minutes") == (
+            "The kettle is off. I will turn off the radio at 8:20 PM."
+        )
+        assert await here.say("kettle on and in ten minutes turn the kettle off too") == (
+            "The kettle is on. I will turn off the kettle at 8:20 PM."
+        )
+
+
 async def test_it_is_what_was_spoken_of_when_it_was_planned(tmp_path: Path) -> None:
     async with room(tmp_path) as here:
         await here.say("turn on the radio")

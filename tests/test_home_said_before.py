@@ -22,6 +22,7 @@ def _device(name: str, area: str, domain: str = "light") -> Device:
 DESK, FLOOR = _device("Desk Lamp", "Study"), _device("Floor Lamp", "Study")
 ANNS, BENS = _device("Ann's Lamp", "Bedroom"), _device("Ben's Lamp", "Ben's Room")
 HEATER, BENS_HEATER = _device("Study Heater", "Study", "climate"), _device("Ben's Heater", "Ben's Room", "climate")
+RADIO = _device("Study Radio", "Study", "media_player")
 BLIND, ROBOT = _device("Study Blind", "Study", "cover"), _device("Dusty", "Hall", "vacuum")
 HOUSE = (DESK, FLOOR, ANNS, BENS, HEATER, BENS_HEATER, BLIND, ROBOT)
 
@@ -45,6 +46,25 @@ HOUSE = (DESK, FLOOR, ANNS, BENS, HEATER, BENS_HEATER, BLIND, ROBOT)
         ("set_color", DESK, "Same colour for the floor lamp", "and the floor lamp too"),
         ("close", BLIND, "Stop there, that's plenty", "stop study blind"),
         ("start", ROBOT, "can you find him", "can you find dusty"),
+        ("turn_on", DESK, "No, off", "turn off desk lamp"),
+        ("turn_on", DESK, "Warm white please", "make desk lamp warm white"),
+        ("set_color", DESK, "No, I don't like it, do green", "make desk lamp green"),
+        (
+            "turn_on",
+            DESK,
+            "Turn it off again I meant the floor lamp",
+            "turn off desk lamp and turn on the floor lamp",
+        ),
+        ("turn_on", DESK, "and now the floor one", "and floor lamp too"),
+        ("turn_on", ANNS, "And do Ben's", "and ben's lamp too"),
+        ("turn_on", DESK, "Not that one the floor lamp", "no the floor lamp"),
+        ("turn_on", DESK, "Sorry I meant switch it off", "switch it off"),
+        ("set_brightness", DESK, "Fifteen not fifty", "set desk lamp to fifteen percent"),
+        ("set_temperature", HEATER, "Sorry nineteen I mean", "set study heater to nineteen degrees"),
+        ("set_temperature", HEATER, "Not that high make it 21", "set study heater to 21 degrees"),
+        ("setpoint", HEATER, "Down one degree", "turn study heater down by one degree"),
+        ("open", BLIND, "Only half way", "open study blind halfway"),
+        ("turn_on", RADIO, "Louder", "turn study radio up"),
     ],
 )
 def test_what_is_left_to_before_is_said_out(before: str, it: Device, said: str, whole: str) -> None:
@@ -61,12 +81,19 @@ def test_what_is_left_to_before_is_said_out(before: str, it: Device, said: str, 
         ("turn_on", "No."),
         ("turn_on", "Off again"),  # which may be told of somebody
         ("turn_on", "What a day it was!"),
+        ("turn_on", "A bit more"),  # of what, nobody said
+        ("turn_on", "Louder"),  # which no lamp can be
     ],
 )
 def test_what_takes_nothing_from_before_stays_as_it_is(before: str, said: str) -> None:
     whole = said_out(said, Wish(before), (DESK,), HOUSE, "Ben's Room")
     assert "desk lamp" not in whole
     assert "ben's" not in whole
+
+
+def test_a_bit_more_is_the_same_once_more() -> None:
+    for word, whole in (("up", "make desk lamp brighter"), ("down", "make desk lamp dimmer")):
+        assert said_out("a bit more please", Wish("change_brightness", word=word), (DESK,), HOUSE, "") == whole
 
 
 def test_of_two_that_may_be_the_other_one_none_is_guessed() -> None:

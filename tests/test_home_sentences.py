@@ -405,3 +405,37 @@ def test_a_word_that_no_sentence_has_fits_only_where_any_word_does() -> None:
         assert both[0] == both[1], text
         found += len(both[0])
     assert found >= 7
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("reading lamp on and the kitchen lamp to fifty", [("turn_on", "rl", None), ("set_brightness", "kl", 50)]),
+        (
+            "big tv off christmas tree on reading lamp off",
+            [("turn_off", "tv", None), ("turn_on", "ct", None), ("turn_off", "rl", None)],
+        ),
+        (
+            "turn on the reading lamp and turn off the kitchen lamp no the christmas tree",
+            [("turn_on", "rl", None), ("turn_off", "ct", None)],
+        ),
+        (
+            "turn on the reading lamp and tell me if the kitchen lamp is on",
+            [("turn_on", "rl", None), ("is_state", "kl", None)],
+        ),
+        ("set the reading lamp to fifty er sixty percent", [("set_brightness", "rl", 60)]),
+        ("turn off the christmas tree and we will say no more about it", [("turn_off", "ct", None)]),
+        ("how do i do this um turn the reading lamp off please", [("turn_off", "rl", None)]),
+        ("the power bill was shocking so turn the big tv off and see how we go", [("turn_off", "tv", None)]),
+        ("reading lamp full whack", [("set_brightness", "rl", 100)]),
+        ("turn off the reading lamp no leave it on", []),
+        ("the lamp was off last night so pete put the big tv on", []),
+        ("leave the big tv on for now ann is watching", []),
+        ("can you take the bins out please", []),
+    ],
+)
+def test_loose_speech_is_read_thing_by_thing_and_clause_by_clause(
+    said: str, wanted: list[tuple[str, str, int | None]], english: HomeSentences, book: NameBook
+) -> None:
+    found = english.recognize(said, book)
+    assert [(one.name, one.targets[0].ids[0], one.number) for one in found] == wanted

@@ -19,12 +19,21 @@ _BEFORE = re.compile(
     r"the other)\b|"
     rf"(?:on|off)(?: again)?$|{NUMBER}(?: percent| degrees)?$|{SHADE}$|(?:(?:half ?way|half)$))|^(?=not "
     rf"that one\b)|"
-    rf"^(?:(?:oh )?not (?:that|so) much[ ,]+)?(?:only|just) (?=half(?: ?way)?$)"
+    rf"^(?:(?:oh )?not (?:that|so) much[ ,]+)?(?:only|just) (?=half(?: ?way)?$)|"
+    r"^(?:oh )?not (?:that|so|quite so) \w+[ ,]+(?=make (?:it|that)|only|just)"
 )
 _MEANT = re.compile(
     r"^(?:(?:i (?:meant|mean|said)|make (?:it|that)(?! one\b)|just|do|try|(?:i|we) do not like (?:it|that|this))"
     r"[ ,]+)+(?:to )?"
 )
+_MEANT_BEHIND = re.compile(r"^(?:no|sorry|oh no)[ ,]+((?:the|my|our) [\w' ]+?),? i (?:mean|meant)$")
+_MORE = re.compile(r"^(?:and )?(?:(?:a (?:bit|little|touch)|some) )?more$")
+_LOUDER = re.compile(r"^(?:(?:a )?(?:bit|little|touch) )?(louder|quieter|softer)$")
+_WAYS = {
+    "change_brightness": ("make {} brighter", "make {} dimmer"),
+    "change_volume": ("turn {} up", "turn {} down"),
+    "change_temperature": ("make {} warmer", "make {} cooler"),
+}
 _I_MEAN = re.compile(r",? i (?:mean|meant)$")
 _NOT_SO = re.compile(rf"(?<=\w),? not (?:mine|hers|his|that one|{NUMBER}|the [\w']+(?: \w+)?|\w+'s(?: \w+)?)$")
 _OFF_AGAIN = re.compile(
@@ -102,6 +111,7 @@ def _stopped(said: str, before: Wish, it: Sequence[Device]) -> str | None:
 
 def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[Device], area: str) -> str | None:
     """Things that are pointed at by their names, and values as what was set."""
+    said = _MEANT_BEHIND.sub(r"no i meant \1", said)
     whole, said = said, _NOT_SO.sub("", _I_MEAN.sub("", said))
     taken_back = _BEFORE.match(said) is not None or _NOT_SO.search(whole) is not None
     bare = _LEFT_BEHIND.sub("", _LEFT.sub("", _BEFORE.sub("", said)))
@@ -116,7 +126,9 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
         if _NUMBER.match(meant) and not all(device.domain == "light" for device in it):
             return None  # "no, make it seventy" of a lock
     state = _STATE.match(bare) if taken_back else None
-    short = f"turn {state[1]} {_all(it)}" if state is not None else _short(bare, it, area)
+    short = (
+        f"turn {state[1]} {_all(it)}" if state is not None else _short(bare, it, area) or _more(bare, before, it)
+    )
     if (whole_of_it := short or _also(bare, it, devices, area)) is not None:
         return whole_of_it
     named = _with_names(meant, it, devices, area)
@@ -124,6 +136,17 @@ def _pointed(said: str, before: Wish, it: Sequence[Device], devices: Sequence[De
         return f"no {named}"
     left = meant if taken_back and _WORKS_IT.match(meant) else bare  # "sorry, I meant lock it"
     return named if named != meant else re.sub(r"\b(?:that|this) one\b", "it", left)
+
+
+def _more(bare: str, before: Wish, it: Sequence[Device]) -> str | None:
+    """The same once more: "a bit more", and of what plays "louder"."""
+    plain = _PLEASE.sub("", bare)
+    if _MORE.match(plain) and before.name in _WAYS and before.word in ("up", "down"):
+        return _WAYS[before.name][before.word == "down"].format(_all(it))
+    found = _LOUDER.match(plain)
+    if found is None or not all(device.domain == "media_player" for device in it):
+        return None
+    return f"turn {_all(it)} {'up' if found[1] == 'louder' else 'down'}"
 
 
 def _also(bare: str, it: Sequence[Device], devices: Sequence[Device], area: str) -> str | None:

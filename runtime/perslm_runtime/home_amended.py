@@ -26,7 +26,7 @@ _PLACE = re.compile(
 _IT = re.compile(r"\b(?:it|that|them|those|this)\b")
 _OWNER = re.compile(r"^(?:only |just )?((?:\w+'s)|mine|hers|his|theirs|ours)$")
 _WHOLLY = re.compile(
-    r"^(?:all the way|fully|completely|right (?:up|down)|the whole way)(?: (?:open|up|down|closed))?$"
+    r"^(?:all the way|fully|completely|right (?:up|down)|the whole way)(?: (?:open|up|down|closed|out|in))?$"
 )
 _PARTLY = re.compile(rf" (?:to )?(?:half ?way|half|a (?:bit|little|quarter|third)|{_NUMBER.pattern} percent)\b")
 _LITTLE = re.compile(r" (?:a (?:crack|bit|little|touch)|slightly|half ?way|wide)\b")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perslm_runtime.home_patterns import SHADE
+from perslm_runtime.home_requests import VERBS
 from perslm_runtime.home_wish import Target, Wish
 
 _MARK = (
@@ -78,7 +79,7 @@ def halves(spoken: str) -> tuple[str, str] | None:
     after = re.sub(r"^(?:just|only|better) ", "", re.sub(r",? i (?:mean|meant)$", "", after.rstrip(" .!?")))
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     after = re.sub(r",? not (?:ours|mine|hers|his|theirs|that one|the other one)$", "", after)
-    after = re.sub(r"^do not \w+ (?:it|that|them),? (?:just|but|only) ", "", after)
+    after = re.sub(rf"^do not \w+ (?:it|that|them),? (?:just |but |only )*(?=(?:{VERBS})\b)", "", after)
     after = re.sub(r"^(?:leave|keep) (?:the |my |our |\w+'s )[^,;]+[,;] ?(?=\w)", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 

@@ -34,7 +34,7 @@ _BAR_THAT = re.compile(
 )
 _SAME = re.compile(r"\b([a-z]+ (?:it|them|that))(?: \1)+\b")
 _RIGHT = re.compile(
-    r"(?<!the )(?<!my )(?<!all )\bright (?=(?:blind|curtain|lamp|light|shutter|door|window|"
+    r"(?<!the )(?<!my )(?<!all )\bright (?=(?:\w+ )?(?:blind|curtain|lamp|light|shutter|door|window|"
     r"speaker)s?\b)"
 )
 _CEILING = re.compile(r"\bceiling (fan|light)(?=s?\b)")
@@ -85,13 +85,14 @@ _ENDINGS = tuple(
         (r"\ball the way (up|down) to (?=\w)", r"\1 to "),
         (r"\bput ((?:the |my )?(?:[\w']+ )*?[\w']+) on volume (?:to )?(?=\w)", r"set the volume of \1 to "),
         (r"\bput it on (?=\d|(?:\w+ty|ten|\w+teen)\b)", "set it to "),
-        (r"^(?:from now on )?((?:my|the|our) [\w']+(?: \w+)?) is called (\w+)$", r"call \1 \2"),
+        (r"^(?:from now on )?((?:my|the|our) [\w']+(?: \w+)?) (?:is|are) called (\w+)$", r"call \1 \2"),
         (r"\balarm (?:for|to|on) (?:the )?night ?time\b", "alarm to night"),
         (r"\bnext (?:story|episode|chapter)\b", "next track"),
+        (r"\b(next|previous|last) (?:station|channel)\b", r"\1 track"),
         (r"^lock up for (?:the night|tonight|bed)$", "lock up"),
         (
-            r"\b(?:get|have|set) ((?!rid\b)[^,]+?) (?:spinning|going|running|blowing|warming(?: up)?|"
-            r"heating(?: up)?|"
+            r"\b(?:get|have|set) ((?!rid\b)[^,]+?) (?:spinning|going|running|blowing|warm(?:ing|ed)(?: up)?|"
+            r"heat(?:ing|ed)(?: up)?|"
             r"brewing|boiling)(?= in the| in my|$)",
             r"turn on \1",
         ),

@@ -34,7 +34,10 @@ _PRAISED = re.compile(
 )
 
 
-_ASKS_BEHIND = re.compile(r" so (?:please|can you|could you|would you|will you) ")
+_ASKS_BEHIND = re.compile(
+    r" so (?:please|can you|could you|would you|will you|(?:turn|switch|put|set|make|"
+    r"open|close|shut) (?:the|my|our)) "
+)
 
 
 def plain_verbs(spoken: str) -> str:

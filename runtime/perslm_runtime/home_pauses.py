@@ -75,7 +75,7 @@ _JOINT = (
     r"suppose|"
     r"reckon|say|says|said|tell|told|wonder|wish|sure|swear|bet|believe|see|saw|heard|hear|feel|feels|looks|"
     r"can|could|would|will|should|shall|may|might|must|do|did|does|have|has|had|are|am|is|was|were|not|"
-    r"everything|anything|something|nothing|all|thing|one|way|time|the|a|an|my|our|his|her|their|your|this|"
+    r"everything|anything|something|nothing|all|thing|one|way|time|case|the|a|an|my|our|his|her|their|your|this|"
     r"these|those|"
     r"of|to|for|in|at|by|with|from|about|into|onto|let|make|want|wants|need|needs|please|just|oh|well|right|"
     r"okay|ok|"
@@ -88,8 +88,8 @@ _BE = (
 )
 _PERSON = (
     rf"(?:i|we|he|she|they|(?:somebody|someone|nobody|no one|everybody|everyone) {_BE}|"
-    r"you (?:are|were|have|know|will)|(?:next door|the neighbou?rs|people|anyone|anybody) "
-    r"(?:can|could|are|is|will|have|has|keeps?)\b)"
+    r"you (?:are|were|have|know|will)|(?:next door|the neighbou?rs|people|anyone|anybody|something) "
+    r"(?:can|could|are|is|will|have|has|keeps?|smells)\b)"
 )
 _AFTER_THERE = (
     r"(?:there (?:is|are|was|were)|it (?:is|has|was|will|does|did|looks|feels|gets|got|smells|"
@@ -148,7 +148,8 @@ _OBJECT = r"(?:the|my|our|off|on|up|down|it|that|them|all|both|every|everything|
 _ASKS = (
     rf"(?:(?:just |please |then )*(?!play on\b){_VERB} {_OBJECT}\b|(?:can|could|would|will) (?:you|somebody|"
     rf"someone|we) (?=\w)|"
-    r"please (?!and\b)\w+|let us (?:have|get|turn|put|switch|do|start|set)\b|may i have\b|(?:i|we) (?:would "
+    r"please (?!(?:and|in|dear|love|darling|pet|mate|sweetheart|then|now)\b)\w+|let us (?:have|get|turn|put|"
+    r"switch|do|start|set)\b|may i have\b|(?:i|we) (?:would "
     r"like|"
     r"want|need) (?:the|my|our|[\w']+'s)\b)"
 )
@@ -215,7 +216,9 @@ _STATE = frozenset(
     )
     for word in line.split()
 )
-_NOBODY = frozenset(("overnight", "tonight", "tomorrow", "today", "later", "thanks", "everything", "nothing"))
+_NOBODY = frozenset(
+    ("auto", "mute", "overnight", "tonight", "tomorrow", "today", "later", "thanks", "everything", "nothing")
+)
 _STATED = _STATE | _NOBODY | frozenset(("to", "at", "a", "all", "by", "please", "volume", "full"))
 
 
@@ -270,6 +273,7 @@ def _paused(plain: str, thing: Thing) -> str:
 
 def _corrections(plain: str) -> str:
     """With what takes something back between commas: "to fifty, no, forty"."""
+    plain = re.sub(r" or no (?=\w)", " no ", plain)
     plain = _ONLY.sub(r" because \1", _HALTING.sub(r"\1, no, ", _DID_I.sub(" ", plain)))
     at, made = 0, ""
     for found in _TAKEN_BACK.finditer(plain):
@@ -330,7 +334,7 @@ def _named(found: re.Match[str], thing: Thing) -> str:
     if "'s" in rest and not re.match(
         r"(?:in|at|so|too|here|there|all|not|still|only|just|asleep|up|down|out|gone|\w+ing|\w+ed|been|got|"
         r"left|lost|awake|back|home|"
-        r"late|away|over|done|finished|ready)\b",
+        r"late|away|over|done|finished|ready|outside|upstairs|downstairs)\b",
         found.string[found.end() :],
     ):
         return found[0]

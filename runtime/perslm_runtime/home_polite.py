@@ -59,6 +59,8 @@ _CONTRACTIONS = (
         " is ",
     ),
     (re.compile(r"\bgonna\b"), "going to"),
+    (re.compile(r"\bmister\b"), "mr"),
+    (re.compile(r"\bmissus\b"), "mrs"),
     (re.compile(r"\b(where|what|who|how) (?:on earth|the (?:hell|heck|devil)|in the world)\b"), r"\1"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\blet is\b"), "let us"),

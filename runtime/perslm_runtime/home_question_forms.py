@@ -297,6 +297,16 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r" (?:set )?(?:to|at|on)$",
             r"what is \1 set to",
         ),
+        (
+            rf"^(?:what|which) (\w+) (?:have|has) (?:we|you|i|they) got ({S})({PLACED})?$",
+            r"which \1 are \2\3",
+        ),
+        (
+            r"^what temperature is ((?:the |my |our |\w+'s )?[\w ]*(?:heater|heating|radiator|thermostat|"
+            r"conditioner)) "
+            r"(?:set )?(?:at|to|on)$",
+            r"what is \1 set to",
+        ),
         (r"^(is|are) (.+?) still playing$", r"\1 \2 playing"),
         (
             r"^how far (?:out|along|across|in|down|up) (is|are) (?:the |my |our )?([\w' ]+)$",

@@ -133,10 +133,32 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r" and save (?:us|me|some|on|a bit)\b[^,;]*$", ""),
         (rf"^if i am (?:ever |really )?going to [^;]+? so (?=(?:{VERBS}|can you|could you|please)\b)", ""),
         (
-            r"\b(too (?:dark|dim|bright|cold|hot|noisy|loud)(?: in here)?) to (?:see|read|find|work|sew|"
-            r"sleep|do|cook|"
-            r"think|watch)\b[^,;]*$",
-            r"\1",
+            r"^(?:give|get) (?:us|me) (?:a bit|a little|some) more light(?= in here\b|"
+            r"$)",
+            "make the lights brighter",
+        ),
+        (
+            r"\b(?:on |at |to )?full (?:whack|tilt|pelt|beam|blast(?= (?:a|one) hundred))"
+            r"(?: (?:at )?(?:(?:a|one) hundred|100) percent)?\b",
+            "to 100 percent",
+        ),
+        (
+            r"\b((?:all|every|everything)\b[^,]*?) but leave ((?:the |my |our )?[\w' ]+?)(?: alone| be| on)?$",
+            r"\1 except \2",
+        ),
+        (rf"\bso if you (?:could|would|can) (?:just |please )?(?=(?:{VERBS})\b)", "so could you "),
+        (
+            r",? (?:have|has|did|is|are|was|do|does) not (?:i|we|you|he|she|they|it)(?= just\b| so\b| "
+            r"please\b)",
+            ",",
+        ),
+        (r" and no more \w+$", ""),
+        (r"(?<=\w) first(?= please$|$)", ""),
+        (
+            r"\b(too (?:dark|dim|bright|cold|hot|noisy|loud)(?: in here)?) to (?!be\b|the\b)\w+(?:(?! in "
+            r"here)[^,;])*?"
+            r"( in here)?$",
+            r"\1\2",
         ),
         (rf"\bmake (?:my|the|this) room ({SHADE})\b", r"make the lights in here \1"),
         (
@@ -145,7 +167,8 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "keep playing",
         ),
         (
-            r"^(?:let me (?:think|see),? )?what was it(?: again)?,? (?:oh |ah )?(?:yes|yeah|right),? (?=\w)",
+            r"^(?:let me (?:think|see),? )?what was (?:it(?: again)?|i (?:going|about) to say),? (?:oh |ah "
+            r")?(?:yes|yeah|right),? (?=\w)",
             "",
         ),
         (r"^i wanted (?=(?:the|my|our)\b)", "i want "),
@@ -295,7 +318,7 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         ),
         (
             r",? (?:that|it|this)(?: would|'d) be (?:grand|great|lovely|brilliant|perfect|ideal|super|smashing|"
-            r"nice|fab|amazing)"
+            r"nice|fab|marvellous|wonderful|amazing)"
             r"(?: thanks| cheers| thank you)?[.!]*$",
             "",
         ),
@@ -347,6 +370,8 @@ _ROBOT_WORDS = frozenset(("hoover", "vacuum", "robot", "mower", "cleaner"))
 def as_told(spoken: str, book: NameBook) -> str:
     """The sentence (in lower case, written out) without how it came to be said."""
     spoken = _FALSE_START.sub("", spoken)
+    if "white noise" in spoken and book.find(["white", "noise"], 0, (Kind.DEVICE,)):
+        spoken = spoken.replace("white noise", "whitenoise")  # which is no music there; names have no spaces
     spoken = _WANTS_YOU.sub("could you ", spoken)
     for pattern, instead in _ASIDES:
         spoken = pattern.sub(instead, spoken)

@@ -55,6 +55,9 @@ _BEHIND = re.compile(
     r"bye(?:[- ]bye)*|and god bless(?: you)?|god bless(?: you)?|chop(?: chop)?|quick smart|pronto|there's a pet)"
     r"|(?<!from)(?<!by)(?<!until)(?<!for)(?<!till)\s+(?:right )?now"
     r"|\s+(?:at the moment|at present|currently|just now|bruv|bruh|mate|beta|lads|pal|buddy|bud|yeah|innit|ta)"
+    r"|(?<! for)(?<! to)(?<! the)(?<! my)(?<! our)(?<! and)(?<! of)(?<! with)(?<! is)(?<! by)(?<! in)(?<! "
+    r"it)(?<!'s)"
+    r"\s+(?:boys|girls|everyone|everybody|folks|team|grandma|granny|grandad|grandpa|mum|mom|guys|troops)"
     r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|man|dude|folks|guys|"
     r"will you|would you|could you|can you|"
     r"do you know|you know|yeah|ok(?:ay)?|alright|all right|for me|now|right))\s*(?P<end>[.?!]*)\s*$",
