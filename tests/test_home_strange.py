@@ -89,3 +89,8 @@ async def test_without_any_home_nothing_is_switched_and_talk_goes_on() -> None:
         assert asked is not None
         assert asked.done[0].intent.slots == {"target": "front door"}
         assert await NoHome(lane)(Ask("how far is the moon")) is None
+        for said in ("turn off the lamp in half an hour", "turn off the kettle in ten minutes"):
+            later = await NoHome(lane)(Ask(said))
+            assert later is not None, said
+            assert later.text.startswith("I work no devices here: "), said
+        assert await NoHome(lane)(Ask("see you in half an hour")) is None

@@ -31,11 +31,12 @@ class NoHome:
         """Say that no device is worked here, where one is meant."""
         try:
             wishes = await self.recognizer.call(engine_calls.wishes, ask.text, "no home", ())
+            later = await self.recognizer.call(engine_calls.later, ask.text)
             said = await self.recognizer.call(engine_calls.strange, ask.text, "no home", ())
         except PersLMError:
             return None
         named = next((target.said for wish in wishes for target in wish.targets if target.noun), "")
-        if not (said or named):
+        if not (said or named or later is not None):
             return None
-        intent = Intent("not_here", {"target": said or named})
+        intent = Intent("not_here", {"target": said or named or (later.command if later is not None else "")})
         return Answered(intent, f"I work no devices here: {self.why}.", (Done(intent, (), "nothing"),))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from perslm_runtime.home_amended import anew
@@ -427,7 +428,9 @@ class HomeSentences:
         """The thing or room that it is about and that nothing of the home is; "" where there is none."""
         self._read.forget()
         text = self._undressed(text, book)
-        for words in self._read.readings(self._spoken(asked(text) or text, book)):
+        spoken = self._spoken(asked(text) or text, book)
+        untimed = (later.command for later, _ in timed(paused(spoken), BREAK))  # "the kettle in half an hour"
+        for words in chain.from_iterable(map(self._read.readings, (spoken, *untimed))):
             for hits, switched in self._strangers.readings(words, book):
                 found = self._read.parts(words, book, hits) or self._read.parts(words, book, hits, loose=True)
                 if is_about(found, switched=switched):

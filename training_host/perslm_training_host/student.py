@@ -22,7 +22,10 @@ from perslm_training_host.console import command_group, note, put, put_json, put
 _Base = Annotated[Path, typer.Argument(help="The model to teach: a GGUF file.")]
 _Folder = Annotated[Path, typer.Argument(help="The folder of the student: begun here, or gone on with.")]
 _ASKED: dict[str, tuple[Any, Any]] = {
-    "device": (str, typer.Option(help="cpu (an hour on two cores that have bfloat16) or cuda (minutes on a large GPU).")),
+    "device": (
+        str,
+        typer.Option(help="cpu (an hour on two cores that have bfloat16) or cuda (minutes on a large GPU)."),
+    ),
     "steps": (int, typer.Option(help="Steps at full precision; the recipe of the device by default.")),
     "grid_steps": (int, typer.Option(help="Steps through the grid of the 4-bit file.")),
     "rate": (float, typer.Option(help="The highest learning rate at full precision.")),
