@@ -172,6 +172,21 @@ def acts_of(wish: Wish, home: Home, where: Where) -> tuple[Act, ...]:
     return tuple(Act(action, tuple(ids)) for action, ids in by_action.items())
 
 
+def acts_beside(wish: Wish, home: Home, where: Where, beside: str) -> tuple[Act, ...]:
+    """What is to be done; of several that fit that one in the room `beside`, of what else is wanted.
+
+    Raises as `acts_of` does.
+    """
+    try:
+        return acts_of(wish, home, where)
+    except UnclearError:
+        if not beside:
+            raise
+        with suppress(UnclearError, NothingError):
+            return acts_of(wish, home, replace(where, area=beside))
+        raise
+
+
 def room_of(wishes: Sequence[Wish], home: Home) -> str:
     """The one room in which what several wishes name is; "" where there is not exactly one."""
     targets = [target for wish in wishes for target in wish.targets] if len(wishes) > 1 else []

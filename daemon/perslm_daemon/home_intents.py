@@ -17,7 +17,7 @@ from typing import Any
 
 from perslm_daemon import engine_calls
 from perslm_daemon.home import Home
-from perslm_daemon.home_acts import acts_of, room_of
+from perslm_daemon.home_acts import acts_beside, acts_of, room_of
 from perslm_daemon.home_answers import QUESTIONS, answer, value_wish
 from perslm_daemon.home_book import entries_of
 from perslm_daemon.home_command import Grant
@@ -231,7 +231,7 @@ class HomeIntents:
                 return await self._named(wish, ask, where)
             if wish.name in QUESTIONS:
                 return self._answered(wish, where, talk)
-            return await self._act(wish, self._acts(wish, where, beside), ask, talk)
+            return await self._act(wish, acts_beside(wish, self.home, where, beside), ask, talk)
         except UnclearError as error:
             if error.options:
                 talk.choice, talk.at = (wish, error.options), time.monotonic()
@@ -243,17 +243,6 @@ class HomeIntents:
         except PersLMError as error:
             outcome, said = "failed", str(error)
         return _Told(said, Done(intent_of(wish), (), outcome))
-
-    def _acts(self, wish: Wish, where: Where, beside: str) -> tuple[Act, ...]:
-        """What is to be done; of several that fit that one in the room of what else is wanted."""
-        try:
-            return acts_of(wish, self.home, where)
-        except UnclearError:
-            if not beside:
-                raise
-            with suppress(UnclearError, NothingError):
-                return acts_of(wish, self.home, replace(where, area=beside))
-            raise
 
     def _answered(self, wish: Wish, where: Where, talk: Talk) -> _Told:
         asked = value_wish(wish, self.home) if wish.name == "value_of" else wish

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from perslm_daemon import engine_calls, home_command, schedule_words
 from perslm_daemon.bulletin import Bulletin
 from perslm_daemon.home import Home
-from perslm_daemon.home_acts import acts_of, room_of
+from perslm_daemon.home_acts import acts_beside, room_of
 from perslm_daemon.home_book import entries_of
 from perslm_daemon.home_command import Grant
 from perslm_daemon.home_device import Device, Happened, Outcome
@@ -190,15 +190,7 @@ class Plans:
         wishes = going_on(wishes, command, talk, self._home)
         where = Where(errand.area or None, errand.it)
         beside = room_of(wishes, self._home)
-        return [_Meant(wish, self._acts(wish, where, beside)) for wish in wishes]
-
-    def _acts(self, wish: Wish, where: Where, beside: str) -> tuple[Act, ...]:
-        try:
-            return acts_of(wish, self._home, where)
-        except UnclearError:
-            if not beside:
-                raise
-            return acts_of(wish, self._home, Where(beside, where.it))
+        return [_Meant(wish, acts_beside(wish, self._home, where, beside)) for wish in wishes]
 
     def _risky(self, act: Act) -> tuple[str, ...]:
         return tuple(id_ for id_ in act.devices if self._home.asks_first(id_, act.action.verb))

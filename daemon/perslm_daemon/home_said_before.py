@@ -29,6 +29,7 @@ _MEANT = re.compile(
 _MEANT_BEHIND = re.compile(r"^(?:no|sorry|oh no)[ ,]+((?:the|my|our) [\w' ]+?),? i (?:mean|meant)$")
 _MORE = re.compile(r"^(?:and )?(?:(?:a (?:bit|little|touch)|some) )?more$")
 _LOUDER = re.compile(r"^(?:(?:a )?(?:bit|little|touch) )?(louder|quieter|softer)$")
+_PLAY_ON = re.compile(r"^(?:keep|carry on|go on) playing$")
 _WAYS = {
     "change_brightness": ("make {} brighter", "make {} dimmer"),
     "change_volume": ("turn {} up", "turn {} down"),
@@ -144,8 +145,10 @@ def _more(bare: str, before: Wish, it: Sequence[Device]) -> str | None:
     if _MORE.match(plain) and before.name in _WAYS and before.word in ("up", "down"):
         return _WAYS[before.name][before.word == "down"].format(_all(it))
     found = _LOUDER.match(plain)
-    if found is None or not all(device.domain == "media_player" for device in it):
+    if not all(device.domain == "media_player" for device in it):
         return None
+    if found is None:
+        return f"play {_all(it)}" if _PLAY_ON.match(plain) else None
     return f"turn {_all(it)} {'up' if found[1] == 'louder' else 'down'}"
 
 

@@ -18,12 +18,15 @@ from perslm_runtime.home_requests import VERBS
 _MARKS = re.compile(r"[,;.!?]\s")
 
 # Somebody takes back what was said.
-_FILL = r"(?:oh|uh|um|er|erm|eh|hmm|ah|actually|sorry|wait|oops|whoops|okay|ok|right|well|ugh|hang on|hold on)"
+_FILL = (
+    r"(?:oh shoot|oh shucks|oh darn|shoot|oh|uh|um|er|erm|eh|hmm|ah|actually|sorry|wait|oops|whoops|okay|ok|right|"
+    r"well|ugh|hang on|hold on)"
+)
 _BACK = (
     r"(?:no|nope|nah|wait|sorry|hang on|hold on|okay|ok|actually|oh|oops|whoops|i mean|i meant|i said|i "
     r"tell a lie|"
     r"you know what|you know|sod it|scratch that|strike that|what am i saying|or rather|rather|correction|"
-    r"my mistake|(?:oh )?(?:my )?god|gosh|heck|blimey|"
+    r"my mistake|(?:oh )?(?:my )?god|gosh|heck|blimey|shoot|shucks|darn|dang|"
     r"i am sorry|sweetie|love|dear|not that|not that one|(?:that|it) is (?:far |way |much )?too \w+)"
 )
 _NOT_BACK_AFTER = (
@@ -135,7 +138,7 @@ _NAME = re.compile(
 )
 _ENDS = re.compile(
     r"\b(?:on|off|up|down|open|closed|shut|locked|percent|degrees|please|now|again|too|out|in|warmer|"
-    r"cooler|louder|quieter|brighter|dimmer|one|brightness|volume|"
+    r"cooler|louder|quieter|brighter|dimmer|one|brightness|volume|home|away|"
     rf"{NUMBER})$"
 )
 # Somebody asks behind what was told.
@@ -229,6 +232,8 @@ def things_of(book: NameBook, nouns: Mapping[tuple[str, ...], object], parts: Pa
         hits = book.find(words, at, (Kind.DEVICE,))
         noun = next((at + size for size in (3, 2, 1) if tuple(words[at : at + size]) in nouns), at)
         part = parts.at(words, at) if at < len(words) and words[at] in book.words else None
+        if part is not None and "the" in words[at : part.end]:
+            part = None  # "somebody left the garage light on" is of no left one
         return max(hits[0].end if hits else at, min(noun, len(words)), part.end if part is not None else at)
 
     return thing

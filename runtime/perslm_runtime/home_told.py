@@ -143,7 +143,9 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             "to 100 percent",
         ),
         (
-            r"\b((?:all|every|everything)\b[^,]*?) but leave ((?:the |my |our )?[\w' ]+?)(?: alone| be| on)?$",
+            r"\b((?:all|every|everything)\b[^,]*?) but leave ((?:the |my |our )?(?:(?! on| alone| be$| running| "
+            r"going)[\w' ])+)"
+            r"(?: alone| be| on| running| going)?(?: for [\w ]+)?$",
             r"\1 except \2",
         ),
         (rf"\bso if you (?:could|would|can) (?:just |please )?(?=(?:{VERBS})\b)", "so could you "),
@@ -213,11 +215,12 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             r"\1",
         ),
         (
-            r"^where (?:is|has) ([\w ]+?) (?:hiding|hidden|gone|got to|gone to)[, ]+"
+            r"^where (?:is|has) ([\w ]+?)(?: (?:hiding|hidden|gone|got to|gone to))?[, ]+"
             r"(?:find (?:him|her|it)|locate (?:him|her|it)|make (?:him|her|it) (?:beep|chirp|sing|make a "
             r"noise))$",
             r"find \1",
         ),
+        (r"\bout to (?:clean|hoover|vacuum|sweep|mow)\b[^,;]*$", "out"),
         (r"\bboth (?:lots|sets|pairs) of\b", "both"),
         (r"\bupstairs and down(?:stairs)?$", "in the whole house"),
         (r"\b(?:to|in|into|on) heating(?: mode)?$", "to heat mode"),

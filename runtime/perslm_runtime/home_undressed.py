@@ -56,7 +56,7 @@ _BEHIND = re.compile(
     r"|(?<!from)(?<!by)(?<!until)(?<!for)(?<!till)\s+(?:right )?now"
     r"|\s+(?:at the moment|at present|currently|just now|bruv|bruh|mate|beta|lads|pal|buddy|bud|yeah|innit|ta)"
     r"|(?<! for)(?<! to)(?<! the)(?<! my)(?<! our)(?<! and)(?<! of)(?<! with)(?<! is)(?<! by)(?<! in)(?<! "
-    r"it)(?<!'s)"
+    r"it)(?<!'s)(?<!okay)(?<!right)(?<!yes)(?<!hello)"
     r"\s+(?:boys|girls|everyone|everybody|folks|team|grandma|granny|grandad|grandpa|mum|mom|guys|troops)"
     r"|\s*,\s*(?:please|love|darling|dear|mate|pal|buddy|honey|sweetheart|man|dude|folks|guys|"
     r"will you|would you|could you|can you|"
