@@ -80,6 +80,7 @@ def halves(spoken: str) -> tuple[str, str] | None:
     after = re.sub(r"^not (?:the )?\w+(?: \w+)?[,;.] ?", "", after)
     after = re.sub(r",? not (?:ours|mine|hers|his|theirs|that one|the other one)$", "", after)
     after = re.sub(rf"^do not \w+ (?:it|that|them),? (?:just |but |only )*(?=(?:{VERBS})\b)", "", after)
+    after = re.sub(r"^leave (?:it|him|her|them|that) (?:but |and |just )+(?=\w)", "", after)
     after = re.sub(r"^(?:leave|keep) (?:the |my |our |\w+'s )[^,;]+[,;] ?(?=\w)", "", after)
     return spoken[: found.start()].strip(" ,;.!-"), after.strip(" ,;.!?-")
 

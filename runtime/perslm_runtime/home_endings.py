@@ -97,7 +97,7 @@ _ENDINGS = tuple(
             r"turn on \1",
         ),
         (r"\bmake (\w+) (?:beep|chirp|squeak|sing|make a noise)$", r"find \1"),
-        (r"\bstart the music(?: up)? again$", "play the music"),
+        (r"\bstart the music\b(?: up)?(?: again)?", "play the music"),
         (r"\b(?:pull|draw) (.+?) across$", r"close \1"),
         (r"\blift (.+?) by (?=\w)", r"increase \1 by "),
         (r"\b((?:the |my |our )?(?:(?!on |off |and )\w+ )?awning) out\b", r"open \1"),

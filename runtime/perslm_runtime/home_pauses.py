@@ -261,8 +261,13 @@ def paused_ways(spoken: str, thing: Thing, room: Thing) -> tuple[str, str]:
     return ", ".join(map(_left, paused.split(", "))), paused.replace(";", ",")
 
 
+_LEAVES = re.compile(r"^(?:please |just )*leave\b")
+
+
 def _left(clause: str) -> str:
     first, *told = clause.split("; ")
+    if _LEAVES.match(first):
+        return ", ".join((first, *told))  # which is why something is to stay as it is
     if not told or not _TELLS_FIRST.match(first):
         first = _SO_THAT.sub("", first)
     if not told or _OPENS.match(first) or _TELLS_FIRST.match(first):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from perslm_runtime.home_patterns import NUMBER
+
 VERBS = "|".join(
     word
     for line in (
@@ -98,6 +100,10 @@ _HOUR = re.compile(
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[1-9]|1[0-2])"
     r"(?: (?:thirty|fifteen|forty five|o'clock|oclock))?(?: (?:please|today|tonight|then|sharp|for (?:me|"
     r"us)))*(?:[.!?]*$|(?=[,;] ))"
+)
+_VALUE_AND_HOUR = re.compile(
+    rf"\bto {NUMBER}(?: percent| degrees)? (?:at|by) (?:half (?:past )?|quarter (?:past|to) )?{NUMBER}\b(?! "
+    rf"percent| degrees)"
 )
 _SWITCHED = re.compile(
     r"\b(?:on|off|open|close|shut|lock|unlock|start|stop|activate|warmer|cooler|brighter|dimmer|louder|"
@@ -260,6 +266,8 @@ def _last(said: str) -> tuple[str, str]:
 
 def at_a_time(spoken: str) -> bool:
     """Whether something is to go on or off, open or close at an hour: at seven, which is no percentage."""
+    if _VALUE_AND_HOUR.search(spoken):
+        return True  # "to sixteen at eleven tonight"
     found = _HOUR.search(spoken)  # "Ann is coming at two, so put the fire on" is to be done now
     return found is not None and bool(_SWITCHED.search(_CLAUSES.split(spoken[: found.start()])[-1]))
 

@@ -155,6 +155,12 @@ _ASIDES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
             ",",
         ),
         (r" and no more \w+$", ""),
+        (r"^((?:turn|switch|put) on\b.*?) out (?=(?:on|in|by|at) (?:the|my|our)\b)", r"\1 "),
+        (
+            r"\b((?:all|every|everything)\b[^,]*?) but ((?:the |my |our )?[\w' ]+?) stays? (?:on|open|as it "
+            r"is)$",
+            r"\1 except \2",
+        ),
         (r"(?<=\w) first(?= please$|$)", ""),
         (
             r"\b(too (?:dark|dim|bright|cold|hot|noisy|loud)(?: in here)?) to (?!be\b|the\b)\w+(?:(?! in "

@@ -44,7 +44,7 @@ _UNWANTED = re.compile(
 )
 _LEFT_SO = re.compile(
     r"^(?:(?:please|just|and|no|oh|can you|could you) )*leave [^,;]+ (?:on|off|open|closed|shut|up|down|"
-    r"unlocked|running),? "
+    r"unlocked|running)(?: please)?,? "
     r"(?:i am|we are|he is|she is|they are|i have not|we have not)\b"
 )
 """What is to stay as it is, for somebody needs it so: "leave the garage door open, I'm still shovelling"."""
