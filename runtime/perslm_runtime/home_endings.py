@@ -1,5 +1,4 @@
-"""Words that hang on, and everyday ways to say a thing, made whole: "next song and louder", "the awning "
-    r"in". Pure.
+"""Words that hang on, and everyday ways to say a thing, made whole: "next song and louder", "awning in". Pure.
 
 Every pattern stands for one way in which people say something; what comes out is read as any other sentence.
 """
