@@ -26,8 +26,9 @@ from perslm_daemon.control_client import SOCKET_NAME
 from perslm_daemon.home import Home, Systems
 from perslm_daemon.home_areas import parsed
 from perslm_daemon.home_command import CONFIRM_S, UNDO_S
-from perslm_daemon.home_device import VERBS, Happened
+from perslm_daemon.home_device import VERBS, Device, Happened
 from perslm_daemon.home_entity import Order
+from perslm_daemon.home_nouns import fits
 from perslm_daemon.home_verbs import DeviceArgs, DevicesArgs, HomeArgs, HomeVerbs
 from perslm_daemon.verbs import Request, Verb, Verbs
 
@@ -254,3 +255,12 @@ async def test_the_command_line_lists_watches_works_and_names(tmp_path: Path) ->
         table = await run(watched, tmp_path, True, lambda text: "Tea" in text and "Kitchen Lamp" in text)
         assert "brightness 40" in table
         tasks.cancel_scope.cancel()
+
+
+def test_what_stands_in_a_lamp_room_is_no_lamp_for_that() -> None:
+    works = frozenset(("turn_on", "turn_off"))
+    heater = Device("h", "Lamp Room Heater", "climate", area="Lamp Room", capabilities=works)
+    plug = Device("p", "Lamp Room Bedside Lamp", "switch", area="Lamp Room", capabilities=works)
+    kettle = Device("k", "Lamp Room Kettle", "switch", area="Lamp Room", capabilities=works)
+    assert [one.id for one in (heater, plug, kettle) if fits(one, "light")] == ["p"]
+    assert [one.id for one in (heater, plug, kettle) if fits(one, "switch")] == ["k"]

@@ -107,7 +107,7 @@ def fits(device: Device, noun: str, verb: str = "") -> bool:
     if noun in ("window", "door") and device.domain in ("binary_sensor", "cover"):
         return _opens(device, noun)
     if device.domain in _DOMAINS.get(noun, ()) or device.kind in _KINDS.get(noun, ()):
-        return noun != "switch" or not _NAMED["light"].search(device.name)
+        return noun != "switch" or not _NAMED["light"].search(device.short_name)
     return _is_named(device, noun)
 
 
@@ -123,11 +123,12 @@ def _opens(device: Device, noun: str) -> bool:
 def _is_named(device: Device, noun: str) -> bool:
     """Whether its own name says the class, of one that can be worked: a switch called "hall lamp"."""
     domains = _SWITCHED if noun in _POWERED else _BARRED if noun in _BARRIERS else _WORKED
+    name = device.short_name if noun == "light" else device.name  # the heater of a "Lamp Room" is no lamp
     return (
         device.domain in domains
         and bool(device.capabilities)
         and noun in _BY_NAME
-        and bool(_NAMED[noun].search(device.name))
+        and bool(_NAMED[noun].search(name))
     )
 
 
