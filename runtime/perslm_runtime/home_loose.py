@@ -143,6 +143,8 @@ class LooseSentences:
 
     def _is_of_each(self, words: Sequence[str], chunked: Chunked) -> bool:
         """Whether things have a state each: "fan on, the lights up to fifty"."""
+        if len(chunked.targets) < 2:
+            return False
         kinds = (
             "thing"
             if word in chunked.targets

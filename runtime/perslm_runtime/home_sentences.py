@@ -107,9 +107,10 @@ class HomeSentences:
         if (whole := asked(text)) is not None:  # "front door locked?" locks nothing, whatever else it fits
             found = self.recognize(whole, book)
             return found if all(wish.name in TELLING for wish in found) else ()
-        if found := self._with_question(text, book) or self._each(text, book):
+        written = written_out(text)
+        if found := self._with_question(text, book) or self._each(written, book):
             return found
-        for said in self._ways_said(text, book):
+        for said in self._ways_said(written, book):
             spoken = self._spoken(said, book)
             if is_let_be(spoken):
                 break
@@ -125,9 +126,9 @@ class HomeSentences:
         of_both = asks and all(is_command(wish, book.domains) for wish in works)
         return (*works, *asks) if works and of_both and all(wish.name in TELLING for wish in asks) else ()
 
-    def _each(self, text: str, book: NameBook) -> tuple[Wish, ...]:
+    def _each(self, written: str, book: NameBook) -> tuple[Wish, ...]:
         """What is wanted of each of several things with a state each; none where one of them is not understood."""
-        plain = _PAUSES.sub(" ", written_out(text)).strip(" .!?")
+        plain = _PAUSES.sub(" ", written).strip(" .!?")
         found = [self.recognize(one, book) for one in chained(plain, self._things(book), rooms_of(book))]
         works = all(one and all(is_command(wish, book.domains) for wish in one) for one in found)
         return tuple(wish for one in found for wish in one) if works else ()
@@ -147,9 +148,9 @@ class HomeSentences:
             return found
         return completed(found, chunk(self._read.words(spoken.replace(",", " ")), self._read.known, book))
 
-    def _ways_said(self, text: str, book: NameBook) -> tuple[str, ...]:
+    def _ways_said(self, written: str, book: NameBook) -> tuple[str, ...]:
         """The sentence with the pauses that it came without, and as it came."""
-        said = with_ends(written_out(text), book.words)
+        said = with_ends(written, book.words)
         alone, paused_said = paused_ways(said, self._things(book), rooms_of(book))
         return tuple(dict.fromkeys((self._undressed(alone, book), paused_said, said)))
 
@@ -400,7 +401,7 @@ class HomeSentences:
         whole = self._undressed(text, book)
         if asked(whole) is not None:
             return None
-        ways = (by_the_clock(self._spoken(said, book)) for said in self._ways_said(whole, book))
+        ways = (by_the_clock(self._spoken(said, book)) for said in self._ways_said(written_out(whole), book))
         return next((found for way in ways if (found := self._later(text, way, book)) is not None), None)
 
     def _later(self, text: str, spoken: str, book: NameBook) -> Later | None:
